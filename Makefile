@@ -1,0 +1,47 @@
+# The few commands people type. `make` alone lists them.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help install train test lint bench clean
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+DISTRIBUTIONS := core plugins/mtl_text pytext_plugins_sst pytext_plugins_lm
+TOOLS := hypothesis import-linter jsonschema mypy pytest pytest-timeout pytest-xdist ruff
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+install: $(INSTALLED) ## make .venv and install mtl and its plugins into it
+
+train: $(INSTALLED) ## train the quickstart: two tasks on generated data
+	@$(BIN)/mtl data sample data/sample --force
+	@$(BIN)/mtl train configs/quickstart.json
+
+test: $(INSTALLED) ## run all tests
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
+
+lint: $(INSTALLED) ## check style, types and who imports whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(INSTALLED) ## measure speed beside a bare torch loop
+	@$(BIN)/python benchmarks/throughput.py
+
+clean: ## remove .venv, caches and generated data, but no run
+	@rm -rf .venv data/sample .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+		$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		echo "making .venv with $$($$python --version)"; \
+		$$python -m venv --clear .venv && break; \
+	done
+	@test -x $(BIN)/python || { echo "mtl needs Python 3.11 or newer, with venv; PYTHON=... names one" >&2; exit 1; }
+	@echo "installing mtl and its plugins (the first time this takes minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt \
+		$(DISTRIBUTIONS:%=-e %) $(TOOLS)
+	@touch $@
