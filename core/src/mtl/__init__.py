@@ -1,0 +1,123 @@
+"""mtl: one model, several tasks, disjoint datasets.
+
+For users: `train` and `load`. For authors of plugins: `hookimpl`, `ComponentSpec`, the config
+helpers, and the base of each kind. What needs torch is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mtl.components import (
+    Balancer,
+    ComponentSpec,
+    Dataset,
+    DatasetConfig,
+    DataSource,
+    DataSourceConfig,
+    DecoderConfig,
+    Direction,
+    Download,
+    Featurizer,
+    FeaturizerConfig,
+    FeaturesConfig,
+    Loss,
+    LRSchedulerConfig,
+    Metric,
+    Metrics,
+    ModelOutput,
+    ModuleConfig,
+    Output,
+    PoolingConfig,
+    RepresentationConfig,
+    Schedule,
+    ScheduleConfig,
+    Table,
+    Task,
+    TaskConfig,
+)
+from mtl.config.fields import REQUIRED, Component, InputPath, OutputPath, config, configclass, option, slot
+from mtl.errors import ConfigError, DataError, MtlError, PluginError, Problem, UsageError
+from mtl.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from mtl.api import LoadedRun, Result, load, train
+    from mtl.data.columns import Batch, Column, Dense, Ragged
+    from mtl.data.features import Embedding, Features
+    from mtl.sharing import Builder
+
+_LAZY = {
+    "Batch": "mtl.data.columns",
+    "Builder": "mtl.sharing",
+    "Column": "mtl.data.columns",
+    "Dense": "mtl.data.columns",
+    "Embedding": "mtl.data.features",
+    "Features": "mtl.data.features",
+    "LoadedRun": "mtl.api",
+    "Ragged": "mtl.data.columns",
+    "Result": "mtl.api",
+    "load": "mtl.api",
+    "train": "mtl.api",
+}
+
+__all__ = [
+    "REQUIRED",
+    "Balancer",
+    "Batch",
+    "Builder",
+    "Column",
+    "Component",
+    "ComponentSpec",
+    "ConfigError",
+    "DataError",
+    "DataSource",
+    "DataSourceConfig",
+    "Dataset",
+    "DatasetConfig",
+    "DecoderConfig",
+    "Dense",
+    "Direction",
+    "Download",
+    "Embedding",
+    "Features",
+    "FeaturesConfig",
+    "Featurizer",
+    "FeaturizerConfig",
+    "InputPath",
+    "LRSchedulerConfig",
+    "LoadedRun",
+    "Loss",
+    "Metric",
+    "Metrics",
+    "ModelOutput",
+    "ModuleConfig",
+    "MtlError",
+    "Output",
+    "OutputPath",
+    "PluginError",
+    "PoolingConfig",
+    "Problem",
+    "Ragged",
+    "RepresentationConfig",
+    "Result",
+    "Schedule",
+    "ScheduleConfig",
+    "Table",
+    "Task",
+    "TaskConfig",
+    "UsageError",
+    "config",
+    "configclass",
+    "hookimpl",
+    "load",
+    "option",
+    "slot",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'mtl' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,0 +1,101 @@
+"""The settings of the core's own components. Free of torch."""
+
+from __future__ import annotations
+
+from attrs import Factory
+
+from mtl.components import LRSchedulerConfig, ScheduleConfig
+from mtl.config.fields import config, option
+
+
+@config
+class AdamConfig:
+    """Adam. The defaults are PyText's."""
+
+    lr: float = option(1e-3, "Learning rate.", above=0)
+    betas: list[float] = option(Factory(lambda: [0.9, 0.999]), "Decay of the two moments.")
+    eps: float = option(1e-8, "Keeps the division away from zero.", above=0)
+    weight_decay: float = option(1e-5, "L2 penalty, part of the gradient.", minimum=0)
+
+
+@config
+class AdamWConfig:
+    """AdamW."""
+
+    lr: float = option(1e-3, "Learning rate.", above=0)
+    betas: list[float] = option(Factory(lambda: [0.9, 0.999]), "Decay of the two moments.")
+    eps: float = option(1e-8, "Keeps the division away from zero.", above=0)
+    weight_decay: float = option(1e-2, "Decay of the weights, apart from the gradient.", minimum=0)
+
+
+@config
+class SGDConfig:
+    """Stochastic gradient descent."""
+
+    lr: float = option(0.1, "Learning rate.", above=0)
+    momentum: float = option(0.0, "Share of the last step in the next one.", minimum=0, below=1)
+    nesterov: bool = option(False, "Nesterov's momentum.")
+    weight_decay: float = option(0.0, "L2 penalty, part of the gradient.", minimum=0)
+
+    def __attrs_post_init__(self) -> None:
+        if self.nesterov and not self.momentum:
+            raise ValueError("`nesterov` needs a `momentum` above 0")
+
+
+@config
+class WarmupConfig(LRSchedulerConfig):
+    """What the schedulers that move every step have in common."""
+
+    warmup_steps: int = option(0, "Steps in which the rate rises from 0 in a straight line.", minimum=0)
+
+
+@config
+class ConstantConfig(WarmupConfig):
+    """A constant rate."""
+
+
+@config
+class LinearConfig(WarmupConfig):
+    """A straight line down to `final_share` of the rate at the last step."""
+
+    final_share: float = option(0.0, "Share of the rate at the last step.", minimum=0, maximum=1)
+
+
+@config
+class CosineConfig(WarmupConfig):
+    """Half a cosine down to `final_share` of the rate at the last step."""
+
+    final_share: float = option(0.0, "Share of the rate at the last step.", minimum=0, maximum=1)
+
+
+@config
+class ReduceOnPlateauConfig(LRSchedulerConfig):
+    """Reduces the rate when the selection figure has not become better for a while."""
+
+    factor: float = option(0.5, "What the rate is multiplied by.", above=0, below=1)
+    patience: int = option(2, "Evaluations without improvement that are let pass.", minimum=0)
+    minimum_lr: float = option(0.0, "The rate never falls below this.", minimum=0)
+
+    @property
+    def by_metric(self) -> bool:
+        return True
+
+
+@config
+class RoundRobinConfig(ScheduleConfig):
+    """Round robin."""
+
+
+@config
+class ProportionalConfig(ScheduleConfig):
+    """Random draws in proportion to the sizes of the datasets."""
+
+
+@config
+class SequentialConfig(ScheduleConfig):
+    """One task after the other, in the order of the config."""
+
+
+@config
+class StaticWeightsConfig:
+    """The config's `task_weights`, as they are."""

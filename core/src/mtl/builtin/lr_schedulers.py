@@ -1,0 +1,63 @@
+"""Learning-rate schedulers, as torch's own objects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from mtl.builtin.config import ConstantConfig, CosineConfig, LinearConfig, ReduceOnPlateauConfig, WarmupConfig
+
+
+def _warmed_up(
+    config: WarmupConfig, optimizer: Optimizer, total_steps: int, share: Callable[[float], float]
+) -> LambdaLR:
+    """`share` maps the part of the way after the warm-up, in [0, 1], to a share of the rate."""
+
+    def factor(step: int) -> float:
+        if step < config.warmup_steps:
+            return (step + 1) / (config.warmup_steps + 1)
+        left = max(total_steps - 1 - config.warmup_steps, 1)
+        return share(min((step - config.warmup_steps) / left, 1.0))
+
+    return LambdaLR(optimizer, factor)
+
+
+def Constant(  # noqa: N802
+    config: ConstantConfig, optimizer: Optimizer, *, total_steps: int, higher_is_better: bool
+) -> LambdaLR:
+    """A constant rate after the warm-up."""
+    return _warmed_up(config, optimizer, total_steps, lambda _: 1.0)
+
+
+def Linear(  # noqa: N802
+    config: LinearConfig, optimizer: Optimizer, *, total_steps: int, higher_is_better: bool
+) -> LambdaLR:
+    """A straight line from the full rate to `final_share` of it at the last step."""
+    low = config.final_share
+    return _warmed_up(config, optimizer, total_steps, lambda way: 1 - way * (1 - low))
+
+
+def Cosine(  # noqa: N802
+    config: CosineConfig, optimizer: Optimizer, *, total_steps: int, higher_is_better: bool
+) -> LambdaLR:
+    """Half a cosine from the full rate to `final_share` of it (Loshchilov and Hutter 2017)."""
+    low = config.final_share
+    return _warmed_up(
+        config, optimizer, total_steps, lambda way: low + (1 - low) * (1 + math.cos(math.pi * way)) / 2
+    )
+
+
+def ReduceOnPlateau(  # noqa: N802
+    config: ReduceOnPlateauConfig, optimizer: Optimizer, *, total_steps: int, higher_is_better: bool
+) -> ReduceLROnPlateau:
+    """`torch.optim.lr_scheduler.ReduceLROnPlateau` in the direction of the selection figure."""
+    return ReduceLROnPlateau(
+        optimizer,
+        mode="max" if higher_is_better else "min",
+        factor=config.factor,
+        patience=config.patience,
+        min_lr=config.minimum_lr,
+    )

@@ -1,0 +1,1 @@
+"""From JSON with positions to strict config classes. Free of torch."""

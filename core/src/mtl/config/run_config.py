@@ -1,0 +1,60 @@
+"""The whole config of a run, as classes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import Factory
+
+from mtl.config.fields import REQUIRED, Component, config, option, slot
+
+
+@config
+class TrainerConfig:
+    """How long and how to train."""
+
+    epochs: int | None = option(None, "Epochs to train; 10 where neither this nor `max_steps` is given.", minimum=1)
+    max_steps: int | None = option(None, "Steps to train, all epochs together.", minimum=1)
+    optimizer: Component = slot("optimizer", "Adam", "How the parameters move.")
+    lr_scheduler: Component = slot("lr_scheduler", "Constant", "How the learning rate moves.")
+    max_clip_norm: float | None = option(None, "Scale a step's gradient down to this norm.", above=0)
+    accumulate_batches: int = option(1, "Batches of one task a step; they count as one big batch.", minimum=1)
+    early_stop_after: int | None = option(
+        None, "End after this many evaluations in a row without a better one.", minimum=1
+    )
+    evaluate_every_steps: int | None = option(
+        None, "Evaluate every so many steps, as well as at the end; every epoch if absent.", minimum=1
+    )
+    report_every_steps: int = option(50, "Write the training losses every so many steps.", minimum=1)
+    checkpoint_every_steps: int | None = option(
+        None, "Write a checkpoint every so many steps, as well as after each epoch.", minimum=1
+    )
+    checkpoint_every_minutes: float | None = option(None, "Write a checkpoint every so many minutes.", above=0)
+    keep_checkpoints: int = option(1, "Newest checkpoints kept.", minimum=1)
+    precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "Numbers of the forward pass.")
+    compile: bool = option(False, "Compile the tasks' models with torch.compile.")
+    deterministic: bool = option(True, "Refuse operations whose result may differ between runs on a GPU.")
+    num_threads: int | None = option(None, "CPU threads of torch; torch's own choice if absent.", minimum=1)
+
+
+@config
+class RunConfig:
+    """A run: its tasks, and how they are trained together."""
+
+    base_dir: str = option(".", "Where relative paths start; itself relative to the config's folder.")
+    task_weights: dict[str, float] = option(
+        Factory(dict), "Factor of each task's loss; 1 for a task that is not named.", minimum=0
+    )
+    target_task: str | None = option(None, "The task that selects the best model and whose data is an epoch.")
+    tasks: dict[str, Component] = slot("task", REQUIRED, "The tasks by name.")
+    trainer: TrainerConfig = option(Factory(TrainerConfig), "How long and how to train.")
+    schedule: Component = slot("schedule", "RoundRobin", "Which task's batch comes next.")
+    balancer: Component = slot("balancer", "StaticWeights", "How the tasks' losses weigh against each other.")
+    loggers: list[Component] = slot("logger", REQUIRED, "What else watches the run.")
+    seed: int = option(0, "Where all randomness comes from.", minimum=0)
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "`auto` takes a GPU where there is one.")
+
+    def __attrs_post_init__(self) -> None:
+        dotted = [name for name in self.tasks if "." in name or not name]
+        if dotted:
+            raise ValueError(f"a task's name must have a letter and no dot, but one is {dotted[0]!r}")

@@ -1,0 +1,70 @@
+"""What can go wrong and how it is said.
+
+Every expected failure is an `MtlError`: the command shows its message, never a traceback, and
+ends with its `exit_status`. Anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from attrs import frozen
+
+
+class MtlError(Exception):
+    """An expected failure of a run: exit status 1."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class UsageError(MtlError):
+    """The command, the config or the data is wrong: exit status 2."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class DataError(UsageError):
+    """A file of data cannot be used as it is; the message names file and line."""
+
+
+class PluginError(UsageError):
+    """A component cannot be used: nobody provides it, two do, or its plugin is broken.
+
+    `reason` is the message without its `hint`.
+    """
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        self.reason = reason
+        self.hint = hint
+        super().__init__(f"{reason} ({hint})" if hint else reason)
+
+
+@frozen
+class Problem:
+    """One mistake in a config.
+
+    `path` is the JSON path (`tasks.SST2.DocClassificationTask.data`), `message` what was wrong and
+    what would be right, `hint` the nearest names or the command that helps.
+    """
+
+    path: str
+    message: str
+    hint: str = ""
+    line: int | None = None
+    column: int | None = None
+
+    def render(self, source: str) -> str:
+        """`source:line:column: path: message (hint)`, without the parts that are not known."""
+        position = [str(number) for number in (self.line, self.column) if number is not None]
+        head = ": ".join(part for part in (":".join([source, *position]), self.path) if part)
+        return f"{head}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class ConfigError(UsageError):
+    """All mistakes of a config at once, in the order of their lines."""
+
+    def __init__(self, problems: Iterable[Problem], source: str = "config") -> None:
+        self.problems = tuple(sorted(problems, key=lambda p: (p.line or 0, p.column or 0)))
+        self.source = source
+        super().__init__("\n".join(problem.render(source) for problem in self.problems))

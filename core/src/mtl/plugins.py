@@ -1,0 +1,339 @@
+"""Finds what is installed: plugins one at a time, so that one that is wrong disables only itself.
+
+Free of torch. Nothing here is global: each `Plugins` stands alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import inspect
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, Literal
+
+import attrs
+import pluggy
+from attrs import Factory, define, field, frozen
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
+from mtl import hookspecs
+from mtl.components import KINDS, ComponentSpec
+from mtl.config.suggest import did_you_mean, listed, nearest
+from mtl.errors import PluginError
+
+API_VERSION = "1.0"
+"""What a plugin's `mtl_api` must allow."""
+GROUP = "mtl.plugins"
+BLOCK_VARIABLE = "MTL_BLOCK_PLUGINS"
+SHOW_INSTALLED = "`mtl plugins` shows what is installed"
+
+State = Literal["ok", "blocked", "broken", "incompatible"]
+
+
+@frozen
+class PluginStatus:
+    """How one plugin came through discovery. `api` is what its `mtl_api` says, `cause` why it is not
+    used, `components` the names that it provides, by kind."""
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    state: State
+    api: str | None = None
+    cause: str = ""
+    import_seconds: float = 0.0
+    components: dict[str, tuple[str, ...]] = field(factory=dict)
+
+
+@frozen
+class Provided:
+    """A component and who provides it."""
+
+    kind: str
+    spec: ComponentSpec
+    distribution: str
+    version: str
+    entry_point: str
+
+    def load_config(self) -> type[Any]:
+        """The config class. Raises `PluginError` where it cannot be imported or is none."""
+        cls = self._load(self.spec.load_config)
+        base = KINDS[self.kind].config
+        if not (isinstance(cls, type) and attrs.has(cls) and issubclass(cls, base)):
+            wanted = "made with `mtl.configclass`" + (f" from `{base.__name__}`" if base is not object else "")
+            raise PluginError(f"{self}: its config {self.spec.config} must be a class {wanted}")
+        return cls
+
+    def load_factory(self) -> Any:
+        """What makes the component. Raises `PluginError` where it cannot be imported."""
+        return self._load(self.spec.load_factory)
+
+    def _load(self, load: Callable[[], Any]) -> Any:
+        try:
+            with _output_to_stderr():
+                return load()
+        except PluginError as error:
+            raise PluginError(f"{self}: {error}", error.hint) from error
+
+    def __str__(self) -> str:
+        return f"{KINDS[self.kind].label} {self.spec.name!r} of {self.distribution} {self.version}"
+
+
+@define(eq=False)
+class Plugins:
+    """Installed plugins and the components that they provide."""
+
+    statuses: list[PluginStatus] = Factory(list)
+    warnings: list[str] = Factory(list)
+    manager: pluggy.PluginManager = field(factory=lambda: _new_manager())
+    _provided: dict[str, dict[str, list[Provided]]] = field(factory=lambda: {kind: {} for kind in KINDS})
+
+    def register(self, plugin: object, distribution: str = "local", version: str = "0", name: str = "") -> PluginStatus:
+        """Add a module (or object) with hook implementations, as discovery does. One that is wrong is
+        not added, and its status says why."""
+        name = name or getattr(plugin, "__name__", type(plugin).__name__)
+        candidate = _Candidate(name, distribution, version, getattr(plugin, "__name__", name))
+        return self._add(candidate, lambda: plugin)
+
+    def available(self, kind: str) -> dict[str, list[Provided]]:
+        """What a config can name of `kind`; a name that two plugins provide has two entries."""
+        return {name: list(self._provided[kind][name]) for name in sorted(self._provided[kind])}
+
+    def find(self, kind: str, name: str) -> Provided:
+        """The component of `kind` called `name`, or `"distribution:name"` where two provide it.
+
+        Raises `PluginError` where nobody provides it, or two do.
+        """
+        distribution, _, plain = name.rpartition(":")
+        all_found = self._provided[kind].get(plain, [])
+        wanted = canonicalize_name(distribution)
+        found = [each for each in all_found if not distribution or canonicalize_name(each.distribution) == wanted]
+        if not found:
+            raise self._unknown(kind, name, all_found)
+        if len(found) > 1:
+            raise self._ambiguous(kind, plain, found)
+        return found[0]
+
+    def _unknown(self, kind: str, name: str, elsewhere: list[Provided]) -> PluginError:
+        label = KINDS[kind].label
+        plain = name.rpartition(":")[2]
+        hints = []
+        if elsewhere:
+            hints.append("it comes from " + listed(f"{each.distribution}:{plain}" for each in elsewhere))
+        else:
+            hints += filter(None, [did_you_mean(plain, self._provided[kind])])
+        kinds = [KINDS[other].label for other, names in self._provided.items() if other != kind and plain in names]
+        if kinds:
+            hints.append(f"{plain!r} is a {' and a '.join(kinds)}")
+        hints += [f"{status.name} of {status.distribution} is {status.state}: {status.cause}" for status in self._unused]
+        return PluginError(
+            f"no installed plugin provides the {label} {name!r}", "; ".join([*hints, SHOW_INSTALLED])
+        )
+
+    def _ambiguous(self, kind: str, name: str, found: list[Provided]) -> PluginError:
+        who = listed((f"{each.distribution} (entry point {each.entry_point!r})" for each in found), last="and")
+        message = f"the {KINDS[kind].label} {name!r} is provided by {who}"
+        distributions = {each.distribution for each in found}
+        if len(distributions) > 1:
+            return PluginError(message, f"name one: {listed(f'{each!s}:{name}' for each in sorted(distributions))}")
+        return PluginError(message, f"block one of the entry points with {BLOCK_VARIABLE}")
+
+    @property
+    def _unused(self) -> list[PluginStatus]:
+        return [status for status in self.statuses if status.state != "ok"]
+
+    def _add(self, candidate: _Candidate, load: Callable[[], object]) -> PluginStatus:
+        """Load one plugin; whatever goes wrong ends as its status."""
+        started = time.perf_counter()
+        status = candidate.status("ok")
+        try:
+            with _output_to_stderr():
+                plugin = load()
+                status = attrs.evolve(status, api=_checked_api(plugin))
+                provided = self._register(candidate, plugin)
+            self._keep(provided)
+            names = {kind: tuple(each.spec.name for each in provided if each.kind == kind) for kind in KINDS}
+            cause = "" if self.manager.get_hookcallers(plugin) else "it implements no hook"
+            status = attrs.evolve(status, components={k: v for k, v in names.items() if v}, cause=cause)
+        except KeyboardInterrupt:
+            raise
+        except _Refused as refused:
+            status = attrs.evolve(status, state=refused.state, cause=str(refused), api=refused.api)
+        except BaseException as error:  # a plugin may do anything at import, `sys.exit` included
+            status = attrs.evolve(status, state="broken", cause=_said(error))
+        status = attrs.evolve(status, import_seconds=time.perf_counter() - started)
+        self.statuses.append(status)
+        return status
+
+    def _register(self, candidate: _Candidate, plugin: object) -> list[Provided]:
+        """Put `plugin` under pluggy's care and ask it for its components; undone where it fails."""
+        key = candidate.key
+        try:
+            self.manager.register(plugin, key)
+            _check_hook_names(self.manager, plugin)
+            return list(_components(self.manager, plugin, candidate))
+        except BaseException:
+            if self.manager.get_plugin(key) is plugin:
+                self.manager.unregister(name=key)
+            raise
+
+    def _keep(self, provided: Iterable[Provided]) -> None:
+        for each in provided:
+            self._provided[each.kind].setdefault(each.spec.name, []).append(each)
+
+
+def discover(blocked: Collection[str] | None = None) -> Plugins:
+    """All installed plugins; `blocked` are names of distributions or entry points that are not even
+    imported, by default those in the environment's MTL_BLOCK_PLUGINS."""
+    if blocked is None:
+        blocked = [name for name in re.split(r"[,\s]+", os.environ.get(BLOCK_VARIABLE, "")) if name]
+    unused = {canonicalize_name(name): name for name in blocked}
+    wanted = set(unused)
+    plugins = Plugins()
+    for candidate, entry_point in _entry_points():
+        names = {canonicalize_name(candidate.distribution), canonicalize_name(candidate.name)}
+        if names & wanted:
+            plugins.statuses.append(candidate.status("blocked", f"{BLOCK_VARIABLE} names it"))
+        else:
+            plugins._add(candidate, entry_point.load)
+        for name in names:
+            unused.pop(name, None)
+    plugins.warnings += [f"{BLOCK_VARIABLE} names {name!r}, but no such plugin is installed" for name in unused.values()]
+    return plugins
+
+
+@frozen
+class _Candidate:
+    """A plugin before it is loaded."""
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.distribution}:{self.name}"
+
+    def status(self, state: State, cause: str = "") -> PluginStatus:
+        return PluginStatus(self.name, self.distribution, self.version, self.module, state, cause=cause)
+
+
+class _Refused(Exception):
+    """A plugin that mtl refuses by its own rules."""
+
+    def __init__(self, state: State, cause: str, api: str | None = None) -> None:
+        super().__init__(cause)
+        self.state = state
+        self.api = api
+
+
+def _new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _entry_points() -> Iterator[tuple[_Candidate, importlib.metadata.EntryPoint]]:
+    """Every entry point of the group, sorted. `importlib.metadata.entry_points` would do, but fails
+    whole where one distribution's metadata is damaged."""
+    found: dict[str, list[tuple[_Candidate, importlib.metadata.EntryPoint]]] = {}
+    for distribution in importlib.metadata.distributions():
+        try:
+            name, version = distribution.metadata["Name"], distribution.version
+            entry_points = [each for each in distribution.entry_points if each.group == GROUP]
+        except Exception:  # damaged metadata names no plugin, so there is none to report
+            continue
+        if name and canonicalize_name(name) not in found:  # the first on the path is the one imported
+            found[canonicalize_name(name)] = [
+                (_Candidate(each.name, name, version, each.value), each) for each in entry_points
+            ]
+    for name in sorted(found):
+        yield from sorted(found[name], key=lambda pair: pair[0].name)
+
+
+@contextlib.contextmanager
+def _output_to_stderr() -> Iterator[None]:
+    """Standard output belongs to results, whatever a plugin prints when it is imported."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def _checked_api(plugin: object) -> str:
+    api = getattr(plugin, "mtl_api", None)
+    example = f'this is {API_VERSION}, so `mtl_api = ">=1,<2"` would do'
+    if api is None:
+        raise _Refused("incompatible", f"it does not say which plugin API it is for: {example}")
+    try:
+        allowed = SpecifierSet(api).contains(API_VERSION, prereleases=True)
+    except (InvalidSpecifier, AttributeError, TypeError) as error:
+        raise _Refused("incompatible", f"`mtl_api` must be a version range, but is {api!r}: {example}", str(api)) from error
+    if not allowed:
+        raise _Refused("incompatible", f"it is for plugin API {api}, but this is {API_VERSION}", api)
+    return str(api)
+
+
+def _check_hook_names(manager: pluggy.PluginManager, plugin: object) -> None:
+    """Refuse hooks that nothing calls: misspelt ones, and those without the marker."""
+    known = [name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")]
+    callers = manager.get_hookcallers(plugin) or []
+    for caller in callers:
+        optional = all(each.optionalhook for each in caller.get_hookimpls() if each.plugin is plugin)
+        if not caller.has_spec() and not optional:
+            near = did_you_mean(caller.name, known)
+            raise _Refused("broken", f"there is no hook `{caller.name}`" + (f" ({near})" if near else ""))
+    implemented = {caller.name for caller in callers}
+    for name in set(known) - implemented:
+        if inspect.isfunction(getattr(plugin, name, None)):
+            raise _Refused("broken", f"`{name}` is not marked with `@hookimpl`")
+
+
+def _components(manager: pluggy.PluginManager, plugin: object, candidate: _Candidate) -> Iterator[Provided]:
+    for kind in KINDS.values():
+        caller = getattr(manager.hook, kind.hook)
+        seen: set[str] = set()
+        for implementation in caller.get_hookimpls():
+            if implementation.plugin is not plugin:
+                continue
+            for spec in _called(kind.hook, implementation.function):
+                _check_spec(kind.hook, spec)
+                if spec.name in seen:
+                    raise _Refused("broken", f"`{kind.hook}` names {spec.name!r} twice")
+                seen.add(spec.name)
+                yield Provided(kind.name, spec, candidate.distribution, candidate.version, candidate.name)
+
+
+def _called(hook: str, function: Callable[..., Any]) -> list[Any]:
+    try:
+        specs = function()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _Refused("broken", f"`{hook}` failed: {_said(error)}") from error
+    if isinstance(specs, (str, dict)) or not isinstance(specs, Iterable):
+        raise _Refused("broken", f"`{hook}` must give a list of ComponentSpec, but gave {type(specs).__name__}")
+    return list(specs)
+
+
+def _check_spec(hook: str, spec: Any) -> None:
+    if not isinstance(spec, ComponentSpec):
+        raise _Refused("broken", f"`{hook}` must give a list of ComponentSpec, but one is {type(spec).__name__}")
+    if not isinstance(spec.name, str) or not re.fullmatch(r"\w[\w-]*", spec.name):
+        raise _Refused("broken", f"`{hook}`: a name must be letters, digits, - and _, but is {spec.name!r}")
+    for part in ("config", "factory"):
+        reference = getattr(spec, part)
+        if not isinstance(reference, str) or not re.fullmatch(r"\w+(\.\w+)*:\w+", reference):
+            raise _Refused(
+                "broken", f"`{hook}`: {spec.name}'s `{part}` must be \"module:attribute\", but is {reference!r}"
+            )
+
+
+def _said(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
