@@ -1,0 +1,108 @@
+"""Word and character featurizers, data sources, text encoders and decoders for mtl.
+
+What needs polars or torch is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mtl_text.data_config import CharFeatConfig, JSONLConfig, TextLinesConfig, TSVConfig, WordFeatConfig
+from mtl_text.model_config import (
+    BiLSTMConfig,
+    BiLSTMDocAttentionConfig,
+    DocNNConfig,
+    LastStepConfig,
+    MaxPoolConfig,
+    MeanPoolConfig,
+    MLPDecoderConfig,
+    SelfAttentionConfig,
+)
+from mtl_text.text import (
+    BOS,
+    BOS_ID,
+    EOS,
+    EOS_ID,
+    MASK,
+    MASK_ID,
+    PAD,
+    PAD_ID,
+    SPECIAL_TOKENS,
+    UNK,
+    UNK_ID,
+    split_words,
+)
+
+if TYPE_CHECKING:
+    from mtl_text.decoders import MLPDecoder
+    from mtl_text.encoders import BiLSTM, BiLSTMDocAttention, DocNN
+    from mtl_text.featurizers import CharFeat, WordFeat
+    from mtl_text.pooling import LastStep, MaxPool, MeanPool, SelfAttention
+    from mtl_text.sources import JSONL, TSV, TextLines
+    from mtl_text.vocabulary import Vocabulary
+
+_LAZY = {
+    "BiLSTM": "encoders",
+    "BiLSTMDocAttention": "encoders",
+    "CharFeat": "featurizers",
+    "DocNN": "encoders",
+    "JSONL": "sources",
+    "LastStep": "pooling",
+    "MLPDecoder": "decoders",
+    "MaxPool": "pooling",
+    "MeanPool": "pooling",
+    "SelfAttention": "pooling",
+    "TSV": "sources",
+    "TextLines": "sources",
+    "Vocabulary": "vocabulary",
+    "WordFeat": "featurizers",
+}
+
+__all__ = [
+    "BOS",
+    "BOS_ID",
+    "EOS",
+    "EOS_ID",
+    "JSONL",
+    "MASK",
+    "MASK_ID",
+    "PAD",
+    "PAD_ID",
+    "SPECIAL_TOKENS",
+    "TSV",
+    "UNK",
+    "UNK_ID",
+    "BiLSTM",
+    "BiLSTMConfig",
+    "BiLSTMDocAttention",
+    "BiLSTMDocAttentionConfig",
+    "CharFeat",
+    "CharFeatConfig",
+    "DocNN",
+    "DocNNConfig",
+    "JSONLConfig",
+    "LastStep",
+    "LastStepConfig",
+    "MLPDecoder",
+    "MLPDecoderConfig",
+    "MaxPool",
+    "MaxPoolConfig",
+    "MeanPool",
+    "MeanPoolConfig",
+    "SelfAttention",
+    "SelfAttentionConfig",
+    "TSVConfig",
+    "TextLines",
+    "TextLinesConfig",
+    "Vocabulary",
+    "WordFeat",
+    "WordFeatConfig",
+    "split_words",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'mtl_text' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"mtl_text.{_LAZY[name]}"), name)

@@ -1,0 +1,133 @@
+"""Settings of the featurizers and data sources. Free of torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import Factory
+
+from mtl import DataSourceConfig, FeaturizerConfig, InputPath, config, option
+
+
+@config
+class WordFeatConfig(FeaturizerConfig):
+    """A vector a word: a row of an embedding.
+
+    The vocabulary is what `vocab_file` lists and, with `vocab_from_train_data`, the words of the
+    training data of all tasks that share the features; without a file it is the latter alone.
+    Special tokens come first and do not count.
+    """
+
+    embed_dim: int = option(100, "Width of a word's vector.", minimum=1)
+    vocab_file: InputPath | None = option(
+        None, "A word a line; what follows a tab, such as a count, is not read."
+    )
+    vocab_size: int | None = option(
+        None,
+        "Words kept, of those that there are the most frequent in the training data; all if absent.",
+        minimum=1,
+    )
+    vocab_from_train_data: bool = option(True, "Take the words of the training data, beside those of a file.")
+    min_count: int = option(
+        1, "How often a word must occur in the training data to be taken from there.", minimum=1
+    )
+    lowercase: bool = option(True, "Read words in lower case.")
+    init_range: float | None = option(
+        None,
+        "Start from uniform numbers between plus and minus this; from the standard normal if absent.",
+        above=0,
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.vocab_file is None and not self.vocab_from_train_data:
+            raise ValueError("`vocab_from_train_data` must be true without a `vocab_file`, but is false")
+
+    @property
+    def output_dim(self) -> int:
+        """Width of a word's vector."""
+        return self.embed_dim
+
+
+@config
+class CharFeatConfig(FeaturizerConfig):
+    """A vector a word from its characters: convolutions of several widths, then the maximum.
+
+    Kim, Jernite, Sontag and Rush, "Character-Aware Neural Language Models", AAAI 2016, without its
+    highway layers.
+    """
+
+    embed_dim: int = option(100, "Width of a character's vector.", minimum=1)
+    kernel_sizes: list[int] = option(
+        Factory(lambda: [3, 4]),
+        "Characters that a convolution sees at once, for each convolution.",
+        minimum=1,
+    )
+    kernel_num: int = option(100, "Filters of each convolution.", minimum=1)
+    max_word_length: int = option(20, "Characters read of a word; the rest is cut off.", minimum=1)
+    min_count: int = option(1, "How often a character must occur in training to be known.", minimum=1)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.kernel_sizes:
+            raise ValueError("`kernel_sizes` must name at least one size, but is empty")
+        for size in self.kernel_sizes:
+            if size > self.max_word_length:
+                raise ValueError(
+                    f"`kernel_sizes` must be at most {self.max_word_length} (`max_word_length`), not {size}"
+                )
+
+    @property
+    def output_dim(self) -> int:
+        """Width of a word's vector: all filters of all convolutions."""
+        return self.kernel_num * len(self.kernel_sizes)
+
+
+@config
+class TSVConfig(DataSourceConfig):
+    """A row a line, its columns apart by tabs. Quotes mean nothing: a quote is text.
+
+    Columns are found by `columns`, or else by the header's names (`text` or `sentence`, `label`),
+    or else by position, in the order in which the task reads them.
+    """
+
+    columns: dict[str, str | int] = option(
+        Factory(dict), "Where each of the task's columns is: a name in the header, or a position from 0."
+    )
+    header: Literal["auto", "yes", "no"] = option(
+        "auto", "Whether the first line names the columns; `auto` looks for the task's columns in it."
+    )
+    delimiter: str = option("\t", "What stands between two columns.")
+
+    def __attrs_post_init__(self) -> None:
+        if not self.delimiter or "\n" in self.delimiter or "\r" in self.delimiter:
+            raise ValueError(f"`delimiter` must be text without line breaks, but is {self.delimiter!r}")
+        _check_distinct(self.columns)
+        for name, place in self.columns.items():
+            if isinstance(place, int) and place < 0:
+                raise ValueError(f"`columns.{name}` must be a position from 0, but is {place}")
+            if isinstance(place, str) and self.header == "no":
+                raise ValueError(f"`columns.{name}` must be a position without a header, but is {place!r}")
+
+
+@config
+class JSONLConfig(DataSourceConfig):
+    """A JSON object a line."""
+
+    columns: dict[str, str] = option(
+        Factory(dict),
+        "The key of each of the task's columns in the objects; `text` (or `sentence`) and `label` if absent.",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        _check_distinct(self.columns)
+
+
+@config
+class TextLinesConfig(DataSourceConfig):
+    """Plain text, a row a line; lines without a word are left out."""
+
+
+def _check_distinct(columns: dict[str, str | int] | dict[str, str]) -> None:
+    places = list(columns.values())
+    for name, place in columns.items():
+        if places.count(place) > 1:
+            raise ValueError(f"`columns.{name}` must differ from the others, but {place!r} is there twice")

@@ -1,0 +1,47 @@
+"""Decoders: vectors to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from mtl import Builder
+from mtl_text.model_config import MLPDecoderConfig
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
+def dense_layers(
+    input_dim: int, dims: Sequence[int], *, activation: str = "relu", dropout: float = 0.0, bias: bool = True
+) -> nn.Sequential:
+    """Linear layers of these widths, each with its activation and dropout: `[..., input_dim]` to
+    `[..., dims[-1]]`; the input itself where `dims` is empty."""
+    layers = nn.Sequential()
+    for inputs, outputs in zip([input_dim, *dims], dims, strict=False):
+        layers.extend([nn.Linear(inputs, outputs, bias), ACTIVATIONS[activation](), nn.Dropout(dropout)])
+    return layers
+
+
+class MLPDecoder(nn.Module):
+    """Linear layers: `output(hidden(inputs))`.
+
+    The two halves stand open for who needs not all scores at once, or ties the last weights.
+
+    *Shape:* `[..., input_dim]` to `[..., output_dim]`; `hidden` gives `[..., output.in_features]`.
+    """
+
+    def __init__(self, config: MLPDecoderConfig, build: Builder, *, input_dim: int, output_dim: int) -> None:
+        super().__init__()
+        self.hidden = dense_layers(
+            input_dim,
+            config.hidden_dims,
+            activation=config.activation,
+            dropout=config.dropout,
+            bias=config.bias,
+        )
+        self.output = nn.Linear([input_dim, *config.hidden_dims][-1], output_dim, config.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        scores: Tensor = self.output(self.hidden(inputs))
+        return scores

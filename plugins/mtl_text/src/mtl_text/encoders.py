@@ -1,0 +1,98 @@
+"""Representations: embedded tokens to a vector a token or a vector a document."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mtl import Builder
+from mtl_text.decoders import dense_layers
+from mtl_text.model_config import BiLSTMConfig, BiLSTMDocAttentionConfig, DocNNConfig
+from mtl_text.pooling import masked_max, padding_mask
+
+
+class BiLSTM(nn.Module):
+    """LSTM in both directions or one (Graves and Schmidhuber 2005).
+
+    The first half of a vector is the forward state, the second the backward state. Gives what
+    `torch.nn.LSTM` gives for packed sequences, from padded ones: packing slows the backward pass
+    on a CPU with the square of the time. Padding after the end cannot change a forward state, and
+    the backward direction reads each row reversed within its length.
+
+    *Shape:* `embedded` `[batch, time, input_dim]`, `lengths` `[batch]` to
+    `[batch, time, output_dim]`, zeros after a row's length.
+    """
+
+    def __init__(self, config: BiLSTMConfig, build: Builder, *, input_dim: int) -> None:
+        super().__init__()
+        input_dims = [input_dim] + [config.output_dim(input_dim)] * (config.num_layers - 1)
+
+        def layers() -> nn.ModuleList:
+            return nn.ModuleList(nn.LSTM(dim, config.lstm_dim, batch_first=True) for dim in input_dims)
+
+        self.dropout = nn.Dropout(config.dropout)
+        self.forward_layers = layers()
+        self.backward_layers = layers() if config.bidirectional else None
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        time = embedded.shape[1]
+        padded = padding_mask(lengths, time)
+        position = torch.arange(time, device=lengths.device)
+        mirrored = torch.where(padded, position, lengths[:, None] - 1 - position)
+        row = torch.arange(len(lengths), device=lengths.device)[:, None]
+
+        states = embedded
+        for depth, forward_layer in enumerate(self.forward_layers):
+            inputs = self.dropout(states)
+            states, _ = forward_layer(inputs)
+            if self.backward_layers is not None:
+                backward_states, _ = self.backward_layers[depth](inputs[row, mirrored])
+                states = torch.cat([states, backward_states[row, mirrored]], dim=-1)
+        return states.masked_fill(padded[:, :, None], 0)
+
+
+class BiLSTMDocAttention(nn.Module):
+    """A sequence encoder, a pooling, dropout and dense layers (Lin et al. 2017).
+
+    *Shape:* `embedded` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, output_dim]`.
+    """
+
+    def __init__(self, config: BiLSTMDocAttentionConfig, build: Builder, *, input_dim: int) -> None:
+        super().__init__()
+        self.lstm = build(config.lstm, input_dim=input_dim)
+        self.pooling = build(config.pooling, input_dim=config.lstm.config.output_dim(input_dim))
+        self.dropout = nn.Dropout(config.dropout)
+        self.dense = dense_layers(config.pooled_dim(input_dim), config.mlp_dims)
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        pooled = self.pooling(self.lstm(embedded, lengths), lengths)
+        document: Tensor = self.dense(self.dropout(pooled))
+        return document
+
+
+class DocNN(nn.Module):
+    """Convolutions over tokens, ReLU and the maximum over time (Kim 2014).
+
+    A row is read as if zeros stood around it, so that every window with a token of the row in it
+    counts, and rows shorter than a kernel work.
+
+    *Shape:* `embedded` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, output_dim]`.
+    """
+
+    def __init__(self, config: DocNNConfig, build: Builder, *, input_dim: int) -> None:
+        super().__init__()
+        self.kernel_sizes = config.kernel_sizes
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(input_dim, config.kernel_num, size, padding=size - 1) for size in self.kernel_sizes
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        padded = padding_mask(lengths, embedded.shape[1])
+        channels = embedded.masked_fill(padded[:, :, None], 0).transpose(1, 2)
+        vectors = []
+        for size, convolution in zip(self.kernel_sizes, self.convolutions, strict=True):
+            windows = torch.where(lengths > 0, lengths + size - 1, 0)
+            vectors.append(masked_max(convolution(channels).transpose(1, 2), windows).relu())
+        document: Tensor = self.dropout(torch.cat(vectors, dim=-1))
+        return document

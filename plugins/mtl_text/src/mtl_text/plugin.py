@@ -1,0 +1,61 @@
+"""What mtl_text brings. Free of torch."""
+
+from __future__ import annotations
+
+from mtl import ComponentSpec, hookimpl
+
+mtl_api = ">=1,<2"
+
+
+def _spec(name: str, config: str, factory: str, summary: str) -> ComponentSpec:
+    config, factory = f"mtl_text.{config}", f"mtl_text.{factory}"
+    return ComponentSpec(name=name, config=config, factory=factory, summary=summary)
+
+
+def _data(name: str, module: str, base: str, summary: str) -> ComponentSpec:
+    return _spec(name, f"data_config:{base}Config", f"{module}:{base}", summary)
+
+
+def _model(name: str, module: str, summary: str) -> ComponentSpec:
+    return _spec(name, f"model_config:{name}Config", f"{module}:{name}", summary)
+
+
+@hookimpl
+def mtl_data_sources() -> list[ComponentSpec]:
+    return [
+        _data("TSV", "sources", "TSV", "A row a line, its columns apart by tabs, with or without a header"),
+        _data("JSONL", "sources", "JSONL", "A JSON object a line"),
+        _data("TextLines", "sources", "TextLines", "Plain text, a row a line"),
+    ]
+
+
+@hookimpl
+def mtl_featurizers() -> list[ComponentSpec]:
+    return [
+        _data("word_feat", "featurizers", "WordFeat", "A vector a word of a vocabulary"),
+        _data("char_feat", "featurizers", "CharFeat", "A vector a word from its characters, by a CNN"),
+    ]
+
+
+@hookimpl
+def mtl_representations() -> list[ComponentSpec]:
+    return [
+        _model("BiLSTM", "encoders", "LSTM in both directions or one: a vector a token"),
+        _model("BiLSTMDocAttention", "encoders", "BiLSTM, pooling and dense layers: a vector a document"),
+        _model("DocNN", "encoders", "Convolutions over words and a maximum: a vector a document"),
+    ]
+
+
+@hookimpl
+def mtl_poolings() -> list[ComponentSpec]:
+    return [
+        _model("SelfAttention", "pooling", "Mean of the sequence with learnt weights"),
+        _model("MaxPool", "pooling", "Maximum of the sequence"),
+        _model("MeanPool", "pooling", "Mean of the sequence"),
+        _model("LastStep", "pooling", "Where the sequence ends, in each direction"),
+    ]
+
+
+@hookimpl
+def mtl_decoders() -> list[ComponentSpec]:
+    return [_model("MLPDecoder", "decoders", "Linear layers")]

@@ -1,0 +1,96 @@
+"""Poolings: a sequence `[batch, time, dim]` to one vector a row `[batch, dim]`.
+
+What stands after a row's length has no part in it, and a row of length 0 gets zeros. The sequence
+may be shared with other tasks, so it is never written to.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mtl import Builder
+from mtl_text.model_config import LastStepConfig, MaxPoolConfig, MeanPoolConfig, SelfAttentionConfig
+
+
+def padding_mask(lengths: Tensor, time: int) -> Tensor:
+    """True where a position is after the end of its row: `[batch]` to `[batch, time]`."""
+    return torch.arange(time, device=lengths.device) >= lengths[:, None]
+
+
+def masked_max(sequence: Tensor, lengths: Tensor) -> Tensor:
+    """Maximum over each row's length: `[batch, time, dim]` to `[batch, dim]`, zeros for length 0."""
+    padded = padding_mask(lengths, sequence.shape[1])
+    highest = sequence.masked_fill(padded[:, :, None], float("-inf")).amax(dim=1)
+    return highest.masked_fill((lengths == 0)[:, None], 0)
+
+
+class SelfAttention(nn.Module):
+    """`softmax(w2 tanh(W1 x))` over time weighs the vectors `x` (Lin et al. 2017).
+
+    *Shape:* `sequence` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, input_dim]`.
+    """
+
+    def __init__(self, config: SelfAttentionConfig, build: Builder, *, input_dim: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+        self.hidden = nn.Linear(input_dim, config.attn_dim, bias=False)
+        self.score = nn.Linear(config.attn_dim, 1, bias=False)
+        for layer in (self.hidden, self.score):
+            nn.init.uniform_(layer.weight, -0.1, 0.1)
+
+    def forward(self, sequence: Tensor, lengths: Tensor) -> Tensor:
+        padded = padding_mask(lengths, sequence.shape[1])
+        sequence = sequence.masked_fill(padded[:, :, None], 0)
+        scores = self.score(self.hidden(self.dropout(sequence)).tanh()).squeeze(-1)
+        # The lowest finite number, since a softmax of nothing but -inf is NaN.
+        weights = scores.masked_fill(padded, torch.finfo(scores.dtype).min).softmax(dim=-1)
+        return torch.einsum("bt,btd->bd", weights.to(sequence.dtype), sequence)
+
+
+class MaxPool(nn.Module):
+    """Maximum of each dimension over time.
+
+    *Shape:* `sequence` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, input_dim]`.
+    """
+
+    def __init__(self, config: MaxPoolConfig, build: Builder, *, input_dim: int) -> None:
+        super().__init__()
+
+    def forward(self, sequence: Tensor, lengths: Tensor) -> Tensor:
+        return masked_max(sequence, lengths)
+
+
+class MeanPool(nn.Module):
+    """Mean over time.
+
+    *Shape:* `sequence` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, input_dim]`.
+    """
+
+    def __init__(self, config: MeanPoolConfig, build: Builder, *, input_dim: int) -> None:
+        super().__init__()
+
+    def forward(self, sequence: Tensor, lengths: Tensor) -> Tensor:
+        padded = padding_mask(lengths, sequence.shape[1])
+        total = sequence.masked_fill(padded[:, :, None], 0).sum(dim=1)
+        return total / lengths.clamp(min=1)[:, None]
+
+
+class LastStep(nn.Module):
+    """The vector at the last position of a row; with `both_ends` its second half is that of the
+    first position, as in the final states of a bidirectional `torch.nn.LSTM`.
+
+    *Shape:* `sequence` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, input_dim]`.
+    """
+
+    def __init__(self, config: LastStepConfig, build: Builder, *, input_dim: int) -> None:
+        super().__init__()
+        self.both_ends = config.both_ends
+
+    def forward(self, sequence: Tensor, lengths: Tensor) -> Tensor:
+        rows = torch.arange(len(lengths), device=lengths.device)
+        vectors = sequence[rows, (lengths - 1).clamp(min=0)]
+        if self.both_ends:
+            half = sequence.shape[-1] // 2
+            vectors = torch.cat([vectors[:, :half], sequence[:, 0, half:]], dim=-1)
+        return vectors.masked_fill((lengths == 0)[:, None], 0)

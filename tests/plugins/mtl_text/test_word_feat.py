@@ -1,0 +1,264 @@
+"""word_feat: which words have a row, which row, and what is said about the rest."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mtl import Builder, DataError, Ragged
+from mtl_text import BOS, EOS, MASK, PAD, SPECIAL_TOKENS, UNK, UNK_ID, WordFeat, WordFeatConfig, split_words
+
+quick = settings(deadline=None, max_examples=150)
+Corpus = list[list[str]]
+
+
+def series(rows: Corpus) -> pl.Series:
+    return pl.Series("tokens", rows, dtype=pl.List(pl.String))
+
+
+def featurizer(corpora: Mapping[str, Corpus], **options: Any) -> WordFeat:
+    made = WordFeat(WordFeatConfig(**options))
+    made.fit({task: [series(rows)] for task, rows in corpora.items()})
+    return made
+
+
+def column(featurizer: WordFeat, rows: Corpus) -> Ragged:
+    ids = featurizer.encode(series(rows))["ids"]
+    assert isinstance(ids, Ragged)
+    return ids
+
+
+def ids(featurizer: WordFeat, *tokens: str) -> list[int]:
+    return column(featurizer, [list(tokens)]).values.tolist()
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "vocab.txt"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+# --- against a plain implementation -----------------------------------------------------------------
+
+WORDS = [
+    "a",
+    "A",
+    "b",
+    "B",
+    "cat",
+    "Cat",
+    "É",
+    "é",
+    "dog",
+    "ß",
+    "ΣΑΣ",
+    "<unk>",
+    "<UNK>",
+    "中",
+    *SPECIAL_TOKENS,
+]
+CORPUS = st.lists(st.lists(st.sampled_from(WORDS), max_size=8), max_size=6)
+
+
+def plain(word: str, lowercase: bool) -> str:
+    return word.lower() if lowercase and word not in SPECIAL_TOKENS else word
+
+
+def reference_words(
+    corpora: Mapping[str, Corpus], listed: list[str] | None, options: Mapping[str, Any], lowercase: bool
+) -> list[str]:
+    counts = Counter(plain(word, lowercase) for rows in corpora.values() for row in rows for word in row)
+    words = {plain(word, lowercase) for word in listed or []}
+    if options["vocab_from_train_data"]:
+        words |= {word for word, count in counts.items() if count >= options["min_count"]}
+    words -= {*SPECIAL_TOKENS, "<unk>"}
+    return sorted(words, key=lambda word: (-counts[word], word))[: options["vocab_size"]]
+
+
+@quick
+@given(
+    corpora=st.dictionaries(st.sampled_from(["SST2", "LM"]), CORPUS, min_size=1),
+    listed=st.none() | st.lists(st.sampled_from([*WORDS, "zebra"]), min_size=1),
+    lowercase=st.booleans(),
+    vocab_size=st.none() | st.integers(1, 6),
+    min_count=st.integers(1, 3),
+    from_data=st.booleans(),
+    unseen=CORPUS,
+)
+def test_vocabulary_and_ids_equal_a_plain_implementation(
+    tmp_path_factory: pytest.TempPathFactory,
+    corpora: dict[str, Corpus],
+    listed: list[str] | None,
+    lowercase: bool,
+    vocab_size: int | None,
+    min_count: int,
+    from_data: bool,
+    unseen: Corpus,
+) -> None:
+    options: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "min_count": min_count,
+        "vocab_from_train_data": from_data or listed is None,
+    }
+    words = reference_words(corpora, listed, options, lowercase)
+    if listed is not None:
+        options["vocab_file"] = write(tmp_path_factory.mktemp("vocabulary"), "\n".join(listed))
+    if not words or (
+        listed is not None and set(listed) <= {*SPECIAL_TOKENS, "<unk>"} | ({"<UNK>"} if lowercase else set())
+    ):
+        with pytest.raises(DataError, match="must"):
+            featurizer(corpora, lowercase=lowercase, **options)
+        return
+    made = featurizer(corpora, lowercase=lowercase, **options)
+    assert made.vocabulary.words == tuple(words)
+    assert made.vocabulary.tokens == (*SPECIAL_TOKENS, *words)
+    assert len(made.vocabulary) == 5 + len(words)
+
+    row = {token: i for i, token in enumerate([*SPECIAL_TOKENS, *words])}
+    expected = [[row.get(plain(token, lowercase), UNK_ID) for token in tokens] for tokens in unseen]
+    encoded = column(made, unseen)
+    assert encoded.values.dtype == torch.int32
+    assert [part.tolist() for part in encoded.values.split(encoded.lengths.tolist())] == expected
+    flat = [i for tokens in expected for i in tokens if i == UNK_ID or i >= 5]
+    assert made.report(series(unseen)) == {"unknown": flat.count(UNK_ID) / max(len(flat), 1)}
+
+    loaded = WordFeat(WordFeatConfig(lowercase=lowercase))
+    loaded.load_state(json.loads(json.dumps(made.state())))
+    assert torch.equal(column(loaded, unseen).values, encoded.values)
+
+
+@quick
+@given(st.lists(st.text()))
+def test_split_words_never_gives_an_empty_word(texts: list[str]) -> None:
+    separators = "\x1c\x1d\x1e\x1f"  # whitespace to Python alone: Unicode's White_Space has none of them
+    texts = ["".join(c for c in text if c not in separators) for text in texts]
+    assert split_words(pl.Series(texts, dtype=pl.String)).to_list() == [text.split() for text in texts]
+
+
+# --- the defects --------------------------------------------------------------------------------------
+
+
+def test_d13_a_long_file_keeps_the_words_frequent_in_training(tmp_path: Path) -> None:
+    frequent = ["with", "you", "who", "was", "very"]
+    path = write(tmp_path, "\n".join(sorted([*"abcdefgh", *frequent])))
+    made = featurizer(
+        {"SST2": [["a", *frequent]], "LM": [frequent * 2]},
+        vocab_file=path,
+        vocab_size=5,
+        vocab_from_train_data=False,
+    )
+    assert sorted(made.vocabulary.words) == sorted(frequent)
+    assert made.report(series([["with", "a", "b", "You"]])) == {"unknown": 0.5}
+    assert made.notices() == [
+        "vocabulary: the 5 words most frequent in the training data are kept, of 13 (`vocab_size`)"
+    ]
+
+
+def test_d13_frequency_is_that_of_all_sharers_together() -> None:
+    made = featurizer({"SST2": [["x", "x", "y"]], "LM": [["y", "y", "z"]]}, vocab_size=1)
+    assert made.vocabulary.words == ("y",)
+
+
+def test_d13_ties_fall_by_word_whatever_the_order_of_rows() -> None:
+    one = featurizer({"A": [["c", "b"], ["a"]]}, vocab_size=2)
+    other = featurizer({"A": [["a"]], "B": [["b", "c"]]}, vocab_size=2)
+    assert one.vocabulary.words == other.vocabulary.words == ("a", "b")
+
+
+def test_s3_special_tokens_have_the_same_rows_for_every_user() -> None:
+    lines = featurizer({"LM": [[BOS, "the", EOS]]})
+    sentences = featurizer({"SST2": [["the"]]})
+    for made in (lines, sentences):
+        assert ids(made, PAD, UNK, BOS, EOS, MASK, "the", "THE", "never", "<unk>") == [
+            0,
+            1,
+            2,
+            3,
+            4,
+            5,
+            5,
+            1,
+            1,
+        ]
+
+
+def test_special_tokens_are_never_words(tmp_path: Path) -> None:
+    path = write(tmp_path, "__EOS__\nword\n<unk>\n")
+    assert featurizer({"A": [[BOS, "<unk>", MASK]]}, vocab_file=path).vocabulary.words == ("word",)
+    assert ids(featurizer({"A": [["x"]]}), "__bos__", "__BOS__") == [UNK_ID, 2]
+
+
+def test_d14_the_tutorials_stray_lines_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, "\t0\n\t1\n!\nthe\t7\r\nThe\n\n'\n")
+    made = featurizer({"A": [["the", "!"]]}, vocab_file=path, vocab_from_train_data=False)
+    assert made.vocabulary.words == ("!", "the", "'")
+    assert made.notices() == [f"{path}: 3 lines without a word are left out"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", ": a vocabulary file must list at least one word"),
+        (b"\t0\n\t1\n", ": a vocabulary file must list at least one word"),
+        (b"__PAD__\n<unk>\n", ": a vocabulary file must list at least one word"),
+        (b"a\nna\xefve\n", ":2: text must be UTF-8, but byte 3 of the line is not"),
+        (b"a\nb\0\n", ":2: text must not hold NUL"),
+        (b"a\nthe 7\n", ":2: a line must be a word, or a word, a tab and a count, but 'the 7' has a space"),
+    ],
+)
+def test_d14_a_file_that_is_no_vocabulary_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(DataError) as caught:
+        featurizer({"A": [["a"]]}, vocab_file=path)
+    assert str(caught.value).startswith(f"{path}{message}")
+
+
+def test_d14_a_missing_vocabulary_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.txt: must be a file that can be read, but: No such file"):
+        featurizer({"A": [["a"]]}, vocab_file=tmp_path / "absent.txt", vocab_from_train_data=False)
+
+
+def test_d14_a_vocabulary_of_special_tokens_alone_is_refused() -> None:
+    with pytest.raises(
+        DataError, match="must have at least one word, but the training data has none that occurs 2"
+    ):
+        featurizer({"A": [["a", "b", EOS, EOS]]}, min_count=2)
+
+
+def test_no_file_and_no_training_data_is_refused() -> None:
+    with pytest.raises(ValueError, match="`vocab_from_train_data` must be true without a `vocab_file`"):
+        WordFeatConfig(vocab_from_train_data=False)
+
+
+# --- the embedding ------------------------------------------------------------------------------------
+
+
+def test_embedding_reads_ids_and_padding_is_zero() -> None:
+    made = featurizer({"A": [["a", "b"]]}, embed_dim=8)
+    torch.manual_seed(0)
+    embedding = made.build_embedding(Builder())
+    vectors = embedding({"ids": torch.tensor([[5, 6], [1, 0]], dtype=torch.int32)})
+    assert vectors.shape == (2, 2, made.config.output_dim)
+    assert not vectors[1, 1].any()
+    assert vectors[0].any(dim=-1).all()
+    torch.manual_seed(0)
+    reference = torch.nn.Embedding(7, 8, padding_idx=0)
+    assert torch.equal(embedding.weight, reference.weight)
+
+
+def test_init_range_bounds_the_weights() -> None:
+    made = featurizer({"A": [[str(i) for i in range(200)]]}, init_range=0.1)
+    weight = made.build_embedding(Builder()).weight
+    assert isinstance(weight, torch.Tensor)
+    assert 0.09 < weight.abs().max() <= 0.1
+    assert not weight[0].any()
+    assert weight[1:].any(dim=1).all()
