@@ -1,0 +1,1 @@
+"""Document classification for mtl, and the SST-2 dataset."""

@@ -1,0 +1,100 @@
+"""Configs of document classification and of the SST-2 dataset."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator
+from typing import ClassVar, Literal
+
+from attrs import Factory
+
+from mtl import Component, DatasetConfig, Metric, Output, Problem, TaskConfig, config, option, slot
+
+SelectionMetric = Literal[
+    "accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "micro_precision",
+    "micro_recall",
+    "micro_f1",
+    "matthews_correlation",
+    "roc_auc",
+]
+
+
+@config
+class DocClassificationTaskConfig(TaskConfig):
+    """Gives each document one of several labels."""
+
+    default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
+
+    data: Component = slot("data_source", "TSV", "Where the rows are; they have `text` and `label`.")
+    representation: Component = slot(
+        "representation", "BiLSTMDocAttention", "Tokens to one vector a document.", output=Output.DOCUMENT
+    )
+    decoder: Component = slot("decoder", "MLPDecoder", "A document's vector to one score a label.")
+    labels: list[str] = option(
+        Factory(list), "The labels, in the order of the scores; those of the training rows, sorted, if empty."
+    )
+    class_weights: dict[str, float] = option(
+        Factory(dict), "Factor of the loss of each label's rows; 1 for a label that is not named.", above=0
+    )
+    label_smoothing: float = option(
+        0.0, "Share of the target that is spread evenly over all labels.", minimum=0, below=1
+    )
+    selection_metric: SelectionMetric = option(
+        "accuracy", "The figure that chooses the best model; `roc_auc` is for two labels."
+    )
+
+    @property
+    def metric(self) -> Metric:
+        """The figure named by `selection_metric`; for all of them higher is better."""
+        return Metric(self.selection_metric, higher_is_better=True)
+
+    def check(self) -> Iterator[Problem]:
+        """Labels that cannot be told apart, and settings that do not fit the labels given here."""
+        if not self.labels:
+            return
+        if len(self.labels) == 1:
+            yield Problem("labels", "`labels` must name at least two labels, but names one")
+        for position, label in enumerate(self.labels):
+            if not label or label != label.strip():
+                yield Problem(
+                    f"labels[{position}]",
+                    f"a label must not be empty or have spaces around it, but is {label!r}",
+                )
+            elif label in self.labels[:position]:
+                yield Problem(f"labels[{position}]", f"`labels` must differ, but {label!r} is there twice")
+        yield from self.misfits(self.labels)
+
+    def misfits(self, labels: Collection[str]) -> Iterator[Problem]:
+        """What of the settings does not fit these labels, given or found."""
+        for label in self.class_weights:
+            if label not in labels:
+                yield Problem(
+                    f"class_weights.{label}",
+                    f"`class_weights` must name labels, but {label!r} is none",
+                    nearest(label, labels),
+                )
+        if self.selection_metric == "roc_auc" and len(labels) > 2:
+            yield Problem(
+                "selection_metric", f"`roc_auc` needs two labels, but there are {len(labels)}", "try macro_f1"
+            )
+
+
+@config
+class SST2Config(DatasetConfig):
+    """Sentences of film reviews and their phrases, positive (1) or negative (0).
+
+    Socher et al., "Recursive Deep Models for Semantic Compositionality Over a Sentiment Treebank",
+    EMNLP 2013, in the form of the GLUE benchmark.
+    """
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """A hint for a name that is not known: the nearest ones, then what is known."""
+    near = difflib.get_close_matches(name, known, n=3)
+    listed = sorted(known)
+    shown = ", ".join(repr(label) for label in listed[:10]) + (", ..." if len(listed) > 10 else "")
+    return (f"did you mean {' or '.join(map(repr, near))}? " if near else "") + f"known: {shown}"

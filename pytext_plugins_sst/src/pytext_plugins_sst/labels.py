@@ -1,0 +1,65 @@
+"""The labels of a classification task: found in training rows, and as numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import polars as pl
+
+from mtl import DataError
+from pytext_plugins_sst.config import nearest
+
+MOST_LABELS_FOUND = 1000
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
+def find_labels(frame: pl.DataFrame) -> list[str]:
+    """The labels of training rows (`label`, `line`, `path`): numbers by value, else by alphabet.
+
+    Raises `DataError` where the column does not look like one of labels.
+    """
+    labels = frame["label"].unique(maintain_order=True).to_list()
+    if len(labels) > min(MOST_LABELS_FOUND, max(20, len(frame) // 2)):
+        raise DataError(
+            f"{frame['path'][0]}: `label` must be a column of labels, but it has {len(labels)} different"
+            f" values in {len(frame)} rows, such as {labels[0]!r}"
+            " (if they are right, list them in the task's `labels`)"
+        )
+    return sort_labels(labels)
+
+
+def require_two_labels(frame: pl.DataFrame) -> None:
+    """Raise `DataError` where all training rows have one label."""
+    if frame["label"].n_unique() < 2:
+        raise DataError(
+            f"{frame['path'][0]}: `label` must have at least two values to train on,"
+            f" but all rows say {frame['label'][0]!r}"
+        )
+
+
+def sort_labels(labels: Sequence[str]) -> list[str]:
+    """Numbers by value where all are numbers, else by alphabet."""
+    if all(NUMBER.fullmatch(label) for label in labels):
+        return sorted(labels, key=lambda label: (float(label), label))
+    return sorted(labels)
+
+
+def number_labels(frame: pl.DataFrame, labels: Sequence[str]) -> pl.Series:
+    """Each row's label as its place in `labels`, int64 `[rows]`.
+
+    Raises `DataError` with file and line of the first row whose label is not among them.
+    """
+    places = pl.DataFrame(
+        {"label": labels, "place": range(len(labels))}, schema={"label": pl.String, "place": pl.Int64}
+    )
+    numbered = frame.join(places, on="label", how="left", maintain_order="left")
+    unknown = numbered.filter(pl.col("place").is_null())
+    if len(unknown):
+        path, line, label = unknown.select("path", "line", "label").row(0)
+        more = f", and so for {len(unknown) - 1} more rows" if len(unknown) > 1 else ""
+        raise DataError(
+            f"{path}:{line}: `label` must be one of the task's labels, but is {label!r}{more}"
+            f" ({nearest(label, labels)})"
+        )
+    return numbered["place"]

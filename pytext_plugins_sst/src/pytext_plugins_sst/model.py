@@ -1,0 +1,54 @@
+"""The classifier: embedding, representation, decoder."""
+
+from __future__ import annotations
+
+from attrs import frozen
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mtl import Batch, Loss, ModelOutput
+
+
+@frozen(eq=False)
+class ClassifierOutput(ModelOutput):
+    """`scores` are one logit a label, float32 `[batch, labels]`."""
+
+    scores: Tensor
+
+
+class Classifier(nn.Module):
+    """Scores each document of a batch for each label, with cross-entropy where `label` is known.
+
+    `class_weights` is `[labels]`. The mean loss, `total / weight`, is that of
+    `F.cross_entropy(..., weight=class_weights, label_smoothing=label_smoothing)`.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        embedding: nn.Module,
+        representation: nn.Module,
+        decoder: nn.Module,
+        class_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.representation = representation
+        self.decoder = decoder
+        self.label_smoothing = label_smoothing
+        self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def forward(self, batch: Batch) -> ClassifierOutput:
+        embedded, lengths = self.embedding(batch)
+        scores = self.decoder(self.representation(embedded, lengths)).float()
+        loss = self._loss(scores, batch["label"]) if "label" in batch else None
+        return ClassifierOutput(loss=loss, scores=scores)
+
+    def _loss(self, scores: Tensor, label: Tensor) -> Loss:
+        total = F.cross_entropy(
+            scores, label, weight=self.class_weights, label_smoothing=self.label_smoothing, reduction="sum"
+        )
+        return Loss(total, len(label) if self.class_weights is None else self.class_weights[label].sum())

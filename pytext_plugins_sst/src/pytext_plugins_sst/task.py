@@ -1,0 +1,120 @@
+"""Document classification."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import polars as pl
+import torch
+from attrs import evolve
+from torch import nn
+
+from mtl import Batch, Builder, ConfigError, DataError, Dense, Features, Table, Task
+from mtl.data.columns import Column
+from mtl_text.text import split_words
+from pytext_plugins_sst.config import DocClassificationTaskConfig
+from pytext_plugins_sst.labels import find_labels, number_labels, require_two_labels
+from pytext_plugins_sst.metrics import ClassificationMetrics
+from pytext_plugins_sst.model import Classifier, ClassifierOutput
+
+
+class DocClassificationTask(Task[DocClassificationTaskConfig]):
+    """Gives each document one of several labels."""
+
+    columns: ClassVar[tuple[str, ...]] = ("text", "label")
+    input_columns: ClassVar[tuple[str, ...]] = ("text",)
+
+    def __init__(self, config: DocClassificationTaskConfig, *, name: str, features: Features) -> None:
+        super().__init__(config, name=name, features=features)
+        self.labels = list(config.labels)
+        self.unseen: list[str] = []
+
+    def prepare(self, table: Table) -> pl.DataFrame:
+        """`tokens`, `label` where the table has it, `line` and `path`.
+
+        Raises `DataError` for a row without a word or without a label.
+        """
+        columns = [split_words(table.frame["text"]).alias("tokens")]
+        if "label" in table.frame.columns:
+            columns.append(table.frame["label"].str.strip_chars())
+        frame = table.frame.select(*columns, "line", pl.lit(table.path).alias("path"))
+        _require_filled(frame)
+        return frame
+
+    def fit(self, frame: pl.DataFrame) -> None:
+        """Find the labels, unless the config gives them.
+
+        Raises `DataError` where the training rows have no usable labels, `ConfigError` where other
+        settings do not fit those found.
+        """
+        require_two_labels(frame)
+        if self.config.labels:
+            seen = set(frame["label"].unique())
+            self.unseen = [label for label in self.labels if label not in seen]
+            return
+        self.labels = find_labels(frame)
+        problems = list(self.config.misfits(self.labels))
+        if problems:
+            here, _, _ = self.config.data.path.rpartition(".data")
+            raise ConfigError([evolve(problem, path=f"{here}.{problem.path}") for problem in problems])
+
+    def encode(self, frame: pl.DataFrame) -> dict[str, Column]:
+        """`label`, int64 `[rows]`, where the rows have one."""
+        if "label" not in frame.columns:
+            return {}
+        return {"label": Dense(torch.tensor(number_labels(frame, self.labels).to_numpy()))}
+
+    def build_model(self, build: Builder) -> nn.Module:
+        config = self.config
+        embedding = self.features.build_embedding(build)
+        width = config.features.output_dim
+        representation = build(config.representation, input_dim=width)
+        decoder = build(
+            config.decoder,
+            input_dim=config.representation.config.output_dim(width),
+            output_dim=len(self.labels),
+        )
+        weights = torch.tensor([config.class_weights.get(label, 1.0) for label in self.labels])
+        return Classifier(
+            embedding=embedding,
+            representation=representation,
+            decoder=decoder,
+            class_weights=weights if config.class_weights else None,
+            label_smoothing=config.label_smoothing,
+        )
+
+    def metrics(self) -> ClassificationMetrics:
+        return ClassificationMetrics(self.labels)
+
+    def predictions(self, output: ClassifierOutput, batch: Batch) -> list[dict[str, Any]]:
+        """The likeliest label of each row and the probability of each: `{"label": "1",
+        "probabilities": {"0": 0.1, "1": 0.9}}`."""
+        probabilities = output.scores.detach().cpu().double().softmax(dim=-1)
+        best = probabilities.argmax(dim=-1).tolist()
+        return [
+            {"label": self.labels[place], "probabilities": dict(zip(self.labels, row, strict=True))}
+            for place, row in zip(best, probabilities.tolist(), strict=True)
+        ]
+
+    def state(self) -> dict[str, Any]:
+        return {"labels": self.labels}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.labels = list(state["labels"])
+
+    def notices(self) -> list[str]:
+        """Labels that the config gives and no training row has."""
+        return [f"no training row has the label {label!r}" for label in self.unseen]
+
+
+def _require_filled(frame: pl.DataFrame) -> None:
+    """Raise where a row has no word or no label; the data sources leave such rows out if asked to."""
+    is_empty = {"text": pl.col("tokens").list.len() == 0, "label": pl.col("label") == ""}
+    if "label" not in frame.columns:
+        del is_empty["label"]
+    for name, empty in is_empty.items():
+        rows = frame.filter(empty.fill_null(True))
+        if len(rows):
+            more = f", and so for {len(rows) - 1} more rows" if len(rows) > 1 else ""
+            raise DataError(f"{rows['path'][0]}:{rows['line'][0]}: `{name}` must not be empty, but is{more}")
