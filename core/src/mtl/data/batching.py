@@ -1,0 +1,80 @@
+"""Which rows meet in a batch: a pure function of (seed, task, pass)."""
+
+from __future__ import annotations
+
+import zlib
+from functools import lru_cache
+
+import numpy as np
+from attrs import field, frozen
+
+POOL_BATCHES = 100
+"""Rows are shuffled, then sorted by length within pools of this many batches: little padding, and
+neighbours that differ in every pass."""
+
+
+def random_generator(seed: int, *parts: str | int) -> np.random.Generator:
+    """A generator of its own for each purpose, the same in every process."""
+    keys = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in parts]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *keys])))
+
+
+@frozen(eq=False)
+class Batching:
+    """Cuts the rows of one task into batches, anew for each pass over its data.
+
+    `lengths` are items a row, `[rows]`. A batch holds `batch_size` rows, or, with `batch_tokens`,
+    as many as fit in that many items, padding included (at least one).
+    """
+
+    lengths: np.ndarray
+    task: str
+    seed: int
+    batch_size: int
+    batch_tokens: int | None = None
+    _cached: object = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_cached", lru_cache(maxsize=2)(self._cut_pass))
+
+    def count(self, pass_index: int) -> int:
+        """Batches in a pass."""
+        if self.batch_tokens is None:
+            return -(-len(self.lengths) // self.batch_size)
+        return len(self.batches(pass_index))
+
+    def batches(self, pass_index: int) -> list[np.ndarray]:
+        """The row numbers of each batch of a pass; every row once."""
+        return self._cached(pass_index)  # type: ignore[operator, no-any-return]
+
+    def _cut_pass(self, pass_index: int) -> list[np.ndarray]:
+        generator = random_generator(self.seed, "batches", self.task, pass_index)
+        shuffled = generator.permutation(len(self.lengths))
+        pool_size = POOL_BATCHES * self.batch_size
+        batches = [
+            batch
+            for start in range(0, len(shuffled), pool_size)
+            for batch in self._cut(_by_length(shuffled[start : start + pool_size], self.lengths))
+        ]
+        return [batches[index] for index in generator.permutation(len(batches))]
+
+    def _cut(self, rows: np.ndarray) -> list[np.ndarray]:
+        if self.batch_tokens is None:
+            return [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+        cuts: list[int] = []
+        start = 0
+        for end, length in enumerate(self.lengths[rows].tolist()):
+            if end > start and (end + 1 - start) * length > self.batch_tokens:
+                cuts.append(end)
+                start = end
+        return np.split(rows, cuts)
+
+
+def evaluation_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """All rows in batches of similar lengths, the same at every call."""
+    rows = _by_length(np.arange(len(lengths)), lengths)
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+def _by_length(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    return rows[np.argsort(lengths[rows], kind="stable")]

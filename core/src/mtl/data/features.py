@@ -1,0 +1,54 @@
+"""A task's featurizers together: tokens to columns, columns to one vector a token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from mtl.components import Featurizer, FeaturesConfig
+from mtl.data.columns import Batch, Column
+from mtl.sharing import Builder
+
+
+@frozen(eq=False)
+class Features:
+    """The featurizers of one `features` block by name; a featurizer shared with another task is
+    the same object there."""
+
+    config: FeaturesConfig
+    featurizers: Mapping[str, Featurizer[object]]
+
+    def encode(self, tokens: pl.Series) -> dict[str, Column]:
+        """The columns of all featurizers, each named `featurizer.column`."""
+        return {
+            f"{name}.{column}": values
+            for name, featurizer in self.featurizers.items()
+            for column, values in featurizer.encode(tokens).items()
+        }
+
+    def build_embedding(self, build: Builder) -> nn.Module:
+        """An `Embedding` of these features; the same module for all that share it."""
+        return build.embedding(self)
+
+
+class Embedding(nn.Module):
+    """Concatenates the featurizers' vectors: a batch to (`[batch, time, dim]`, lengths `[batch]`)."""
+
+    def __init__(self, parts: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict(parts)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        vectors: list[Tensor] = []
+        lengths: Tensor | None = None
+        for name, part in self.parts.items():
+            columns = {key.removeprefix(f"{name}."): value for key, value in batch.tensors.items() if key.startswith(f"{name}.")}
+            lengths = next(length for key, length in batch.lengths.items() if key.startswith(f"{name}."))
+            vectors.append(part(columns))
+        if lengths is None:
+            raise ValueError("an embedding needs at least one featurizer")
+        return (vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)), lengths

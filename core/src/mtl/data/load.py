@@ -1,0 +1,146 @@
+"""From a config to tasks with numericalised rows: each file is read once, text ends here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import polars as pl
+from attrs import Factory, define, frozen
+
+from mtl.components import DataSource, Featurizer, FeaturesConfig, Split, Table, Task
+from mtl.config.fields import Component
+from mtl.config.run_config import RunConfig
+from mtl.data.columns import Rows
+from mtl.data.features import Features
+from mtl.errors import DataError
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@define
+class SharedFeaturizer:
+    """A featurizer of the run and the tasks that use it."""
+
+    featurizer: Featurizer[Any]
+    tasks: list[str] = Factory(list)
+
+
+@frozen(eq=False)
+class Tasks:
+    """The tasks of a run by name, and their featurizers by key: a featurizer that several tasks
+    share stands there once."""
+
+    tasks: Mapping[str, Task[Any]]
+    featurizers: Mapping[str, SharedFeaturizer]
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        """What was learnt from the data, as JSON."""
+        return {
+            "tasks": {name: task.state() for name, task in self.tasks.items()},
+            "featurizers": {key: shared.featurizer.state() for key, shared in self.featurizers.items()},
+        }
+
+    def load_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take back what `state` gave."""
+        for key, shared in self.featurizers.items():
+            shared.featurizer.load_state(state["featurizers"][key])
+        for name, task in self.tasks.items():
+            task.load_state(state["tasks"][name])
+
+
+@frozen(eq=False)
+class TaskData:
+    """A task's rows a split (None where the config names no file), and figures about their tokens."""
+
+    splits: Mapping[Split, Rows | None]
+    figures: Mapping[Split, Mapping[str, float]]
+
+    @property
+    def train(self) -> Rows:
+        """The rows to train on."""
+        return cast(Rows, self.splits["train"])
+
+
+def make_tasks(config: RunConfig) -> Tasks:
+    """The tasks of a config, not yet fitted to data."""
+    featurizers: dict[str, SharedFeaturizer] = {}
+    tasks: dict[str, Task[Any]] = {}
+    for name, component in config.tasks.items():
+        features = _make_features(name, component.config.features, featurizers)
+        tasks[name] = component.spec.load_factory()(component.config, name=name, features=features)
+    return Tasks(tasks, featurizers)
+
+
+def _make_features(task: str, config: FeaturesConfig, featurizers: dict[str, SharedFeaturizer]) -> Features:
+    parts: dict[str, Featurizer[Any]] = {}
+    for name, component in config.featurizers.items():
+        key = _featurizer_key(task, config, component)
+        if key not in featurizers:
+            featurizers[key] = SharedFeaturizer(component.spec.load_factory()(component.config))
+        featurizers[key].tasks.append(task)
+        parts[name] = featurizers[key].featurizer
+    return Features(config, parts)
+
+
+def _featurizer_key(task: str, features: FeaturesConfig, component: Component) -> str:
+    own = component.config.shared_module_key
+    return own or f"{features.shared_module_key or task}.{component.name}"
+
+
+def load_data(config: RunConfig, tasks: Tasks) -> dict[str, TaskData]:
+    """Read all splits of all tasks, fit featurizers and tasks on the training rows, numericalise.
+
+    Raises `DataError` for a file that cannot be used.
+    """
+    frames = {name: _read_splits(config.tasks[name].config.data, task) for name, task in tasks.tasks.items()}
+    for shared in tasks.featurizers.values():
+        shared.featurizer.fit({name: [frames[name]["train"][1]["tokens"]] for name in shared.tasks})
+    for name, task in tasks.tasks.items():
+        task.fit(frames[name]["train"][1])
+    return {name: _encode_splits(tasks.tasks[name], splits) for name, splits in frames.items()}
+
+
+def _read_splits(component: Component, task: Task[Any]) -> dict[Split, tuple[Table, pl.DataFrame]]:
+    source: DataSource[Any] = component.spec.load_factory()(component.config)
+    read: dict[Path, tuple[Table, pl.DataFrame]] = {}
+    splits: dict[Split, tuple[Table, pl.DataFrame]] = {}
+    for split in SPLITS:
+        path = component.config.path(split)
+        if path is None:
+            continue
+        if path not in read:
+            table = source.read(path, task.columns)
+            read[path] = table, task.prepare(table)
+        splits[split] = read[path]
+    if splits["train"][1].is_empty():
+        raise DataError(f"{splits['train'][0].path}: task {task.name!r} has no rows to train on")
+    return splits
+
+
+def _encode_splits(task: Task[Any], splits: Mapping[Split, tuple[Table, pl.DataFrame]]) -> TaskData:
+    encoded: dict[str, Rows] = {}
+    rows: dict[Split, Rows | None] = {}
+    figures: dict[Split, Mapping[str, float]] = {}
+    for split in SPLITS:
+        if split not in splits:
+            rows[split] = None
+            continue
+        table, frame = splits[split]
+        if table.path not in encoded:
+            encoded[table.path] = encode_rows(task, table, frame)
+        rows[split] = encoded[table.path]
+        figures[split] = {
+            f"{name}.{figure}": value
+            for name, featurizer in task.features.featurizers.items()
+            for figure, value in featurizer.report(frame["tokens"]).items()
+        }
+    return TaskData(rows, figures)
+
+
+def encode_rows(task: Task[Any], table: Table, frame: pl.DataFrame) -> Rows:
+    """Prepared rows as columns."""
+    columns = {**task.features.encode(frame["tokens"]), **task.encode(frame)}
+    skipped = table.skipped
+    return Rows(columns, frame["line"].to_numpy(), table.path, skipped)

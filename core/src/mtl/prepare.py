@@ -1,0 +1,150 @@
+"""The way from a config to a run that is ready to start: config, plan, data, model, loop."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from attrs import frozen
+
+from mtl.config import LoadedConfig
+from mtl.config.run_config import RunConfig
+from mtl.data.batching import Batching
+from mtl.data.load import TaskData, Tasks, load_data, make_tasks
+from mtl.errors import UsageError
+from mtl.model import MultitaskModel, build_model
+from mtl.plan import Selection, selection, task_weights
+from mtl.plugins import Plugins
+from mtl.training.loop import Training, fresh_state
+from mtl.training.timeline import EpochRule, Timeline
+
+DEFAULT_EPOCHS = 10
+
+
+@frozen(eq=False)
+class Prepared:
+    """A run that is ready to start."""
+
+    loaded: LoadedConfig
+    plugins: Plugins
+    tasks: Tasks
+    data: Mapping[str, TaskData]
+    model: MultitaskModel
+    timeline: Timeline
+    selection: Selection
+    device: torch.device
+
+    @property
+    def config(self) -> RunConfig:
+        """The resolved config."""
+        return self.loaded.config
+
+
+def prepare(loaded: LoadedConfig, plugins: Plugins) -> Prepared:
+    """Read the data of a config and build the model.
+
+    Raises `ConfigError` for modules that do not fit together, `DataError` for data.
+    """
+    config = loaded.config
+    device = choose_device(config.device)
+    tasks = make_tasks(config)
+    data = load_data(config, tasks)
+    model = build_model(tasks, config.seed)
+    return Prepared(
+        loaded, plugins, tasks, data, model.to(device), _timeline(config, data), selection(config), device
+    )
+
+
+def _timeline(config: RunConfig, data: Mapping[str, TaskData]) -> Timeline:
+    trainer = config.trainer
+    weights = task_weights(config)
+    epochs = trainer.epochs
+    if epochs is None and trainer.max_steps is None:
+        epochs = DEFAULT_EPOCHS
+    return Timeline(
+        schedule=config.schedule.spec.load_factory()(config.schedule.config),
+        rule=EpochRule.of(config.schedule.config, config.target_task),
+        batching={
+            name: Batching(
+                lengths=data[name].train.lengths,
+                task=name,
+                seed=config.seed,
+                batch_size=component.config.batch_size,
+                batch_tokens=component.config.batch_tokens,
+            )
+            for name, component in config.tasks.items()
+            if weights[name] > 0
+        },
+        seed=config.seed,
+        accumulate=trainer.accumulate_batches,
+        epochs=epochs,
+        max_steps=trainer.max_steps,
+    )
+
+
+def make_training(prepared: Prepared) -> Training:
+    """The loop of a prepared run, before its first step."""
+    config, trainer = prepared.config, prepared.config.trainer
+    if trainer.compile:
+        for model in prepared.model.tasks.values():
+            model.compile(dynamic=True)
+    optimizer = trainer.optimizer.spec.load_factory()(
+        trainer.optimizer.config, [p for p in prepared.model.parameters() if p.requires_grad]
+    )
+    return Training(
+        config=trainer,
+        tasks=prepared.tasks.tasks,
+        data=prepared.data,
+        model=prepared.model,
+        optimizer=optimizer,
+        lr_scheduler=trainer.lr_scheduler.spec.load_factory()(
+            trainer.lr_scheduler.config,
+            optimizer,
+            total_steps=prepared.timeline.total_steps,
+            higher_is_better=prepared.selection.higher_is_better,
+        ),
+        lr_by_metric=trainer.lr_scheduler.config.by_metric,
+        balancer=config.balancer.spec.load_factory()(config.balancer.config, tasks=task_weights(config)),
+        scaler=torch.amp.GradScaler(prepared.device.type, enabled=trainer.precision == "fp16"),
+        timeline=prepared.timeline,
+        selection=prepared.selection,
+        device=prepared.device,
+        seed=config.seed,
+        state=fresh_state(prepared.tasks.tasks, prepared.device),
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for `auto`, `cpu` or `cuda`. Raises `UsageError` where there is no such one."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("`device` is cuda, but torch sees no GPU; use auto or cpu")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
+@contextmanager
+def torch_settings(config: RunConfig) -> Iterator[None]:
+    """The config's process-wide settings of torch, given back at the end, random state included."""
+    threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    random_state = torch.random.get_rng_state()
+    try:
+        if config.trainer.num_threads is not None:
+            torch.set_num_threads(config.trainer.num_threads)
+        if config.trainer.deterministic and choose_device(config.device).type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.random.set_rng_state(random_state)
+
+
+def versions(prepared: Prepared) -> dict[str, str]:
+    """The versions of everything that took part in a run, by distribution."""
+    names = {status.distribution for status in prepared.plugins.statuses if status.state == "ok"}
+    return {name: importlib.metadata.version(name) for name in sorted(names | {"pytext-mtl", "torch"})}

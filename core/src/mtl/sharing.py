@@ -1,0 +1,85 @@
+"""The shared modules of one run: modules with one key are one module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+from torch import nn
+
+from mtl.components import ModuleConfig
+from mtl.config.fields import Component
+from mtl.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from mtl.data.features import Features
+
+
+@frozen
+class BuiltModule:
+    """A module of the run, with what it was built from; `users` are JSON paths, the first built it."""
+
+    module: nn.Module
+    config: ModuleConfig
+    shapes: Mapping[str, int]
+    users: list[str] = field(factory=list)
+
+
+class Builder:
+    """Builds the modules of one run, each key once.
+
+    Called with the component in a slot and the shapes that its place asks for:
+    `build(config.lstm, input_dim=100)`.
+    """
+
+    def __init__(self) -> None:
+        self.shared: dict[str, BuiltModule] = {}
+        self.built: list[BuiltModule] = []
+
+    def __call__(self, component: Component, **shapes: int) -> nn.Module:
+        """The module for this component: a new one, or the one that its key already names.
+
+        Raises `ConfigError` where the shapes of two sharers do not fit.
+        """
+        factory = component.spec.load_factory()
+        return self._build(
+            component.config, component.path, shapes, lambda: factory(component.config, self, **shapes)
+        )
+
+    def embedding(self, features: Features, path: str = "") -> nn.Module:
+        """The embedding of a task's features."""
+        from mtl.data.features import Embedding
+
+        def part(name: str) -> nn.Module:
+            component = features.config.featurizers[name]
+            featurizer = features.featurizers[name]
+            return self._build(component.config, component.path, {}, lambda: featurizer.build_embedding(self))
+
+        return self._build(
+            features.config, path, {}, lambda: Embedding({name: part(name) for name in features.featurizers})
+        )
+
+    def _build(
+        self, config: ModuleConfig, path: str, shapes: Mapping[str, int], make: Callable[[], nn.Module]
+    ) -> nn.Module:
+        known = self.shared.get(config.shared_module_key) if config.shared_module_key else None
+        if known is None:
+            known = BuiltModule(make(), config, dict(shapes))
+            self.built.append(known)
+            if config.shared_module_key:
+                self.shared[config.shared_module_key] = known
+        elif known.shapes != shapes:
+            raise ConfigError([Problem(path, _misfit(config.shared_module_key, known, shapes))])
+        known.users.append(path)
+        return known.module
+
+
+def _misfit(key: str | None, known: BuiltModule, shapes: Mapping[str, int]) -> str:
+    def described(values: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name}={value}" for name, value in values.items())
+
+    return (
+        f"shared module {key!r} does not fit: {described(shapes)} here,"
+        f" {described(known.shapes)} at {known.users[0]}"
+    )

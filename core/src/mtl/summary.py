@@ -1,0 +1,153 @@
+"""What a run will do, as JSON: `mtl plan --json`, and what a run's watchers are told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from mtl.components import Split
+from mtl.data.batching import evaluation_batches
+from mtl.data.columns import Dense, Rows
+from mtl.data.load import SPLITS
+from mtl.model import unique_tensors
+from mtl.plan import task_weights
+from mtl.prepare import Prepared
+from mtl.training.timeline import Step
+
+
+def describe(prepared: Prepared) -> dict[str, Any]:
+    """Tasks, schedule, modules and memory of a prepared run."""
+    parameters = list(prepared.model.parameters())
+    return {
+        "tasks": {name: _task(prepared, name) for name in prepared.tasks.tasks},
+        "schedule": _schedule(prepared),
+        "modules": _modules(prepared),
+        "parameters": {
+            "total": sum(p.numel() for p in parameters),
+            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        },
+        "memory": _memory(prepared),
+        "selection": prepared.selection.text,
+        "warnings": list(prepared.loaded.warnings),
+        "notices": _notices(prepared),
+        "device": str(prepared.device),
+    }
+
+
+def _task(prepared: Prepared, name: str) -> dict[str, Any]:
+    component = prepared.config.tasks[name]
+    provider = prepared.plugins.find("task", component.name)
+    return {
+        "component": component.name,
+        "distribution": provider.distribution,
+        "weight": task_weights(prepared.config)[name],
+        "metric": component.config.metric.name,
+        "higher_is_better": component.config.metric.higher_is_better,
+        **{split: _split(prepared, name, split) for split in SPLITS},
+    }
+
+
+def _split(prepared: Prepared, name: str, split: Split) -> dict[str, Any] | None:
+    data, config = prepared.data[name], prepared.config.tasks[name].config
+    rows = data.splits[split]
+    if rows is None:
+        return None
+    lengths = rows.lengths
+    if split == "train" and name in prepared.timeline.batching:
+        batches = prepared.timeline.batching[name].count(0)
+    else:
+        batches = len(evaluation_batches(lengths, config.eval_batch_size or config.batch_size))
+    return {
+        "path": rows.path,
+        "rows": len(rows),
+        "skipped": rows.skipped,
+        "batches": batches,
+        "tokens": int(lengths.sum()),
+        "longest": int(lengths.max(initial=0)),
+        "figures": dict(data.figures[split]),
+    }
+
+
+def _schedule(prepared: Prepared) -> dict[str, Any]:
+    timeline = prepared.timeline
+    lengths: list[int] = []
+    first: list[Step] = []
+    for steps in timeline.walk():
+        lengths.append(len(steps))
+        first = first or steps
+    return {
+        "component": prepared.config.schedule.name,
+        "epoch": timeline.rule.text,
+        "epochs": len(lengths),
+        "steps": sum(lengths),
+        "steps_per_epoch": lengths[0],
+        "tasks": _shares(prepared, first),
+    }
+
+
+def _shares(prepared: Prepared, steps: list[Step]) -> dict[str, dict[str, int]]:
+    shares: dict[str, Counter[str]] = {name: Counter(steps=0, batches=0, rows=0) for name in prepared.tasks.tasks}
+    for step in steps:
+        batches = prepared.timeline.batching[step.task].batches(step.pass_index)[step.start : step.stop]
+        shares[step.task].update(steps=1, batches=len(batches), rows=sum(map(len, batches)))
+    return {name: dict(share) for name, share in shares.items()}
+
+
+def _modules(prepared: Prepared) -> list[dict[str, Any]]:
+    groups = {group.key: group for group in prepared.loaded.groups}
+    modules = []
+    for built in prepared.model.built:
+        key = built.config.shared_module_key
+        group = groups.get(key) if key else None
+        modules.append(
+            {
+                "path": built.users[0],
+                "component": type(built.module).__name__,
+                "parameters": _size(built.module, trainable=False),
+                "trainable": _size(built.module, trainable=True),
+                "key": key,
+                "users": list(built.users),
+                "owners": dict(group.owners) if group else {},
+                "values": dict(group.values) if group else {},
+            }
+        )
+    return modules
+
+
+def _size(module: nn.Module, *, trainable: bool) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable)
+
+
+def _memory(prepared: Prepared) -> dict[str, int]:
+    """Bytes; the optimizer's two moments are Adam's."""
+    trainable = sum(p.nbytes for p in prepared.model.parameters() if p.requires_grad)
+    rows = {id(rows): rows for data in prepared.data.values() for rows in data.splits.values() if rows is not None}
+    return {
+        "parameters_bytes": sum(tensor.nbytes for _, tensor in unique_tensors(prepared.model)),
+        "gradients_bytes": trainable,
+        "optimizer_bytes": 2 * trainable,
+        "data_bytes": sum(map(_bytes, rows.values())),
+    }
+
+
+def _bytes(rows: Rows) -> int:
+    return sum(
+        column.values.nbytes + (0 if isinstance(column, Dense) else column.offsets.nbytes)
+        for column in rows.columns.values()
+    )
+
+
+def _notices(prepared: Prepared) -> list[str]:
+    notices = [f"{name}: {notice}" for name, task in prepared.tasks.tasks.items() for notice in task.notices()]
+    for key, shared in prepared.tasks.featurizers.items():
+        notices += [f"{key}: {notice}" for notice in shared.featurizer.notices()]
+    weights: Mapping[str, float] = task_weights(prepared.config)
+    notices += [f"{name}: weight 0, so it is evaluated but not trained" for name, w in weights.items() if w == 0]
+    for name, data in prepared.data.items():
+        for split, rows in data.splits.items():
+            if rows is not None and rows.skipped:
+                notices.append(f"{name}: {rows.skipped} bad rows skipped in {split} ({rows.path})")
+    return notices

@@ -1,0 +1,251 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from mtl.components import Balancer, Task
+from mtl.config.run_config import TrainerConfig
+from mtl.data.batching import random_generator
+from mtl.data.columns import Batch
+from mtl.data.load import TaskData
+from mtl.errors import MtlError
+from mtl.model import MultitaskModel, assign_tensors, unique_tensors
+from mtl.plan import Selection
+from mtl.training.checkpoint import flatten_optimizer, restore_optimizer
+from mtl.training.evaluation import autocast, evaluate
+from mtl.training.state import Best, TaskProgress, TrainingState
+from mtl.training.timeline import Step, Timeline
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Observer(Protocol):
+    """What the loop tells while it runs, and asks: the run folder and its watchers stand behind it."""
+
+    def step_ended(self, step: int, epoch: int, task: str) -> None:
+        """A step has ended."""
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """A line for the metrics."""
+
+    def evaluated(self, best: bool, evaluation: Best) -> None:
+        """All tasks were evaluated; a best model is to be kept."""
+
+    def checkpoint_due(self, step: int, epoch_ended: bool) -> bool:
+        """Whether to write a checkpoint now."""
+
+    def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write a checkpoint."""
+
+    def stop_requested(self) -> bool:
+        """Whether the run was asked to stop after this step."""
+
+
+@frozen(eq=False)
+class Training:
+    """Everything that the loop works on. The loop itself is `train`."""
+
+    config: TrainerConfig
+    tasks: Mapping[str, Task[Any]]
+    data: Mapping[str, TaskData]
+    model: MultitaskModel
+    optimizer: torch.optim.Optimizer
+    lr_scheduler: LRScheduler | ReduceLROnPlateau
+    lr_by_metric: bool
+    balancer: Balancer[Any]
+    scaler: torch.amp.GradScaler
+    timeline: Timeline
+    selection: Selection
+    device: torch.device
+    seed: int
+    state: TrainingState
+
+    def train(self, observer: Observer) -> None:
+        """Run all steps that are left, until the end, an early stop or a request to stop."""
+        self.model.train()
+        begun = perf_counter() - self.state.seconds["total"]
+        before = 0
+        for epoch, steps in enumerate(self.timeline.walk(), start=1):
+            for step in steps[max(self.state.step - before, 0) :]:
+                self._step(step)
+                number = self.state.step
+                epoch_ended = number == before + len(steps)
+                observer.step_ended(number, epoch, step.task)
+                if number % self.config.report_every_steps == 0 or epoch_ended:
+                    self._report(epoch, observer)
+                if self._evaluation_due(epoch_ended):
+                    self._evaluate(epoch, observer)
+                self.state.seconds["total"] = perf_counter() - begun
+                stop = self.state.stopped_early or observer.stop_requested()
+                if stop or observer.checkpoint_due(number, epoch_ended):
+                    observer.save_checkpoint(number, *self.checkpoint())
+                if stop:
+                    return
+            before += len(steps)
+
+    def _step(self, step: Step) -> None:
+        """One optimizer step: the batches of one task, together worth one big batch.
+
+        Parameters that the task does not use have no gradient, so that no optimizer moves them.
+        """
+        begun = perf_counter()
+        # Dropout is a function of (seed, step): nothing that ran before can shift it.
+        torch.manual_seed(int(random_generator(self.seed, "step", self.state.step).integers(2**63)))
+        self.optimizer.zero_grad(set_to_none=True)
+        total: Tensor | float = 0.0
+        weight: Tensor | float = 0.0
+        for batch in self._batches(step):
+            with self._timed("forward"), autocast(self.device, PRECISIONS[self.config.precision]):
+                loss = self.model.tasks[step.task](batch).loss
+            with self._timed("backward"):
+                self.scaler.scale(loss.total if step.stop - step.start > 1 else loss.total / loss.weight).backward()
+            total, weight = total + loss.total.detach(), weight + loss.weight
+            self.state.tasks[step.task].add(loss, len(batch), batch.tokens)
+        with self._timed("optimizer"):
+            mean = torch.as_tensor(total / weight)
+            self._check_finite(step, mean)
+            self._update(self.balancer.factor(step.task, mean), weight if step.stop - step.start > 1 else 1.0)
+        self._count(step, perf_counter() - begun)
+
+    def _update(self, factor: Tensor | float, divisor: Tensor | float) -> None:
+        """Scale the gradients to the mean loss times its factor, clip them and move the parameters."""
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        scale = factor / divisor
+        if isinstance(scale, Tensor) or scale != 1.0:
+            torch._foreach_mul_(gradients, scale)
+        if self.config.max_clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if not self.lr_by_metric:
+            self.lr_scheduler.step()
+
+    def _batches(self, step: Step) -> Iterator[Batch]:
+        rows = self.data[step.task].train
+        pin = self.device.type == "cuda"
+        for row_numbers in self.timeline.batching[step.task].batches(step.pass_index)[step.start : step.stop]:
+            with self._timed("data"):
+                batch = rows.batch(row_numbers, pin=pin).to(self.device)
+            yield batch
+
+    def _count(self, step: Step, seconds: float) -> None:
+        progress = self.state.tasks[step.task]
+        progress.steps += 1
+        progress.seconds += seconds
+        if step.stop == self.timeline.batching[step.task].count(step.pass_index):
+            progress.pass_index, progress.rows_in_pass = step.pass_index + 1, 0
+        self.state.step += 1
+
+    def _check_finite(self, step: Step, mean: Tensor) -> None:
+        # Reading a figure makes a GPU wait for it, so there it is checked at reports only.
+        if self.device.type == "cpu" and not math.isfinite(mean.item()):
+            rows = self.data[step.task].train
+            batches = self.timeline.batching[step.task].batches(step.pass_index)[step.start : step.stop]
+            lines = sorted({int(rows.lines[row]) for batch in batches for row in batch})
+            shown = ", ".join(map(str, lines[:20])) + (", ..." if len(lines) > 20 else "")
+            raise MtlError(
+                f"the loss of {step.task} is {mean.item()} at step {self.state.step + 1},"
+                f" on the rows {rows.path}: {shown}; try a lower learning rate or trainer.max_clip_norm"
+            )
+
+    def _report(self, epoch: int, observer: Observer) -> None:
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        for task, progress in self.state.tasks.items():
+            if progress.rows > progress.reported["rows"]:
+                figures = progress.report()
+                if figures["loss"] is None or not math.isfinite(figures["loss"]):
+                    raise MtlError(
+                        f"the loss of {task} is {figures['loss']} within the last"
+                        f" {self.config.report_every_steps} steps before step {self.state.step}"
+                    )
+                observer.record(
+                    {"kind": "train", "step": self.state.step, "epoch": epoch, "task": task, **figures, "lr": rates[0]}
+                )
+
+    def _evaluation_due(self, epoch_ended: bool) -> bool:
+        every = self.config.evaluate_every_steps
+        if self.state.step == self.timeline.total_steps:
+            return True
+        return self.state.step % every == 0 if every else epoch_ended
+
+    def _evaluate(self, epoch: int, observer: Observer) -> None:
+        """Score all evaluation data, keep the best, lower the rate or stop where asked to."""
+        with self._timed("eval"):
+            figures = self.evaluate("eval")
+        for task, values in figures.items():
+            observer.record({"kind": "eval", "step": self.state.step, "epoch": epoch, "task": task, **values})
+        value = self.selection.value(figures)
+        evaluation = Best(self.state.step, epoch, value, figures)
+        kept = self.state.best.value if self.state.best else None
+        best = value is None and kept is None or value is not None and self.selection.is_better(value, kept)
+        if best:
+            self.state.best = evaluation
+        stale = 0 if best else self.state.evaluations_without_improvement + 1
+        self.state.evaluations_without_improvement = stale
+        if self.config.early_stop_after is not None and stale >= self.config.early_stop_after:
+            self.state.stopped_early = True
+        if self.lr_by_metric and value is not None:
+            self.lr_scheduler.step(value)  # type: ignore[arg-type]
+        observer.evaluated(best, evaluation)
+
+    def evaluate(self, split: str) -> dict[str, dict[str, Any]]:
+        """The figures of every task that has rows in `split`."""
+        precision = PRECISIONS[self.config.precision]
+        return {
+            name: evaluate(task, self.model.tasks[name], rows, device=self.device, precision=precision)
+            for name, task in self.tasks.items()
+            if (rows := self.data[name].splits[split]) is not None  # type: ignore[index]
+        }
+
+    def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the next step depends on."""
+        optimizer_tensors, optimizer = flatten_optimizer(self.optimizer)
+        tensors = {f"model.{name}": tensor for name, tensor in unique_tensors(self.model)}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors.items()}
+        tensors |= {f"balancer.{name}": tensor for name, tensor in self.balancer.state_dict().items()}
+        state = {
+            "training": self.state.to_json(),
+            "optimizer": optimizer,
+            "lr_scheduler": {k: v for k, v in self.lr_scheduler.state_dict().items() if k != "lr_lambdas"},
+            "scaler": self.scaler.state_dict(),
+        }
+        return tensors | self.state.tensors(), state
+
+    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any], source: Path) -> None:
+        """Take back what `checkpoint` gave."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+        assign_tensors(dict(unique_tensors(self.model)), part("model."), str(source))
+        restore_optimizer(self.optimizer, part("optimizer."), state["optimizer"])
+        self.balancer.load_state_dict(part("balancer."))
+        self.lr_scheduler.load_state_dict(dict(state["lr_scheduler"]))
+        self.scaler.load_state_dict(dict(state["scaler"]))
+        self.state.restore(state["training"], tensors)
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        begun = perf_counter()
+        yield
+        self.state.seconds[phase] += perf_counter() - begun
+
+
+def fresh_state(tasks: Mapping[str, Task[Any]], device: torch.device) -> TrainingState:
+    """The state before the first step."""
+    zero = torch.zeros((), dtype=torch.float64, device=device)
+    return TrainingState(
+        {name: TaskProgress(loss_total=zero.clone(), loss_weight=zero.clone()) for name in tasks}
+    )

@@ -1,0 +1,124 @@
+"""Who watches a run: the run folder, the plugins' run-time hooks, the config's loggers."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+import pluggy
+from attrs import define, field
+from torch import Tensor
+
+from mtl import hookspecs
+from mtl.config.run_config import TrainerConfig
+from mtl.run import RunFolder
+from mtl.training.checkpoint import save_checkpoint
+from mtl.training.state import Best
+
+logger = logging.getLogger("mtl")
+
+
+class Watchers:
+    """Objects with run-time hooks. One that fails is named, dropped and missed by nobody else."""
+
+    def __init__(self, watchers: Mapping[str, object]) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        for name, watcher in watchers.items():
+            self._manager.register(watcher, name)
+
+    def call(self, hook: str, **arguments: Any) -> None:
+        """Call one hook of everybody who has it."""
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            try:
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception as error:
+                logger.warning(
+                    "%s: %s failed and watches no more: %s: %s",
+                    implementation.plugin_name,
+                    hook,
+                    type(error).__name__,
+                    error,
+                )
+                self._manager.unregister(implementation.plugin)
+
+
+@define(eq=False)
+class RunObserver:
+    """Keeps the run folder up to date and tells the watchers."""
+
+    folder: RunFolder
+    watchers: Watchers
+    config: TrainerConfig
+    metric: str
+    keep_best: Callable[[], None]
+    last_checkpoint: float = field(factory=monotonic)
+    signal_number: int | None = None
+
+    def step_ended(self, step: int, epoch: int, task: str) -> None:
+        """Tell the watchers."""
+        self.watchers.call("mtl_step_ended", step=step, epoch=epoch, task=task)
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Add a line to the metrics."""
+        self.folder.record(record)
+        self.watchers.call("mtl_recorded", record=record)
+
+    def evaluated(self, best: bool, evaluation: Best) -> None:
+        """Keep the best model."""
+        if best:
+            self.keep_best()
+        self.watchers.call(
+            "mtl_evaluated",
+            step=evaluation.step,
+            epoch=evaluation.epoch,
+            tasks=evaluation.figures,
+            best=best,
+            selection={"metric": self.metric, "value": evaluation.value},
+        )
+
+    def checkpoint_due(self, step: int, epoch_ended: bool) -> bool:
+        """After each epoch, and as often as the config asks."""
+        steps, minutes = self.config.checkpoint_every_steps, self.config.checkpoint_every_minutes
+        return (
+            epoch_ended
+            or (steps is not None and step % steps == 0)
+            or (minutes is not None and monotonic() - self.last_checkpoint >= 60 * minutes)
+        )
+
+    def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write a checkpoint and remove those that are no longer kept."""
+        path = self.folder.checkpoint(step)
+        save_checkpoint(path, tensors, {**state, "metrics_size": self.folder.metrics_size()})
+        self.folder.keep_checkpoints(self.config.keep_checkpoints)
+        self.last_checkpoint = monotonic()
+        self.watchers.call("mtl_checkpoint_saved", path=str(path), step=step)
+
+    def stop_requested(self) -> bool:
+        """Whether a signal came."""
+        return self.signal_number is not None
+
+    @contextmanager
+    def stopping_on(self, signals: Sequence[signal.Signals]) -> Iterator[None]:
+        """The first of these signals ends the run after its step, a second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.signal_number is not None:
+                raise KeyboardInterrupt
+            self.signal_number = number
+
+        previous = {number: signal.signal(number, stop) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)

@@ -1,0 +1,65 @@
+"""Batches are a pure function of (seed, task, pass) and hold every row once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtl.data.batching import Batching, evaluation_batches
+
+lengths = st.lists(st.integers(0, 60), min_size=1, max_size=400).map(np.array)
+
+
+def batching(rows: np.ndarray, *, batch_size: int = 8, batch_tokens: int | None = None, seed: int = 0) -> Batching:
+    return Batching(rows, "task", seed, batch_size, batch_tokens)
+
+
+@given(lengths, st.integers(1, 50), st.integers(0, 3))
+def test_d7_each_row_stands_in_exactly_one_batch_of_a_pass(rows: np.ndarray, size: int, pass_index: int) -> None:
+    cut = batching(rows, batch_size=size)
+    batches = cut.batches(pass_index)
+    assert sorted(np.concatenate(batches)) == list(range(len(rows)))
+    assert len(batches) == cut.count(pass_index)
+    assert all(len(batch) == size for batch in batches) or sum(len(batch) < size for batch in batches) == 1
+
+
+@given(lengths, st.integers(1, 300), st.integers(0, 3))
+def test_a_token_budget_holds_with_padding(rows: np.ndarray, budget: int, pass_index: int) -> None:
+    cut = batching(rows, batch_tokens=budget)
+    batches = cut.batches(pass_index)
+    assert sorted(np.concatenate(batches)) == list(range(len(rows)))
+    assert all(len(batch) == 1 or len(batch) * rows[batch].max() <= budget for batch in batches)
+    assert len(batches) == cut.count(pass_index)
+
+
+def test_d6_batch_membership_differs_between_passes_and_repeats_with_the_seed() -> None:
+    rows = np.random.default_rng(0).integers(1, 40, size=1000)
+
+    def members(cut: Batching, pass_index: int) -> list[tuple[int, ...]]:
+        return [tuple(batch.tolist()) for batch in cut.batches(pass_index)]
+
+    first = batching(rows, batch_size=32)
+    again = batching(rows, batch_size=32)
+    other = batching(rows, batch_size=32, seed=1)
+    assert members(first, 0) == members(again, 0)
+    neighbours = [{frozenset(batch) for batch in members(first, index)} for index in range(3)]
+    assert not neighbours[0] & neighbours[1] and not neighbours[1] & neighbours[2]
+    assert members(first, 0) != members(other, 0)
+
+
+def test_batches_hold_rows_of_similar_lengths() -> None:
+    rows = np.random.default_rng(0).integers(1, 50, size=5000)
+    padded = sum(len(batch) * rows[batch].max() for batch in batching(rows, batch_size=32).batches(0))
+    assert padded < 1.1 * rows.sum()
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_evaluation_reads_every_row_once(size: int) -> None:
+    rows = np.random.default_rng(0).integers(1, 50, size=101)
+    assert sorted(np.concatenate(evaluation_batches(rows, size))) == list(range(101))
+
+
+def test_evaluation_of_no_rows_has_no_batches() -> None:
+    assert evaluation_batches(np.array([], dtype=np.int64), 4) == []

@@ -1,0 +1,135 @@
+"""The order of a run: exact, exhaustive, and going on where an epoch cut a dataset off."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtl.builtin.config import ProportionalConfig, RoundRobinConfig, SequentialConfig
+from mtl.builtin.schedules import Proportional, RoundRobin, Sequential
+from mtl.components import Schedule
+from mtl.data.batching import Batching
+from mtl.training.timeline import EpochRule, Step, Timeline
+
+SCHEDULES: list[Schedule[Any]] = [
+    RoundRobin(RoundRobinConfig()),
+    Proportional(ProportionalConfig()),
+    Sequential(SequentialConfig()),
+]
+schedules = st.sampled_from(SCHEDULES)
+sizes = st.lists(st.integers(1, 40), min_size=1, max_size=6)
+
+
+def timeline(
+    schedule: Schedule[Any],
+    rows: list[int],
+    rule: EpochRule,
+    *,
+    epochs: int | None = 2,
+    max_steps: int | None = None,
+    accumulate: int = 1,
+    batch_size: int = 3,
+    batch_tokens: int | None = None,
+    seed: int = 0,
+) -> Timeline:
+    generator = np.random.default_rng(1)
+    batching = {
+        f"task{index}": Batching(generator.integers(1, 9, size=size), f"task{index}", seed, batch_size, batch_tokens)
+        for index, size in enumerate(rows)
+    }
+    return Timeline(schedule, rule, batching, seed, accumulate, epochs, max_steps)
+
+
+def rows_of(line: Timeline, steps: list[Step]) -> dict[str, Counter[int]]:
+    seen: dict[str, Counter[int]] = {task: Counter() for task in line.batching}
+    for step in steps:
+        for batch in line.batching[step.task].batches(step.pass_index)[step.start : step.stop]:
+            seen[step.task].update(batch.tolist())
+    return seen
+
+
+@given(schedules, sizes, st.integers(1, 3), st.integers(1, 3), st.sampled_from([None, 20]))
+def test_d7_d8_each_row_is_seen_exactly_once_an_exhaustive_epoch(
+    schedule: Schedule[Any], rows: list[int], epochs: int, accumulate: int, budget: int | None
+) -> None:
+    line = timeline(
+        schedule, rows, EpochRule("all"), epochs=epochs, accumulate=accumulate, batch_tokens=budget
+    )
+    seen = rows_of(line, [step for steps in line.walk() for step in steps])
+    for size, counts in zip(rows, seen.values(), strict=True):
+        assert counts == dict.fromkeys(range(size), epochs)
+
+
+@given(schedules, sizes, st.sampled_from(["first", "all", "task", "steps"]), st.integers(1, 3))
+def test_d5_planned_steps_are_the_steps_walked(
+    schedule: Schedule[Any], rows: list[int], kind: str, accumulate: int
+) -> None:
+    line = timeline(schedule, rows, EpochRule(kind, task="task0", steps=7), accumulate=accumulate)
+    walked = [len(steps) for steps in line.walk()]
+    assert line.total_steps == sum(walked)
+    assert len(walked) == 2
+    if kind == "steps":
+        assert walked == [7, 7]
+    if kind == "task":
+        own = [sum(step.task == "task0" for step in steps) for steps in line.walk()]
+        assert own == [line.steps_in_pass("task0", 0)] * 2
+
+
+@given(sizes.filter(lambda rows: len(rows) > 1), st.sampled_from(["first", "task"]))
+def test_round_robin_gives_every_task_the_same_share_of_an_epoch(rows: list[int], kind: str) -> None:
+    line = timeline(SCHEDULES[0], rows, EpochRule(kind, task="task0"))
+    for steps in line.walk():
+        shares = Counter(step.task for step in steps)
+        assert len(set(shares.values())) == 1 and len(shares) == len(rows)
+
+
+@given(schedules, st.sampled_from(["first", "task", "steps"]))
+def test_d1_every_row_is_reached_though_epochs_cut_datasets_off(schedule: Schedule[Any], kind: str) -> None:
+    line = timeline(schedule, [40, 6], EpochRule(kind, task="task1", steps=3), epochs=50)
+    seen = rows_of(line, [step for steps in line.walk() for step in steps])
+    assert set(seen["task0"]) == set(range(40))
+    assert set(seen["task1"]) == set(range(6))
+
+
+@given(schedules, sizes, st.sampled_from(["first", "all", "task", "steps"]), st.integers(1, 3))
+def test_a_dataset_goes_on_where_an_epoch_cut_it_off(
+    schedule: Schedule[Any], rows: list[int], kind: str, accumulate: int
+) -> None:
+    line = timeline(schedule, rows, EpochRule(kind, task="task0", steps=5), epochs=4, accumulate=accumulate)
+    place = dict.fromkeys(line.batching, (0, 0))
+    for steps in line.walk():
+        for step in steps:
+            assert (step.pass_index, step.start) == place[step.task]
+            end = step.stop == line.batching[step.task].count(step.pass_index)
+            place[step.task] = (step.pass_index + 1, 0) if end else (step.pass_index, step.stop)
+
+
+def test_d10_the_sequence_follows_the_seed() -> None:
+    def tasks(seed: int) -> list[str]:
+        line = timeline(SCHEDULES[1], [40, 30, 20], EpochRule("all"), seed=seed)
+        return [step.task for steps in line.walk() for step in steps]
+
+    assert tasks(0) == tasks(0)
+    assert tasks(0) != tasks(1)
+
+
+def test_proportional_draws_differ_between_epochs() -> None:
+    line = timeline(SCHEDULES[1], [60, 60], EpochRule("all"))
+    first, second = ([step.task for step in steps] for steps in line.walk())
+    assert first != second
+
+
+def test_sequential_takes_the_tasks_in_order() -> None:
+    line = timeline(SCHEDULES[2], [6, 3], EpochRule("all"), epochs=1)
+    assert [step.task for steps in line.walk() for step in steps] == ["task0", "task0", "task1"]
+
+
+@pytest.mark.parametrize("maximum", [1, 5, 1000])
+def test_max_steps_ends_the_run_within_an_epoch(maximum: int) -> None:
+    line = timeline(SCHEDULES[0], [10, 10], EpochRule("all"), epochs=None, max_steps=maximum)
+    assert line.total_steps == maximum
