@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from attrs import field, frozen
 
-from mtl.config.fields import Component, InputPath, OutputPath, config, option, slot
+from mtl.config.fields import Component, InputPath, OutputPath, config, option
 from mtl.errors import PluginError, Problem
 
 if TYPE_CHECKING:
@@ -219,7 +219,11 @@ class DataSourceConfig:
 
     def path(self, split: Split) -> Path | None:
         """The file of a split, or None where the config names none."""
-        paths: dict[str, Path | None] = {"train": self.train_path, "eval": self.eval_path, "test": self.test_path}
+        paths: dict[str, Path | None] = {
+            "train": self.train_path,
+            "eval": self.eval_path,
+            "test": self.test_path,
+        }
         return paths[split]
 
 
@@ -285,7 +289,9 @@ class TaskConfig:
     batch_tokens: int | None = option(
         None, "Cut batches by tokens, padding included, instead of rows.", minimum=1
     )
-    eval_batch_size: int | None = option(None, "Rows a batch in evaluation; `batch_size` if absent.", minimum=1)
+    eval_batch_size: int | None = option(
+        None, "Rows a batch in evaluation; `batch_size` if absent.", minimum=1
+    )
     default_features: ClassVar[tuple[str, ...]] = ()
 
     data: Component

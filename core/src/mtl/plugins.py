@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 
 from mtl import hookspecs
 from mtl.components import KINDS, ComponentSpec
-from mtl.config.suggest import did_you_mean, listed, nearest
+from mtl.config.suggest import did_you_mean, listed
 from mtl.errors import PluginError
 
 API_VERSION = "1.0"
@@ -66,8 +66,8 @@ class Provided:
         cls = self._load(self.spec.load_config)
         base = KINDS[self.kind].config
         if not (isinstance(cls, type) and attrs.has(cls) and issubclass(cls, base)):
-            wanted = "made with `mtl.configclass`" + (f" from `{base.__name__}`" if base is not object else "")
-            raise PluginError(f"{self}: its config {self.spec.config} must be a class {wanted}")
+            below = f" below `{base.__name__}`" if base is not object else ""
+            raise PluginError(f"{self}: its config {self.spec.config} must be a config class{below}")
         return cls
 
     def load_factory(self) -> Any:
@@ -94,7 +94,9 @@ class Plugins:
     manager: pluggy.PluginManager = field(factory=lambda: _new_manager())
     _provided: dict[str, dict[str, list[Provided]]] = field(factory=lambda: {kind: {} for kind in KINDS})
 
-    def register(self, plugin: object, distribution: str = "local", version: str = "0", name: str = "") -> PluginStatus:
+    def register(
+        self, plugin: object, distribution: str = "local", version: str = "0", name: str = ""
+    ) -> PluginStatus:
         """Add a module (or object) with hook implementations, as discovery does. One that is wrong is
         not added, and its status says why."""
         name = name or getattr(plugin, "__name__", type(plugin).__name__)
@@ -113,7 +115,9 @@ class Plugins:
         distribution, _, plain = name.rpartition(":")
         all_found = self._provided[kind].get(plain, [])
         wanted = canonicalize_name(distribution)
-        found = [each for each in all_found if not distribution or canonicalize_name(each.distribution) == wanted]
+        found = [
+            each for each in all_found if not distribution or canonicalize_name(each.distribution) == wanted
+        ]
         if not found:
             raise self._unknown(kind, name, all_found)
         if len(found) > 1:
@@ -128,20 +132,29 @@ class Plugins:
             hints.append("it comes from " + listed(f"{each.distribution}:{plain}" for each in elsewhere))
         else:
             hints += filter(None, [did_you_mean(plain, self._provided[kind])])
-        kinds = [KINDS[other].label for other, names in self._provided.items() if other != kind and plain in names]
+        kinds = [
+            KINDS[other].label for other, names in self._provided.items() if other != kind and plain in names
+        ]
         if kinds:
             hints.append(f"{plain!r} is a {' and a '.join(kinds)}")
-        hints += [f"{status.name} of {status.distribution} is {status.state}: {status.cause}" for status in self._unused]
+        hints += [
+            f"{status.name} of {status.distribution} is {status.state}: {status.cause}"
+            for status in self._unused
+        ]
         return PluginError(
             f"no installed plugin provides the {label} {name!r}", "; ".join([*hints, SHOW_INSTALLED])
         )
 
     def _ambiguous(self, kind: str, name: str, found: list[Provided]) -> PluginError:
-        who = listed((f"{each.distribution} (entry point {each.entry_point!r})" for each in found), last="and")
+        who = listed(
+            (f"{each.distribution} (entry point {each.entry_point!r})" for each in found), last="and"
+        )
         message = f"the {KINDS[kind].label} {name!r} is provided by {who}"
         distributions = {each.distribution for each in found}
         if len(distributions) > 1:
-            return PluginError(message, f"name one: {listed(f'{each!s}:{name}' for each in sorted(distributions))}")
+            return PluginError(
+                message, "name " + listed(f"`{each}:{name}`" for each in sorted(distributions))
+            )
         return PluginError(message, f"block one of the entry points with {BLOCK_VARIABLE}")
 
     @property
@@ -204,7 +217,9 @@ def discover(blocked: Collection[str] | None = None) -> Plugins:
             plugins._add(candidate, entry_point.load)
         for name in names:
             unused.pop(name, None)
-    plugins.warnings += [f"{BLOCK_VARIABLE} names {name!r}, but no such plugin is installed" for name in unused.values()]
+    plugins.warnings += [
+        f"{BLOCK_VARIABLE} names {name!r}, which is not installed" for name in unused.values()
+    ]
     return plugins
 
 
@@ -267,13 +282,14 @@ def _output_to_stderr() -> Iterator[None]:
 
 def _checked_api(plugin: object) -> str:
     api = getattr(plugin, "mtl_api", None)
-    example = f'this is {API_VERSION}, so `mtl_api = ">=1,<2"` would do'
+    example = f'`mtl_api = ">=1,<2"` fits this mtl, with plugin API {API_VERSION}'
     if api is None:
         raise _Refused("incompatible", f"it does not say which plugin API it is for: {example}")
     try:
         allowed = SpecifierSet(api).contains(API_VERSION, prereleases=True)
     except (InvalidSpecifier, AttributeError, TypeError) as error:
-        raise _Refused("incompatible", f"`mtl_api` must be a version range, but is {api!r}: {example}", str(api)) from error
+        cause = f"`mtl_api` must be a version range, but is {api!r}: {example}"
+        raise _Refused("incompatible", cause, str(api)) from error
     if not allowed:
         raise _Refused("incompatible", f"it is for plugin API {api}, but this is {API_VERSION}", api)
     return str(api)
@@ -317,20 +333,23 @@ def _called(hook: str, function: Callable[..., Any]) -> list[Any]:
     except BaseException as error:
         raise _Refused("broken", f"`{hook}` failed: {_said(error)}") from error
     if isinstance(specs, (str, dict)) or not isinstance(specs, Iterable):
-        raise _Refused("broken", f"`{hook}` must give a list of ComponentSpec, but gave {type(specs).__name__}")
+        gave = type(specs).__name__
+        raise _Refused("broken", f"`{hook}` must give a list of ComponentSpec, but gave {gave}")
     return list(specs)
 
 
 def _check_spec(hook: str, spec: Any) -> None:
     if not isinstance(spec, ComponentSpec):
-        raise _Refused("broken", f"`{hook}` must give a list of ComponentSpec, but one is {type(spec).__name__}")
+        gave = type(spec).__name__
+        raise _Refused("broken", f"`{hook}` must give a list of ComponentSpec, but one of it is {gave}")
     if not isinstance(spec.name, str) or not re.fullmatch(r"\w[\w-]*", spec.name):
         raise _Refused("broken", f"`{hook}`: a name must be letters, digits, - and _, but is {spec.name!r}")
     for part in ("config", "factory"):
         reference = getattr(spec, part)
         if not isinstance(reference, str) or not re.fullmatch(r"\w+(\.\w+)*:\w+", reference):
             raise _Refused(
-                "broken", f"`{hook}`: {spec.name}'s `{part}` must be \"module:attribute\", but is {reference!r}"
+                "broken",
+                f'`{hook}`: {spec.name}\'s `{part}` must be "module:attribute", but is {reference!r}',
             )
 
 

@@ -13,7 +13,9 @@ from mtl.config.fields import REQUIRED, Component, config, option, slot
 class TrainerConfig:
     """How long and how to train."""
 
-    epochs: int | None = option(None, "Epochs to train; 10 where neither this nor `max_steps` is given.", minimum=1)
+    epochs: int | None = option(
+        None, "Epochs to train; 10 where neither this nor `max_steps` is given.", minimum=1
+    )
     max_steps: int | None = option(None, "Steps to train, all epochs together.", minimum=1)
     optimizer: Component = slot("optimizer", "Adam", "How the parameters move.")
     lr_scheduler: Component = slot("lr_scheduler", "Constant", "How the learning rate moves.")
@@ -29,7 +31,9 @@ class TrainerConfig:
     checkpoint_every_steps: int | None = option(
         None, "Write a checkpoint every so many steps, as well as after each epoch.", minimum=1
     )
-    checkpoint_every_minutes: float | None = option(None, "Write a checkpoint every so many minutes.", above=0)
+    checkpoint_every_minutes: float | None = option(
+        None, "Write a checkpoint every so many minutes.", above=0
+    )
     keep_checkpoints: int = option(1, "Newest checkpoints kept.", minimum=1)
     precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "Numbers of the forward pass.")
     compile: bool = option(False, "Compile the tasks' models with torch.compile.")

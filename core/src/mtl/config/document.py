@@ -1,0 +1,316 @@
+"""Strict JSON that knows where each of its values stands."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
+from pathlib import Path
+from typing import Any, NoReturn
+
+from attrs import Factory, define, field
+
+from mtl.config.json_path import JSONPath, render_path
+from mtl.errors import ConfigError, Problem, UsageError
+
+MAXIMUM_DEPTH = 200
+MAXIMUM_SIZE = 10_000_000
+"""Bytes of a file, characters of a text."""
+
+
+@define(eq=False)
+class Document:
+    """A JSON value, the place of each part of it, and what is wrong with it as JSON.
+
+    `problems` holds what does not stop the reading: repeated keys and numbers that are none.
+    `origins` names what put a value there instead of the text, such as `--set seed=1`.
+    """
+
+    value: Any
+    source: str
+    problems: list[Problem] = Factory(list)
+    origins: dict[JSONPath, str] = Factory(dict)
+    _value_offsets: dict[JSONPath, int] = Factory(dict)
+    _key_offsets: dict[JSONPath, int] = Factory(dict)
+    _line_offsets: list[int] = field(factory=lambda: [0])
+
+    def position(self, path: JSONPath, *, key: bool = False) -> tuple[int, int] | None:
+        """Line and column, both from 1, of the value at `path` or of its key; those of the nearest
+        value around it where there is no such value, and None where nothing came from a text."""
+        offset = self._key_offsets.get(path) if key else None
+        for length in range(len(path), -1, -1):
+            if offset is not None:
+                break
+            offset = self._value_offsets.get(path[:length])
+        return None if offset is None else self._line_and_column(offset)
+
+    def problem(self, path: JSONPath, message: str, hint: str = "", *, key: bool = False) -> Problem:
+        """A mistake at `path`, with its place."""
+        origin = self._origin(path)
+        if origin is not None:
+            return Problem(render_path(path), f"{message}, from `{origin}`", hint)
+        line, column = self.position(path, key=key) or (None, None)
+        return Problem(render_path(path), message, hint, line, column)
+
+    def _origin(self, path: JSONPath) -> str | None:
+        """What wrote the value at `path`, a value around it, or one within an object that was not there."""
+        for written, origin in self.origins.items():
+            if path[: len(written)] == written:
+                return origin
+            if path and written[: len(path)] == path and path not in self._value_offsets:
+                return origin
+        return None
+
+    def _line_and_column(self, offset: int) -> tuple[int, int]:
+        line = bisect_right(self._line_offsets, offset)
+        return line, offset - self._line_offsets[line - 1] + 1
+
+
+def read(path: Path) -> Document:
+    """The JSON in a file. Raises `UsageError` where it cannot be read, `ConfigError` as `parse` does."""
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder, but must be a JSON file")
+        if not path.exists():
+            raise UsageError(f"{path}: there is no such file")
+        with path.open("rb") as file:
+            data = file.read(MAXIMUM_SIZE + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{path}: cannot be read: {reason}") from error
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if len(data) <= MAXIMUM_SIZE:  # else the cut may have gone through a character
+            raise UsageError(f"{path}: must be UTF-8, but byte {error.start} is not") from error
+        text = data.decode("utf-8", errors="replace")
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str = "config") -> Document:
+    """The JSON object in `text`. Raises `ConfigError` where there is none."""
+    return _checked_root(parse_value(text, source))
+
+
+def parse_value(text: str, source: str) -> Document:
+    """Any JSON value. Raises `ConfigError` where there is none."""
+    return _Parser(text.removeprefix("\ufeff"), source).document()
+
+
+def from_value(value: Any, source: str = "config") -> Document:
+    """A document of Python's dicts, lists, strings, numbers, booleans, None and file paths.
+
+    Raises `ConfigError` for anything else in it.
+    """
+    document = Document(None, source)
+    document.value = _plain(value, (), document)
+    if document.problems:
+        raise ConfigError(document.problems, source)
+    return _checked_root(document)
+
+
+def _checked_root(document: Document) -> Document:
+    if not isinstance(document.value, dict):
+        message = f"a config must be an object, but is {describe(document.value)}"
+        raise ConfigError(
+            [*document.problems, document.problem((), message, "it begins with `{`")], document.source
+        )
+    return document
+
+
+def describe(value: Any) -> str:
+    """A JSON value in a message, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _plain(value: Any, path: JSONPath, document: Document) -> Any:
+    if len(path) > MAXIMUM_DEPTH:
+        document.problems.append(
+            document.problem(path[:3], f"must not be nested deeper than {MAXIMUM_DEPTH}")
+        )
+    elif isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                document.problems.append(document.problem(path, f"a key must be a string, but is {key!r}"))
+        return {
+            key: _plain(each, (*path, key), document) for key, each in value.items() if isinstance(key, str)
+        }
+    elif isinstance(value, (list, tuple)):
+        return [_plain(each, (*path, index), document) for index, each in enumerate(value)]
+    elif isinstance(value, os.PathLike):
+        return os.fspath(value)
+    elif value is not None and type(value) not in (str, int, float, bool):
+        what = type(value).__name__
+        document.problems.append(document.problem(path, f"must be a JSON value, but is of type {what}"))
+    return value
+
+
+class _Parser:
+    """One pass over the text; every method leaves `offset` behind what it has read."""
+
+    WHITESPACE = re.compile(r"[ \t\n\r]*")
+    NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+    WORD = re.compile(r"-?\w+")
+    CONSTANTS = {"true": True, "false": False, "null": None}  # noqa: RUF012  # never changed
+    NEAR = {"True": "true", "False": "false", "None": "null", "undefined": "null"}  # noqa: RUF012
+
+    def __init__(self, text: str, source: str) -> None:
+        self.text = text
+        self.offset = 0
+        self.values: dict[JSONPath, int] = {}
+        self.keys: dict[JSONPath, int] = {}
+        lines = [0, *(match.end() for match in re.finditer("\n", text[: MAXIMUM_SIZE + 1]))]
+        self.result = Document(None, source, [], {}, self.values, self.keys, lines)
+
+    def document(self) -> Document:
+        if len(self.text) > MAXIMUM_SIZE:
+            self.fail(f"a config must not be larger than {MAXIMUM_SIZE:,} characters")
+        self.result.value = self.value(())
+        if self.peek():
+            self.fail(f"the config has ended, but {self.shown()} follows")
+        return self.result
+
+    def value(self, path: JSONPath) -> Any:
+        character = self.peek()
+        self.values[path] = self.offset
+        if len(path) > MAXIMUM_DEPTH:
+            self.fail(f"must not be nested deeper than {MAXIMUM_DEPTH}")
+        if character == "{":
+            return self.object(path)
+        if character == "[":
+            return self.array(path)
+        if character == '"':
+            return self.string()
+        return self.scalar(path)
+
+    def object(self, path: JSONPath) -> dict[str, Any]:
+        value: dict[str, Any] = {}
+        for _ in self.items("}"):
+            if self.peek() != '"':
+                self.fail(f"a key in double quotes must stand here, but {self.shown()} does")
+            start = self.offset
+            key = self.string()
+            inner = (*path, key)
+            if self.peek() != ":":
+                self.fail(f"a colon must follow the key {describe(key)}, but {self.shown()} does")
+            self.offset += 1
+            if key in value:
+                self.repeated(inner, start)
+            else:
+                self.keys[inner] = start
+                value[key] = self.value(inner)
+        return value
+
+    def repeated(self, path: JSONPath, start: int) -> None:
+        """Report the second of two equal keys and pass over its value."""
+        first, _ = self.result._line_and_column(self.keys[path])
+        message = f"`{path[-1]}` stands here again; the first is in line {first}"
+        self.report(path, message, start, "keep one of them")
+        values, keys = self.values, self.keys
+        self.values, self.keys = {}, {}
+        self.value(path)
+        self.values, self.keys = values, keys
+
+    def array(self, path: JSONPath) -> list[Any]:
+        value: list[Any] = []
+        for _ in self.items("]"):
+            value.append(self.value((*path, len(value))))
+        return value
+
+    def items(self, closing: str) -> Iterator[None]:
+        """Stop at the start of each item, up to and over the closing bracket."""
+        opening = self.offset
+        self.offset += 1
+        if self.peek() == closing:
+            self.offset += 1
+            return
+        while True:
+            yield
+            character = self.peek()
+            if character == closing:
+                self.offset += 1
+                return
+            if character != ",":
+                line = self.result._line_and_column(opening)[0]
+                opened = f"`{self.text[opening]}` of line {line}"
+                self.fail(f"a comma or the `{closing}` of {opened} must stand here, but {self.shown()} does")
+            comma = self.offset
+            self.offset += 1
+            if self.peek() == closing:
+                self.offset = comma
+                self.fail(f"a comma must not stand before `{closing}`", "remove it")
+
+    def string(self) -> str:
+        start = self.offset
+        try:
+            text, self.offset = scanstring(self.text, start + 1, True)
+        except json.JSONDecodeError as error:
+            self.offset = min(error.pos, len(self.text))
+            what = error.msg.removesuffix(" at").removesuffix(" starting")
+            self.fail(f"a string is not right: {what[:1].lower()}{what[1:]}")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            self.offset = start
+            self.fail("a string must be whole characters, but has half of a surrogate pair")
+        return str(text)
+
+    def scalar(self, path: JSONPath) -> Any:
+        number, word = self.NUMBER.match(self.text, self.offset), self.WORD.match(self.text, self.offset)
+        if number and not (word and word.end() > number.end()):
+            start, self.offset = self.offset, number.end()
+            return self.number(number, path, start)
+        name = word.group() if word else ""
+        if name in self.CONSTANTS:
+            self.offset += len(name)
+            return self.CONSTANTS[name]
+        if name in ("NaN", "Infinity", "-Infinity"):
+            self.report(
+                path, f"must be a finite number, but is {name}", self.offset, "JSON has no such number"
+            )
+            self.offset += len(name)
+            return math.nan
+        hint = f"write {self.NEAR[name]}" if name in self.NEAR else ""
+        if self.text.startswith(("//", "/*", "#"), self.offset):
+            hint = "JSON has no comments"
+        elif self.text.startswith("'", self.offset):
+            hint = "strings stand in double quotes"
+        self.fail(f"a value must stand here, but {self.shown()} does", hint)
+
+    def number(self, match: re.Match[str], path: JSONPath, start: int) -> int | float:
+        text = match.group()
+        if match[1] is None and match[2] is None:
+            if len(text) <= 400:
+                return int(text)
+        elif math.isfinite(float(text)):
+            return float(text)
+        shown = text if len(text) <= 40 else f"{text[:37]}..."
+        self.report(
+            path,
+            f"must be a number of reasonable size, but is {shown}",
+            start,
+            "a computer holds none so large",
+        )
+        return math.nan
+
+    def peek(self) -> str:
+        """The character behind the white space; empty at the end."""
+        match = self.WHITESPACE.match(self.text, self.offset)
+        self.offset = match.end() if match else self.offset
+        return self.text[self.offset : self.offset + 1]
+
+    def shown(self) -> str:
+        rest = self.text[self.offset : self.offset + 20].split("\n")[0]
+        return f"`{rest.split()[0] if rest.split() else rest}`" if rest else "the end"
+
+    def report(self, path: JSONPath, message: str, offset: int, hint: str = "") -> None:
+        line, column = self.result._line_and_column(offset)
+        self.result.problems.append(Problem(render_path(path), message, hint, line, column))
+
+    def fail(self, message: str, hint: str = "") -> NoReturn:
+        line, column = self.result._line_and_column(self.offset)
+        problem = Problem("", message, hint, line, column)
+        raise ConfigError([*self.result.problems, problem], self.result.source)

@@ -1,0 +1,96 @@
+"""`--set trainer.epochs=3`: values by path over a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mtl.config.document import Document, describe, parse_value
+from mtl.config.json_path import JSONPath, parse_path, render_path
+from mtl.errors import ConfigError, Problem
+
+
+def override(document: Document, overrides: Iterable[str]) -> None:
+    """Write each `PATH=VALUE` into `document`, in order; those that cannot be are its problems.
+
+    A value is JSON where it reads as such, else a string. Objects that are not there are made; a
+    component that stands there by its name alone becomes `{"Name": {...}}`.
+    """
+    for text in overrides:
+        origin = f"--set {text}"
+        try:
+            path, value = _parsed(text)
+            path = _through_names(document.value, path)
+            document.value = _written(document.value, path, value)
+        except ValueError as error:
+            document.problems.append(
+                Problem("", f"{error}, from `{origin}`", "as in `--set trainer.epochs=3`")
+            )
+        else:
+            document.origins[path] = origin
+
+
+def _parsed(text: str) -> tuple[JSONPath, Any]:
+    end = _end_of_path(text)
+    if end < 0:
+        raise ValueError("an override must be PATH=VALUE, but has no `=`")
+    path = parse_path(text[:end].strip())
+    if not isinstance(path[0], str):
+        raise ValueError(f"`{render_path(path)}` must begin with a key")
+    return path, _value(text[end + 1 :])
+
+
+def _end_of_path(text: str) -> int:
+    """The first `=` outside double quotes."""
+    quoted = False
+    for offset, character in enumerate(text):
+        if character == '"' and text[offset - 1 : offset] != "\\":
+            quoted = not quoted
+        elif character == "=" and not quoted:
+            return offset
+    return -1
+
+
+def _value(text: str) -> Any:
+    try:
+        document = parse_value(text, "")
+    except ConfigError as error:
+        if text.lstrip()[:1] not in ("{", "[", '"'):
+            return text
+        raise ValueError(f"the value must be JSON, but {error.problems[0].message}") from error
+    if document.problems:
+        raise ValueError(f"the value must be JSON, but {document.problems[0].message}")
+    return document.value
+
+
+def _through_names(value: Any, path: JSONPath) -> JSONPath:
+    """`path` with the name of a component that stands in `value` by its name alone."""
+    for depth, part in enumerate(path):
+        if isinstance(value, str):
+            return path if part == value else (*path[:depth], value, *path[depth:])
+        if not isinstance(value, (dict, list)):
+            break
+        inside = value if isinstance(value, dict) else dict(enumerate(value))
+        value = inside.get(part)
+    return path
+
+
+def _written(target: Any, path: JSONPath, value: Any, above: JSONPath = ()) -> Any:
+    """`target` with `value` at `path`."""
+    if not path:
+        return value
+    part, rest = path[0], path[1:]
+    here = (*above, part)
+    if isinstance(part, int):
+        if not isinstance(target, list) or part >= len(target):
+            raise ValueError(f"there is no `{render_path(here)}`")
+        return [
+            _written(each, rest, value, here) if index == part else each for index, each in enumerate(target)
+        ]
+    if target is None:
+        target = {}
+    elif isinstance(target, str):
+        target = {target: {}}
+    if not isinstance(target, dict):
+        raise ValueError(f"`{render_path(above)}` has no settings: it is {describe(target)}")
+    return {**target, part: _written(target.get(part), rest, value, here)}

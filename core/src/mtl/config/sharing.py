@@ -1,0 +1,248 @@
+"""Modules with one key are one module: whose settings count, and which contradict each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import Factory, define, frozen
+
+from mtl.components import FeaturesConfig, ModuleConfig
+from mtl.config.document import Document, describe
+from mtl.config.dumping import json_form
+from mtl.config.fields import Component
+from mtl.config.json_path import render_path
+from mtl.config.settings import FAILED, Entry, Settings, Value, fields_of, stated_json
+from mtl.config.structure import Structurer
+from mtl.config.suggest import did_you_mean
+from mtl.errors import Problem
+
+KEY = "shared_module_key"
+
+
+@frozen
+class SharedGroup:
+    """The modules with one key.
+
+    `users` are their JSON paths, the first builds the module. `owners` names, for each setting that
+    the config states, the JSON path where it stands; `values` has all settings, with the names of
+    nested ones joined by dots.
+    """
+
+    key: str
+    component: str
+    users: tuple[str, ...]
+    owners: Mapping[str, str]
+    values: Mapping[str, Any]
+
+
+@define(eq=False)
+class Sharing:
+    """Merges the settings of modules with one key into those of the first."""
+
+    document: Document
+    problems: list[Problem] = Factory(list)
+    members: dict[str, list[Settings]] = Factory(dict)
+    is_circular: bool = False
+    _refused: set[int] = Factory(set)
+
+    def merge(self, root: Settings) -> None:
+        """Merge all through `root`. Outer modules come first, as their merging brings together what
+        is nested in them."""
+        for settings in _walk(root):
+            key = _key(settings)
+            if key is not None:
+                self.members.setdefault(key, []).append(settings)
+        while self._merge_one(root):
+            pass
+        self._check_nesting(root, [])
+        self._check_save_paths(root)
+
+    def _merge_one(self, root: Settings) -> bool:
+        first: dict[str, Settings] = {}
+        for settings in _walk(root):
+            key = _key(settings)
+            if key is None or id(settings) in self._refused:
+                continue
+            owner = first.setdefault(key, settings)
+            if owner is not settings:
+                if _same_type(owner, settings):
+                    self._absorb(owner, settings, key)
+                else:
+                    self._refused.add(id(settings))
+                    self._report_types(owner, settings, key)
+                return True
+        return False
+
+    def _report_types(self, owner: Settings, other: Settings, key: str) -> None:
+        message = (
+            f"modules with the key {describe(key)} must be of one type, but this is {other.type_name},"
+            f" and {render_path(owner.path)} is {owner.type_name}"
+        )
+        hint = "give one of them another key, or name the same component in both"
+        self.problems.append(self.document.problem((*other.path, KEY), message, hint))
+
+    def _absorb(self, owner: Settings, other: Settings, key: str) -> None:
+        other.merged_into = owner
+        if owner.cls is FeaturesConfig:
+            self._absorb_names(owner, other, key)
+        for name, theirs in other.entries.items():
+            ours = owner.entries.get(name)
+            if not theirs.stated or ours is theirs:
+                continue
+            if ours is None:
+                owner.entries[name] = theirs
+            elif isinstance(ours, Settings) and isinstance(theirs, Settings) and _same_type(ours, theirs):
+                if ours.resolved is not theirs.resolved:
+                    self._absorb(ours.resolved, theirs.resolved, key)
+                    ours.resolved.stated = True
+            elif not ours.stated:
+                owner.entries[name] = theirs
+            elif not _same(ours, theirs):
+                self._report_values(name, ours, theirs, key)
+
+    def _absorb_names(self, owner: Settings, other: Settings, key: str) -> None:
+        """Featurizers: named by one sharer, or by several alike."""
+        ours, theirs = (_featurizers(settings) for settings in (owner, other))
+        stated = [name for name in ours if owner.entries[name].stated]
+        others = [name for name in theirs if other.entries[name].stated]
+        if stated and others and set(stated) != set(others):
+            message = (
+                f"features with the key {describe(key)} must name the same featurizers, but here they are"
+                f" {', '.join(others)}, and at {render_path(owner.path)} {', '.join(stated)}"
+            )
+            self.problems.append(self.document.problem(other.path, message, "name them in one place only"))
+        elif others and not stated:
+            for name in ours:
+                if name not in others:
+                    del owner.entries[name]
+
+    def _report_values(self, name: str, ours: Entry, theirs: Entry, key: str) -> None:
+        def shown(entry: Entry) -> str:
+            is_component = isinstance(entry, Settings) and entry.provided is not None
+            return describe(
+                entry.name if is_component and isinstance(entry, Settings) else stated_json(entry)
+            )
+
+        message = (
+            f"`{name}` of the shared module {describe(key)} must be the same everywhere, but is"
+            f" {shown(theirs)} here and {shown(ours)} at {render_path(ours.path)}"
+        )
+        self.problems.append(self.document.problem(theirs.path, message, "state it in one place only"))
+
+    def _check_nesting(self, settings: Settings, around: list[Settings]) -> None:
+        """A module within itself could not be built."""
+        settings = settings.resolved
+        if settings in around:
+            self.is_circular = True
+            message = f"the shared module {describe(_key(settings))} must not contain itself, but does"
+            self.problems.append(
+                self.document.problem(settings.path, message, "give the inner one another key")
+            )
+            return
+        for child in settings.children():
+            self._check_nesting(child, [*around, settings])
+
+    def _check_save_paths(self, root: Settings) -> None:
+        saved: dict[str, Settings] = {}
+        for settings in _walk(root):
+            path = settings.value("save_path")
+            if path is None or not issubclass(settings.cls, ModuleConfig):
+                continue
+            first = saved.setdefault(os.path.normpath(path), settings)
+            if first is not settings:
+                message = f"`save_path` must be this module's own, but {render_path(first.path)} has it too"
+                place = settings.entries["save_path"].path
+                self.problems.append(self.document.problem(place, message, "name another file"))
+
+    def warnings(self) -> tuple[str, ...]:
+        """Keys that share nothing."""
+        return tuple(self._alone(key, users[0]) for key, users in self.members.items() if len(users) == 1)
+
+    def _alone(self, key: str, user: Settings) -> str:
+        hint = did_you_mean(key, [other for other in self.members if other != key])
+        place = self.document.problem((*user.path, KEY), f"no other module has the key {describe(key)}", hint)
+        return place.render(self.document.source)
+
+    def groups(self, structurer: Structurer, base_dir: Path) -> tuple[SharedGroup, ...]:
+        """The keys that several modules have, once all settings are structured."""
+        return tuple(
+            _group(key, users, structurer.structure(users[0]), base_dir)
+            for key, users in self.members.items()
+            if len(users) > 1
+        )
+
+
+def _walk(settings: Settings) -> Iterator[Settings]:
+    """All settings below, outer before inner, merged ones once."""
+    seen: set[int] = set()
+
+    def walk(each: Settings) -> Iterator[Settings]:
+        each = each.resolved
+        if id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            for child in list(each.children()):
+                yield from walk(child)
+
+    return walk(settings)
+
+
+def _key(settings: Settings) -> str | None:
+    return settings.value(KEY) or None if issubclass(settings.cls, ModuleConfig) else None
+
+
+def _featurizers(settings: Settings) -> list[str]:
+    return [name for name in settings.entries if name not in fields_of(FeaturesConfig)]
+
+
+def _same_type(ours: Settings, theirs: Settings) -> bool:
+    if ours.provided is None or theirs.provided is None:
+        return ours.cls is theirs.cls
+    return ours.provided == theirs.provided
+
+
+def _same(ours: Entry, theirs: Entry) -> bool:
+    if isinstance(ours, Value) and isinstance(theirs, Value) and FAILED not in (ours.value, theirs.value):
+        return bool(ours.value == theirs.value)
+    return type(ours) is type(theirs) and bool(stated_json(ours) == stated_json(theirs))
+
+
+def _group(key: str, users: list[Settings], config: Any, base_dir: Path) -> SharedGroup:
+    first = users[0].resolved
+    return SharedGroup(
+        key=key,
+        component=first.provided.spec.name if first.provided else "features",
+        users=tuple(render_path(user.path) for user in users),
+        owners={name: render_path(path) for name, path in _stated(first)},
+        values={name: value for name, value in _flat(config, base_dir) if name != KEY},
+    )
+
+
+def _stated(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, entry in settings.entries.items():
+        if not entry.stated or (not prefix and name == KEY):
+            continue
+        if isinstance(entry, Settings):
+            if entry.provided and entry.provided.kind != "featurizer":
+                yield f"{prefix}{name}", entry.path
+            yield from _stated(entry.resolved, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", entry.path
+
+
+def _flat(config: Any, base_dir: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for field in attrs.fields(type(config)):
+        value = getattr(config, field.name)
+        name = f"{prefix}{field.name}"
+        if isinstance(config, FeaturesConfig) and field.name == "featurizers":
+            for featurizer, component in value.items():
+                yield from _flat(component.config, base_dir, f"{prefix}{featurizer}.")
+        elif isinstance(value, Component):
+            yield name, value.name
+            yield from _flat(value.config, base_dir, f"{name}.")
+        else:
+            yield name, json_form(value, base_dir)

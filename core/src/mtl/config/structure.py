@@ -1,0 +1,195 @@
+"""Settings to config classes, and what can be wrong only between settings."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import Factory, define
+
+from mtl.components import KINDS, FeaturesConfig, TaskConfig
+from mtl.config.document import Document
+from mtl.config.fields import REQUIRED, Component
+from mtl.config.json_path import JSONPath, parse_path, render_path
+from mtl.config.settings import FAILED, Entry, Field, Items, Settings, Value, fields_of, stated_json
+from mtl.config.suggest import listed
+from mtl.errors import PluginError, Problem
+from mtl.plugins import Plugins
+
+
+@define(eq=False)
+class Structurer:
+    """Makes the config classes; what is wrong goes into `problems`. Settings that were merged make
+    one object for all their users."""
+
+    plugins: Plugins
+    document: Document
+    problems: list[Problem] = Factory(list)
+    _made: dict[int, Any] = Factory(dict)
+
+    def structure(self, settings: Settings) -> Any:
+        """An instance of the settings' class, or `FAILED`."""
+        settings = settings.resolved
+        if id(settings) not in self._made:
+            self._made[id(settings)] = (
+                self._features(settings) if settings.cls is FeaturesConfig else self._make(settings)
+            )
+        return self._made[id(settings)]
+
+    def _make(self, settings: Settings) -> Any:
+        values: dict[str, Any] = {}
+        for field in fields_of(settings.cls).values():
+            entry = settings.entries.get(field.name)
+            if entry is not None:
+                values[field.name] = self._value(entry)
+                if field.slot is not None:
+                    self._check_declared(field, entry, values[field.name])
+            elif field.attribute.default is REQUIRED:
+                values[field.name] = FAILED
+                self._report_missing(settings, field)
+        return self._instance(settings, values)
+
+    def _value(self, entry: Entry) -> Any:
+        if isinstance(entry, Value):
+            return entry.value
+        if isinstance(entry, Items):
+            values = {key: self._value(each) for key, each in entry.items.items()}
+            if any(value is FAILED for value in values.values()):
+                return FAILED
+            return list(values.values()) if entry.is_list else values
+        made = self.structure(entry)
+        if made is FAILED or entry.provided is None:
+            return made
+        stated = stated_json(entry)
+        return Component(
+            kind=entry.provided.kind,
+            name=entry.name,
+            spec=entry.provided.spec,
+            config=made,
+            path=render_path(entry.path),
+            stated=stated.get(entry.name, stated),
+        )
+
+    def _features(self, settings: Settings) -> Any:
+        values = {
+            name: self._value(entry) for name, entry in settings.entries.items() if isinstance(entry, Value)
+        }
+        featurizers = {
+            entry.provided.spec.name if isinstance(entry, Settings) and entry.provided else name: self._value(
+                entry
+            )
+            for name, entry in settings.entries.items()
+            if name not in fields_of(FeaturesConfig)
+        }
+        failed = any(value is FAILED for value in featurizers.values())
+        return self._instance(settings, {**values, "featurizers": FAILED if failed else featurizers})
+
+    def _instance(self, settings: Settings, values: dict[str, Any]) -> Any:
+        if any(value is FAILED for value in values.values()):
+            return FAILED
+        aliases = {field.name: str(field.attribute.alias) for field in fields_of(settings.cls).values()}
+        try:
+            made = settings.cls(**{aliases[name]: value for name, value in values.items()})
+        except ValueError as error:
+            self._report_refused(settings, str(error))
+            return FAILED
+        if isinstance(made, TaskConfig):
+            for problem in made.check():
+                path = _path_within(settings, problem.path)
+                self.problems.append(self.document.problem(path, problem.message, problem.hint))
+        return made
+
+    def _report_refused(self, settings: Settings, message: str) -> None:
+        """What a config class says of its own settings; at the one that it begins with, if it does."""
+        named = re.match(r"`(\w+)", message)
+        field = fields_of(settings.cls).get(named[1]) if named else None
+        path = (*settings.path, field.name) if field and field.name in settings.entries else settings.path
+        hint = field.help if field else f"settings of {settings.label}"
+        self.problems.append(self.document.problem(path, message, hint))
+
+    def _report_missing(self, settings: Settings, field: Field) -> None:
+        if field.name in settings.meant:  # the unknown key that is near to it has been reported
+            return
+        if not settings.path:
+            message, hint = "the config has no tasks", 'as {"tasks": {"NAME": {"LMTask": {...}}}}'
+        else:
+            message, hint = f"`{field.name}` is missing", field.help
+        self.problems.append(self.document.problem((*settings.path, field.name), message, hint))
+
+    # --- what a slot asks for --------------------------------------------------------------------
+
+    def _check_declared(self, field: Field, entry: Entry, value: Any) -> None:
+        pairs: Iterable[tuple[Any, Any]] = [(entry, value)]
+        if isinstance(entry, Items) and value is not FAILED:
+            pairs = zip(entry.items.values(), value if entry.is_list else value.values(), strict=True)
+        for each, component in pairs:
+            if isinstance(component, Component) and isinstance(each, Settings):
+                for attribute, wanted in field.attribute.metadata["declares"].items():
+                    self._check_attribute(field, each.path, component, attribute, wanted)
+
+    def _check_attribute(
+        self, field: Field, path: JSONPath, component: Component, attribute: str, wanted: Any
+    ) -> None:
+        accepted = wanted if isinstance(wanted, (tuple, list, set, frozenset)) else (wanted,)
+        try:
+            declared = getattr(component.config, attribute)
+        except (AttributeError, NotImplementedError) as error:
+            raise PluginError(f"{component.name}: its config does not say its `{attribute}`") from error
+        if declared not in accepted:
+            label = KINDS[component.kind].label
+            message = (
+                f"`{field.name}` needs a {label} with {attribute} {listed(map(_word, accepted))},"
+                f" but {component.name} has {attribute} {_word(declared)}"
+            )
+            self.problems.append(
+                self.document.problem(
+                    path, message, self._fitting(component.kind, attribute, accepted), key=True
+                )
+            )
+
+    def _fitting(self, kind: str, attribute: str, accepted: Iterable[Any]) -> str:
+        """The installed components that declare, by their defaults, what is asked for."""
+        names = []
+        for name, provided in self.plugins.available(kind).items():
+            try:
+                settings = _with_defaults(provided[0].load_config())
+                if getattr(settings, attribute) in accepted:
+                    names.append(name)
+            except Exception:  # one that is broken, or needs settings to say, is not proposed
+                continue
+        return (
+            f"these fit: {', '.join(names)}"
+            if names
+            else "no installed one fits; `mtl plugins` shows what is installed"
+        )
+
+
+def _with_defaults(cls: type[Any]) -> Any:
+    """An instance for its declarations alone: its slots stay empty."""
+    return cls(
+        **{field.name: None for field in fields_of(cls).values() if field.attribute.default is REQUIRED}
+    )
+
+
+def _word(value: Any) -> str:
+    return f"`{value.value if isinstance(value, enum.Enum) else value}`"
+
+
+def _path_within(settings: Settings, text: str) -> JSONPath:
+    """The document's path for one relative to `settings` as an author of a component writes it,
+    without the names of components."""
+    try:
+        relative = parse_path(text)
+    except ValueError:
+        return (*settings.path, text) if text else settings.path
+    entry: Any = settings.resolved
+    path = settings.path
+    for part in relative:
+        inside: dict[Any, Any] = {}
+        if isinstance(entry, (Items, Settings)):
+            inside = entry.items if isinstance(entry, Items) else entry.entries
+        entry = inside.get(part)
+        path = (*path, part) if entry is None else entry.path
+    return path
