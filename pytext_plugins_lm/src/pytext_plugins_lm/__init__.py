@@ -1,0 +1,1 @@
+"""Language modelling for mtl, and the WikiText-2 dataset."""

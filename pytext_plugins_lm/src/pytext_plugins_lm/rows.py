@@ -1,0 +1,69 @@
+"""From lines of words to rows of tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from attrs import frozen
+
+from mtl_text.text import BOS, EOS
+
+
+@frozen(eq=False)
+class LMRows:
+    """Rows as a frame with `tokens` and `line` (that of the first token that the row predicts).
+
+    A row's tokens but the first are what it predicts. `cut_lines` lines lost `cut_tokens` tokens.
+    """
+
+    frame: pl.DataFrame
+    cut_lines: int = 0
+    cut_tokens: int = 0
+
+
+def line_rows(lines: pl.DataFrame, *, max_tokens: int | None = None, truncate: bool = False) -> LMRows:
+    """Each line of `words` (`list[str]`) as a row: `BOS`, its words, `EOS`.
+
+    A line with more than `max_tokens` tokens to predict is cut into several rows, each but the
+    first starting with the last token of the one before; with `truncate` it loses the others.
+    """
+    tokens = pl.concat_list(pl.lit(BOS), "words", pl.lit(EOS))
+    frame = lines.select(tokens.alias("tokens"), "line")
+    if max_tokens is None or frame.is_empty():
+        return LMRows(frame)
+    ends = frame["tokens"].list.len().cast(pl.Int64).cum_sum().to_numpy()
+    starts = np.concatenate([[0], ends[:-1]])
+    excess = np.maximum(ends - starts - 1 - max_tokens, 0) if truncate else np.zeros(1, dtype=np.int64)
+    windows = _windows(starts, np.minimum(ends, starts + max_tokens + 1) if truncate else ends, max_tokens)
+    return LMRows(_gather(frame.explode("tokens"), *windows), int((excess > 0).sum()), int(excess.sum()))
+
+
+def stream_rows(lines: pl.DataFrame, *, max_tokens: int) -> LMRows:
+    """All lines of `words` (`list[str]`) as one stream, `EOS` after each, in windows.
+
+    Each window predicts `max_tokens` tokens, the last the rest, and starts with the token before.
+    """
+    tokens = lines.select(pl.concat_list("words", pl.lit(EOS)).alias("tokens"), "line").explode("tokens")
+    stream = pl.concat([pl.DataFrame({"tokens": [BOS], "line": [0]}, schema=tokens.schema), tokens])
+    if tokens.is_empty():
+        return LMRows(_gather(stream, *(np.zeros(0, dtype=np.int64),) * 2))
+    return LMRows(_gather(stream, *_windows(np.array([0]), np.array([len(stream)]), max_tokens)))
+
+
+def _windows(starts: np.ndarray, ends: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """Spans `[start, end)` as windows of at most `max_tokens + 1`, overlapping by one."""
+    counts = -(-(ends - starts - 1) // max_tokens)
+    span = np.repeat(np.arange(len(starts)), counts)
+    place = np.arange(len(span)) - np.repeat(counts.cumsum() - counts, counts)
+    first = starts[span] + place * max_tokens
+    return first, np.minimum(first + max_tokens + 1, ends[span])
+
+
+def _gather(flat: pl.DataFrame, starts: np.ndarray, ends: np.ndarray) -> pl.DataFrame:
+    """A row a window of the exploded `tokens`."""
+    lengths = ends - starts
+    row = np.repeat(np.arange(len(starts)), lengths)
+    place = np.arange(len(row)) - np.repeat(lengths.cumsum() - lengths, lengths)
+    tokens = flat["tokens"].gather(starts[row] + place)
+    windows = pl.DataFrame({"row": row, "tokens": tokens}).group_by("row", maintain_order=True).agg("tokens")
+    return windows.select("tokens", flat["line"].gather(starts + 1).alias("line"))

@@ -1,0 +1,73 @@
+"""Lines become rows that predict each token once."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtl_text.text import BOS, EOS
+from pytext_plugins_lm.rows import line_rows, stream_rows
+
+LINES = st.lists(st.lists(st.sampled_from("abcdefg"), max_size=9), min_size=1, max_size=8)
+
+
+def frame(lines: list[list[str]]) -> pl.DataFrame:
+    numbers = range(3, 3 + 2 * len(lines), 2)
+    schema = {"words": pl.List(pl.String), "line": pl.Int64}
+    return pl.DataFrame({"words": lines, "line": numbers}, schema=schema)
+
+
+def predicted(rows: pl.DataFrame) -> list[tuple[str, int]]:
+    return [(token, line) for tokens, line in rows.iter_rows() for token in tokens[1:]]
+
+
+def windows(tokens: list[str], size: int) -> list[list[str]]:
+    return [tokens[start : start + size + 1] for start in range(0, len(tokens) - 1, size)]
+
+
+def test_a_line_is_a_row() -> None:
+    rows = line_rows(frame([["a", "b"], []]))
+    assert rows.frame.rows() == [([BOS, "a", "b", EOS], 3), ([BOS, EOS], 5)]
+    assert (rows.cut_lines, rows.cut_tokens) == (0, 0)
+
+
+@given(lines=LINES, size=st.integers(1, 12))
+def test_split_lines_are_windows_that_overlap_by_one(lines: list[list[str]], size: int) -> None:
+    rows = line_rows(frame(lines), max_tokens=size)
+    expected = [
+        (window, 3 + 2 * number)
+        for number, line in enumerate(lines)
+        for window in windows([BOS, *line, EOS], size)
+    ]
+    assert rows.frame.rows() == expected
+    assert rows.cut_lines == 0
+    assert predicted(rows.frame) == [
+        (token, 3 + 2 * number) for number, line in enumerate(lines) for token in [*line, EOS]
+    ]
+
+
+@given(lines=LINES, size=st.integers(1, 12))
+def test_truncated_lines_are_first_windows_and_counted(lines: list[list[str]], size: int) -> None:
+    rows = line_rows(frame(lines), max_tokens=size, truncate=True)
+    assert rows.frame["tokens"].to_list() == [[BOS, *line, EOS][: size + 1] for line in lines]
+    lost = [max(len(line) + 1 - size, 0) for line in lines]
+    assert (rows.cut_lines, rows.cut_tokens) == (sum(n > 0 for n in lost), sum(lost))
+
+
+@given(lines=LINES, size=st.integers(1, 12))
+def test_the_stream_is_all_lines_in_windows(lines: list[list[str]], size: int) -> None:
+    rows = stream_rows(frame(lines), max_tokens=size).frame
+    stream = [BOS, *(token for line in lines for token in [*line, EOS])]
+    assert rows["tokens"].to_list() == windows(stream, size)
+    lines_of = [3 + 2 * number for number, line in enumerate(lines) for _ in [*line, EOS]]
+    assert rows["line"].to_list() == lines_of[::size]
+
+
+@pytest.mark.parametrize("max_tokens", [None, 4])
+def test_no_lines_give_no_rows(max_tokens: int | None) -> None:
+    schema = {"tokens": pl.List(pl.String), "line": pl.Int64}
+    assert line_rows(frame([]), max_tokens=max_tokens).frame.schema == schema
+    empty = stream_rows(frame([]), max_tokens=4).frame
+    assert (len(empty), empty.schema) == (0, schema)
