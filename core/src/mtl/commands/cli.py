@@ -1,0 +1,186 @@
+"""The commands together, and how each end of a command becomes an exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_command_name
+
+from mtl.commands.config import config_app
+from mtl.commands.data import data_app
+from mtl.commands.options import usage_message
+from mtl.commands.plan import plan
+from mtl.commands.plugins import plugins_app
+from mtl.commands.predict import predict
+from mtl.commands.test import test
+from mtl.commands.train import train
+from mtl.config.suggest import did_you_mean
+from mtl.errors import ConfigError, MtlError, UsageError
+
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+READER_GONE = 128 + signal.SIGPIPE
+
+
+class Terminated(BaseException):
+    """SIGTERM came outside a run; a run takes the signal itself and saves its state."""
+
+
+class Commands(TyperGroup):
+    """A group that names the nearest command for one that it does not have."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that `args` begins with; raises `UsageError` where there is none."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            hint = did_you_mean(args[0], self.commands) or f"`{ctx.command_path} --help` lists them"
+            raise UsageError(f"`{args[0]}` is no command of `{ctx.command_path}`; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"mtl {version('pytext-mtl')}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a failure; anywhere on the line.")
+    ] = False,
+) -> None:
+    """Train one model on several tasks with disjoint datasets."""
+
+
+COMMANDS = (train, plan, test, predict)
+GROUPS = {"config": config_app, "plugins": plugins_app, "data": data_app}
+
+
+def build_app(*, with_plugins: bool) -> typer.Typer:
+    """The command line; commands of plugins are looked for only where they can be meant."""
+    app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None)
+    app.callback()(_root)
+    for command in COMMANDS:
+        app.command()(command)
+    for name, group in GROUPS.items():
+        group.info.cls = Commands
+        app.add_typer(group, name=name)
+    if with_plugins:
+        _add_plugin_commands(app)
+    return app
+
+
+def _add_plugin_commands(app: typer.Typer) -> None:
+    """Let each plugin add its commands apart, so that one that fails takes nobody's away."""
+    from mtl.plugins import discover
+
+    taken = {command.__name__: "mtl" for command in COMMANDS} | dict.fromkeys(GROUPS, "mtl")
+    for implementation in discover().manager.hook.mtl_commands.get_hookimpls():
+        plugin, own = implementation.plugin_name, typer.Typer()
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                implementation.function(*([own] if implementation.argnames else []))
+                names = _names(own)
+                if names:
+                    get_command(own)
+        except (Exception, SystemExit) as error:
+            _say(f"warning: {plugin} adds no commands: {type(error).__name__}: {error}")
+            continue
+        clash = next((name for name in names if name in taken), None)
+        if clash is not None:
+            _say(f"warning: {plugin} adds no commands: `{clash}` is a command of {taken[clash]}")
+            continue
+        taken |= dict.fromkeys(names, plugin)
+        app.registered_commands += own.registered_commands
+        app.registered_groups += own.registered_groups
+
+
+def _names(app: typer.Typer) -> list[str]:
+    commands = [info.name or get_command_name(info.callback.__name__) for info in app.registered_commands]  # type: ignore[union-attr]
+    return commands + [str(group.name) for group in app.registered_groups]
+
+
+class StderrHandler(logging.Handler):
+    """Log records as lines of the command; looks up standard error each time, as the live display
+    takes it over while it runs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        _say(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    0: done. 1: the run failed. 2: the command, config or data is wrong. 130: interrupted, with the
+    state saved; 143 by SIGTERM. 141: nobody reads the output any more, as in `mtl predict | head`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    signal.signal(signal.SIGTERM, _terminate)
+    logging.getLogger("mtl").handlers = [StderrHandler()]
+    known = {command.__name__ for command in COMMANDS} | GROUPS.keys()
+    try:
+        app = build_app(with_plugins=not words or words[0] not in known)
+        command = get_command(app)
+        with command.make_context("mtl", words or ["--help"]) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+        return 0
+    except typer.Exit as ended:
+        return ended.exit_code
+    except BrokenPipeError:
+        # The interpreter flushes standard output once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except (Exception, KeyboardInterrupt, Terminated) as error:
+        if debug:
+            traceback.print_exc()
+        return _report(error)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _report(error: BaseException) -> int:
+    """Say what ended a command, and give its exit status."""
+    if isinstance(error, Terminated):
+        _say("terminated")
+        return TERMINATED
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        _say("interrupted")
+        return INTERRUPTED
+    if isinstance(error, ConfigError):
+        print(error, file=sys.stderr)
+        found = len(error.problems)
+        _say(f"{found} problem{'s' if found != 1 else ''} in {error.source}")
+        return error.exit_status
+    if isinstance(error, MtlError):
+        _say(str(error))
+        return error.exit_status
+    usage = usage_message(error)
+    if usage is not None:
+        _say(usage)
+        return UsageError.exit_status
+    _say(f"a bug in mtl or a plugin: {type(error).__name__}: {error}; --debug shows where")
+    return MtlError.exit_status
+
+
+def _say(message: str) -> None:
+    print(f"mtl: {message}", file=sys.stderr)

@@ -1,0 +1,103 @@
+"""`mtl data fetch` and `mtl data sample`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mtl.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    from mtl.components import Dataset
+    from mtl.datasets import Progress
+
+data_app = typer.Typer(no_args_is_help=True, help="Bring public datasets, or make a small one.")
+
+
+@data_app.command("fetch")
+def fetch_command(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Datasets that installed plugins bring.")
+    ],
+    base_dir: Annotated[Path, typer.Option(help="The folder to put them in.")] = Path("data"),
+    url: Annotated[
+        str | None, typer.Option(help="Another address of the same archive, for one NAME.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that have other contents.")] = False,
+) -> None:
+    """Bring public datasets: checked, resumed where it was cut off, and left alone where they are there."""
+    from mtl.console import errors, output
+    from mtl.datasets import fetch
+
+    if url is not None and len(names) > 1:
+        raise UsageError(
+            f"--url is an address of one dataset, but {len(names)} are named: {', '.join(names)}"
+        )
+    datasets = {name: _dataset(name) for name in names}
+    for name, dataset in datasets.items():
+        errors().print(f"fetching {name}", soft_wrap=True)
+        with _progress(name) as progress:
+            written = fetch(
+                name, dataset, base_dir, urls=(url,) if url else (), force=force, progress=progress
+            )
+        output().print(f"{name}: {_said(written, base_dir)}", soft_wrap=True)
+
+
+@data_app.command("sample")
+def sample_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write below.")],
+    seed: Annotated[int, typer.Option(min=0, help="Other seeds give other text.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that have other contents.")] = False,
+) -> None:
+    """Write a small generated corpus in the format of each installed dataset."""
+    from mtl.console import output
+    from mtl.datasets import write_sample
+    from mtl.plugins import discover
+
+    files: dict[str, str] = {}
+    writers: dict[str, str] = {}
+    for name in discover().available("dataset"):
+        for path, text in _dataset(name).sample(seed).items():
+            if path in writers:
+                raise PluginError(f"the samples of {writers[path]!r} and {name!r} both write {path}")
+            files[path], writers[path] = text, name
+    if not files:
+        raise PluginError("no installed dataset makes a sample: `mtl plugins` shows what is installed")
+    output().print(_said(write_sample(files, folder, force=force), folder), soft_wrap=True)
+
+
+def _dataset(name: str) -> Dataset:
+    from mtl.plugins import discover
+
+    provided = discover().find("dataset", name)
+    made: Dataset = provided.load_factory()(provided.load_config()())
+    return made
+
+
+def _said(written: list[str], folder: Path) -> str:
+    if not written:
+        return f"there already, in {folder}"
+    return f"{', '.join(written)} written to {folder}"
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Progress]:
+    """A bar on a terminal; elsewhere nothing."""
+    from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    from mtl.console import errors
+
+    console = errors()
+    columns = (
+        *Progress.get_default_columns()[:2],
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+        bar = bars.add_task(name, total=None)
+        yield lambda done, total: bars.update(bar, completed=done, total=total)

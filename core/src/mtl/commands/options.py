@@ -1,0 +1,124 @@
+"""Arguments that several commands take, how they are read, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from mtl.errors import UsageError
+
+if TYPE_CHECKING:
+    from mtl.config.load import LoadedConfig
+
+ConfigArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="CONFIG", help="A JSON file; `-` or nothing reads standard input.", show_default=False
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Override a setting, as in trainer.epochs=3; repeatable.",
+        show_default=False,
+    ),
+]
+BaseDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Where relative paths start, in place of `base_dir`.", show_default=False
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+
+
+def one_of(option: str, *choices: str) -> Callable[[str], str]:
+    """A parser for an option that takes one of `choices`."""
+
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise UsageError(
+                f"`{option}` must be {', '.join(choices[:-1])} or {choices[-1]}, but is `{value}`"
+            )
+        return value
+
+    return parse
+
+
+def whole_number(option: str) -> Callable[[str], int]:
+    """A parser for an option that takes an integer from 0."""
+
+    def parse(value: str) -> int:
+        if not value.isdecimal():
+            raise UsageError(f"`{option}` must be a whole number from 0, but is `{value}`")
+        return int(value)
+
+    return parse
+
+
+def usage_message(error: BaseException) -> str | None:
+    """What a mistake on the command line was, in our words; None for any other error."""
+    if not isinstance(error, TyperException):
+        return None
+    facts: dict[str, Any] = vars(error)
+    # The exception classes of the parser are private to typer; their names and attributes say enough.
+    match type(error).__name__:
+        case "MissingParameter":
+            message = f"{facts['param'].metavar} is missing"
+        case "NoSuchOption":
+            near = " or ".join(f"`{name}`" for name in sorted(facts["possibilities"] or ()))
+            message = f"there is no option `{facts['option_name']}`" + (
+                f"; did you mean {near}?" if near else ""
+            )
+        case "NoArgsIsHelpError":
+            return error.format_message()
+        case "BadOptionUsage":
+            message = f"`{facts['option_name']}` needs a value"
+        case _:
+            message = error.format_message().rstrip(".")
+            message = message[:1].lower() + message[1:]
+    context = facts.get("ctx")
+    return f"{message} (`{context.command_path if context else 'mtl'} --help` says more)"
+
+
+def read_config(argument: str | None) -> Any:
+    """The config that a command was given: its path, or what standard input holds."""
+    if argument not in (None, "-"):
+        return Path(argument)
+    say_waiting("a config (JSON)")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input: must be UTF-8, but byte {error.start} is not") from None
+
+
+def load(
+    argument: str | None, overrides: list[str] | None, base_dir: Path | None
+) -> tuple[Any, LoadedConfig]:
+    """The source of a config, as `mtl.train` takes it, and the checked config: what is wrong with it
+    is said before torch is imported, which takes seconds."""
+    source = read_config(argument)
+    from mtl.config.load import load_config
+    from mtl.plugins import discover
+
+    return source, load_config(source, plugins=discover(), overrides=overrides or (), base_dir=base_dir)
+
+
+def say_waiting(what: str) -> None:
+    """Say on a terminal what standard input is read for."""
+    if sys.stdin.isatty():
+        print(f"mtl: waiting for {what} on standard input; Ctrl-D ends it", file=sys.stderr)
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """JSON on standard output."""
+    print(json.dumps(value, indent=indent, ensure_ascii=False))

@@ -1,0 +1,28 @@
+"""`mtl plan`"""
+
+from __future__ import annotations
+
+from mtl.commands.options import BaseDirOption, ConfigArgument, JsonOption, SetOption, load, print_json
+
+
+def plan(
+    config: ConfigArgument = None,
+    overrides: SetOption = None,
+    base_dir: BaseDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a run of CONFIG would do.
+
+    Tasks and their data, the schedule, the modules and who shares them, memory. Nothing is trained.
+    """
+    source, _ = load(config, overrides, base_dir)
+    from mtl.api import plan as make_plan
+
+    planned = make_plan(source, base_dir=base_dir, overrides=overrides or ())
+    if as_json:
+        print_json(planned)
+        return
+    from mtl.console import output
+    from mtl.render import plan_view
+
+    output().print(plan_view(planned))

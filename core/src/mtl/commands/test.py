@@ -1,0 +1,43 @@
+"""`mtl test`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtl.commands.options import JsonOption, RunArgument, print_json
+from mtl.errors import UsageError
+
+
+def test(
+    run: RunArgument,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="This task only; all tasks if absent.", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Rows to test on, in place of the task's test data.", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a run's model on test data."""
+    from mtl import load
+
+    loaded = load(run)
+    if data is not None and task is None:
+        if len(loaded.task_names) > 1:
+            raise UsageError(f"`--data` needs `--task`, one of: {', '.join(loaded.task_names)}")
+        task = loaded.task_names[0]
+    figures = loaded.test(task, data)
+    if as_json:
+        print_json(figures)
+        return
+    from mtl.console import output
+    from mtl.render import figures_view
+
+    output().print(figures_view(figures))

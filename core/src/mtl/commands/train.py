@@ -1,0 +1,79 @@
+"""`mtl train`"""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtl.commands.options import BaseDirOption, ConfigArgument, SetOption, load, one_of, whole_number
+from mtl.errors import UsageError
+
+RUNS = Path("runs")
+
+
+def train(
+    config: ConfigArgument = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The run folder; runs/NAME of the config if absent.", show_default=False
+        ),
+    ] = None,
+    overrides: SetOption = None,
+    base_dir: BaseDirOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|cpu|cuda",
+            parser=one_of("--device", "auto", "cpu", "cuda"),
+            help="Where to train, in place of the config's `device`.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=whole_number("--seed"),
+            help="In place of the config's `seed`.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show errors only.")] = False,
+) -> None:
+    """Train on the tasks of CONFIG and evaluate."""
+    source, _ = load(config, overrides, base_dir)
+    folder = output or run_folder(config, resume=resume)
+    from mtl.console import Console
+
+    with Console(quiet=quiet) as console:
+        from mtl import train as run
+
+        run(
+            source,
+            output=folder,
+            base_dir=base_dir,
+            overrides=overrides or (),
+            device=device,
+            seed=seed,
+            resume=resume,
+            watchers=[console],
+        )
+
+
+def run_folder(config: str | None, *, resume: bool) -> Path:
+    """The folder of a run that names none: `runs/NAME`, numbered where it is taken; to resume, the
+    last of these."""
+    name = "config" if config in (None, "-") else Path(config).stem
+    numbered = (RUNS / (name if number == 1 else f"{name}-{number}") for number in count(1))
+    if not resume:
+        return next(folder for folder in numbered if not folder.exists())
+    taken = [path for path in RUNS.glob("*") if re.fullmatch(rf"{re.escape(name)}(-\d+)?", path.name)]
+    if not taken:
+        raise UsageError(f"--resume found no run {RUNS / name} to go on with; --output names another folder")
+    return max(taken, key=lambda path: int(path.name[len(name) + 1 :] or 1))

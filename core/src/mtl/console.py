@@ -1,0 +1,236 @@
+"""What a person sees of a run: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from rich.console import Console as Terminal
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from mtl import render
+from mtl.hookspecs import hookimpl
+
+PLAIN_WIDTH = 120
+"""Columns where the output is no terminal and nothing says how wide it is."""
+SECONDS_BETWEEN_LINES = 10.0
+"""Between two progress lines where there is no terminal; metrics.jsonl holds every record."""
+
+
+def terminal(stream: TextIO) -> Terminal:
+    """A rich console for a stream that takes text as it is: brackets in a path are no markup."""
+    made = Terminal(file=stream, markup=False, highlight=False, emoji=False)
+    if not made.is_terminal:
+        made.width = max(made.width, PLAIN_WIDTH)
+    return made
+
+
+def output() -> Terminal:
+    """Where results go."""
+    return terminal(sys.stdout)
+
+
+def errors() -> Terminal:
+    """Where everything else goes."""
+    return terminal(sys.stderr)
+
+
+class Console:
+    """Watches a run: the plan before it, a live display or plain lines, and the closing table.
+
+    Use it as a context manager, so that the live display ends with the run however that ends.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.output, self.errors = output(), errors()
+        self.animated = self.errors.is_terminal and not self.errors.is_dumb_terminal and sys.stderr.isatty()
+        self.folder = Path()
+        self.plan: Mapping[str, Any] = {}
+        self._live: Live | None = None
+        self._step = self._epoch = 0
+        self._first: tuple[int, float] | None = None
+        self._last_line = 0.0
+        self._records: dict[str, Mapping[str, Any]] = {}
+        self._evaluated: dict[str, Mapping[str, Any]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    # --- run-time hooks ----------------------------------------------------------------------------
+
+    @hookimpl
+    def mtl_run_started(self, folder: str, config: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+        """Show what will be trained, and start the display."""
+        self.folder, self.plan = _from_here(Path(folder)), plan
+        if self.quiet:
+            return
+        self.errors.print(render.plan_summary(plan, self.folder))
+        self.errors.print()
+        self._last_line = time.monotonic()
+        if self.animated:
+            self._live = Live(
+                console=self.errors, get_renderable=self._display, refresh_per_second=5, transient=True
+            )
+            self._live.start()
+
+    @hookimpl
+    def mtl_step_ended(self, step: int, epoch: int, task: str) -> None:
+        """Note where the run is; the display looks when it wants to."""
+        if self._first is None:
+            self._first = step - 1, time.monotonic()
+        self._step, self._epoch = step, epoch
+
+    @hookimpl
+    def mtl_recorded(self, record: Mapping[str, Any]) -> None:
+        """Note a task's loss and speed; without a terminal, a line every few seconds."""
+        if record["kind"] != "train":
+            return
+        self._records[record["task"]] = record
+        if self.quiet or self.animated or time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = time.monotonic()
+        self.errors.print(self._line(), soft_wrap=True)
+
+    @hookimpl
+    def mtl_evaluated(
+        self,
+        step: int,
+        epoch: int,
+        tasks: Mapping[str, Mapping[str, Any]],
+        best: bool,
+        selection: Mapping[str, Any],
+    ) -> None:
+        """A line a task, and whether this is the best yet."""
+        self._evaluated = dict(tasks)
+        if not self.quiet:
+            self.errors.print(self._evaluation(step, epoch, tasks, best), soft_wrap=True)
+
+    @hookimpl
+    def mtl_run_ended(self, result: Mapping[str, Any]) -> None:
+        """The closing table, where the run is and how to go on."""
+        self._stop()
+        if self.quiet:
+            return
+        metrics = {name: task["metric"] for name, task in self.plan["tasks"].items()}
+        self.errors.print()
+        self.output.print(render.result_table(result, metrics))
+        self.output.print()
+        self.output.print(_closing(result, self.folder), soft_wrap=True)
+        self.output.file.flush()
+        self.errors.print(_next_steps(result, self.folder), soft_wrap=True)
+
+    # --- the display -------------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    @property
+    def _total(self) -> int:
+        return int(self.plan["schedule"]["steps"])
+
+    def _left(self) -> str:
+        """The time left at the run's mean speed, evaluations included."""
+        if self._first is None:
+            return ""
+        first, since = self._first
+        done, elapsed = self._step - first, time.monotonic() - since
+        if done < 2 or elapsed < 1:
+            return ""
+        return f"{render.duration((self._total - self._step) * elapsed / done)} left"
+
+    def _place(self) -> str:
+        return f"epoch {max(self._epoch, 1)} of {self.plan['schedule']['epochs']}"
+
+    def _display(self) -> RenderableType:
+        head = Table.grid(padding=(0, 2, 0, 0))
+        bar = ProgressBar(
+            total=self._total, completed=self._step, width=24, complete_style="cyan", finished_style="cyan"
+        )
+        steps = f"{self._step:,} of {self._total:,} steps"
+        head.add_row(Text(self._place(), style="bold"), bar, steps, Text(self._left(), style="dim"))
+        return Group(Text(), head, *map(self._task, self.plan["tasks"]))
+
+    def _task(self, name: str) -> Text:
+        record, metric = self._records.get(name, {}), self.plan["tasks"][name]["metric"]
+        rate, tokens = record.get("examples_per_second"), record.get("tokens_per_second")
+        line = Text.assemble(f"  {self._padded(name)}", style="bold", no_wrap=True, overflow="ellipsis")
+        line.append(f"   loss {render.number(record.get('loss')):>6}", style="not bold")
+        if name in self._evaluated:
+            line.append(f"   {self._figure(metric, self._evaluated[name].get(metric))}", style="not bold")
+        speed = f"   {render.rate(rate):>7} examples/s   {render.rate(tokens):>8} tokens/s"
+        return line.append(speed, style="not bold dim")
+
+    def _padded(self, name: str) -> str:
+        return name.ljust(max(map(len, self.plan["tasks"])))
+
+    def _figure(self, metric: str, value: Any) -> str:
+        widest = max(len(task["metric"]) for task in self.plan["tasks"].values())
+        return f"{metric.ljust(widest)} {render.number(value):>6}"
+
+    def _line(self) -> str:
+        done = f"step {self._step:,} of {self._total:,}, {self._place()}"
+        left = self._left()
+        tasks = "; ".join(
+            f"{task} loss {render.number(record['loss'])},"
+            f" {render.rate(record['examples_per_second'])} examples/s"
+            for task, record in self._records.items()
+        )
+        return f"{done}{f', {left}' if left else ''}: {tasks}"
+
+    def _evaluation(self, step: int, epoch: int, tasks: Mapping[str, Mapping[str, Any]], best: bool) -> Text:
+        widest = f"epoch {self.plan['schedule']['epochs']}, step {self._total:,}"
+        text = Text()
+        for index, (name, figures) in enumerate(tasks.items()):
+            metric = self.plan["tasks"][name]["metric"]
+            values = [
+                f"loss {render.number(figures.get('loss')):>6}",
+                self._figure(metric, figures.get(metric)),
+            ]
+            where = "" if index else f"epoch {epoch}, step {step:,}"
+            text.append("\n" if index else "").append(where.ljust(len(widest)), style="dim")
+            text.append(f"   {self._padded(name)}", style="bold").append(f"   {'   '.join(values)}")
+            text.append("   best so far" if best and not index else "", style="green")
+        return text
+
+
+def _closing(result: Mapping[str, Any], folder: Path) -> Text:
+    best, seconds = result.get("best"), result["seconds"]
+    text = Text()
+    if best:
+        value = render.number(best["value"])
+        text.append(f"best at step {best['step']:,}, epoch {best['epoch']}: {best['metric']} {value}\n")
+    parts = ", ".join(
+        f"{render.duration(seconds[name])} {name}" for name in ("data", "train", "eval") if name in seconds
+    )
+    status = result["status"]
+    text.append(f"{status}: {render.count(result['steps'], 'step')} in {render.duration(seconds['total'])}")
+    text.append(f" ({parts}); {render.size(result['peak_rss_bytes'])} of memory at most\n", style="dim")
+    return text.append(f"run folder: {folder}")
+
+
+def _next_steps(result: Mapping[str, Any], folder: Path) -> Text:
+    task = next(iter(result["tasks"]))
+    commands = (f"mtl test {folder}", f"mtl predict {folder} --task {task} FILE")
+    return Text("\n").append("\n".join(f"  {command}" for command in commands), style="dim")
+
+
+def _from_here(folder: Path) -> Path:
+    """The folder as it is named from the working directory, where it lies below."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder

@@ -1,0 +1,329 @@
+"""Public datasets brought to a folder, and the small generated ones. Free of torch.
+
+A file stands in its folder complete or not at all: archives are checked against their MD5, members
+are unpacked under temporary names and renamed together at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import lzma
+import os
+import shutil
+import stat
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any, Final
+
+from mtl.components import Dataset, Download
+from mtl.errors import MtlError, UsageError
+from mtl.files import replaced, write_json
+
+if TYPE_CHECKING:
+    import requests
+
+CACHE: Final = ".mtl-downloads"
+"""Archives that are on their way, below the base folder; what is cut off stays there to be resumed."""
+
+RECORD: Final = ".mtl-datasets.json"
+"""What was fetched into the base folder: {MD5 of the archive: {path: SHA-256 of the file}}."""
+
+ATTEMPTS: Final = 3
+WAIT_SECONDS = 1.0
+TIMEOUT_SECONDS = 30.0
+MAX_UNPACKED_RATIO: Final = 100
+_CHUNK: Final = 1 << 13
+"""Bytes at a time; those of a chunk that is cut off are lost."""
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are there and the bytes in all, None where the server does not say."""
+
+
+class FetchError(MtlError):
+    """A dataset could not be brought."""
+
+
+def fetch(
+    name: str,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    urls: Sequence[str] = (),
+    force: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> list[str]:
+    """Bring the files of `dataset` into `folder`; `urls` stand in for the dataset's own addresses.
+
+    Gives the paths of the files that were written: none where all are there already. Raises
+    `FetchError` where no address gives the right archive, or where the archive is not what it
+    should be, and `UsageError` where other files stand in the way and `force` is false.
+    """
+    downloads = dataset.downloads()
+    if urls and len(downloads) != 1:
+        raise UsageError(f"{name} comes in {len(downloads)} archives: it cannot be fetched from one address")
+    written: list[str] = []
+    with _writing(name, folder):
+        for download in downloads:
+            if not _is_there(download, folder):
+                archive = _download(name, download, urls or download.urls, folder / CACHE, progress)
+                written += _unpack(name, download, archive, folder, force=force)
+                _remember(download, folder)
+                archive.unlink()
+        with contextlib.suppress(OSError):
+            (folder / CACHE).rmdir()
+    return written
+
+
+def write_sample(files: Mapping[str, str], folder: Path, *, force: bool = False) -> list[str]:
+    """Write generated files, {path below `folder`: text}; gives the paths of those that were not
+    there already.
+
+    Raises `UsageError` where other files stand in the way and `force` is false.
+    """
+    new = {path: text.encode() for path, text in files.items()}
+    new = {path: content for path, content in new.items() if not _holds(_below(folder, path), content)}
+    if not force:
+        _refuse_to_replace([path for path in new if (folder / path).exists()], folder)
+    with _writing("the sample", folder), contextlib.ExitStack() as temporaries:
+        for path, content in new.items():
+            temporaries.enter_context(replaced(folder / path)).write_bytes(content)
+    return list(new)
+
+
+# --- download ------------------------------------------------------------------------------------
+
+
+def _download(name: str, download: Download, urls: Sequence[str], cache: Path, progress: Progress) -> Path:
+    """The checked archive, from the first address that gives it."""
+    failures: list[str] = []
+    for url in urls:
+        failure = _try(url, download, cache, progress)
+        if failure is None:
+            return cache / f"{download.md5}.zip"
+        failures.append(f"{url}: {failure}")
+    between = "\n  " if len(failures) > 1 else " "
+    raise FetchError(between.join([f"cannot fetch {name}:", *failures]))
+
+
+def _try(url: str, download: Download, cache: Path, progress: Progress) -> str | None:
+    """Bring the archive from one address; gives what went wrong, None where nothing did."""
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")
+    cache.mkdir(exist_ok=True)
+    part = cache / f"{download.md5}.part"
+    failure = ""
+    for attempt in range(ATTEMPTS):
+        time.sleep(attempt * WAIT_SECONDS)
+        resumed = part.exists()
+        try:
+            pooch.retrieve(
+                url,
+                known_hash=f"md5:{download.md5}",
+                fname=f"{download.md5}.zip",
+                path=cache,
+                downloader=_Resuming(part, progress),
+            )
+            return None
+        except requests.HTTPError as error:
+            response = error.response
+            assert response is not None
+            failure = f"the server answers {response.status_code} {response.reason}"
+            if 400 <= response.status_code < 500 and response.status_code not in (408, 416, 429):
+                return failure
+        except requests.RequestException as error:
+            failure = _reason(error)
+            if isinstance(error, ValueError):  # an address that is none
+                return failure
+        except ValueError as error:
+            failure = str(error).partition(". Deleted")[0]
+            if not resumed:
+                return failure
+    return f"{failure} ({ATTEMPTS} attempts)"
+
+
+class _Resuming:
+    """A downloader for pooch that goes on where an earlier attempt was cut off."""
+
+    def __init__(self, part: Path, progress: Progress) -> None:
+        self.part = part
+        self.progress = progress
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        """Write what `url` gives to `output_file`, by way of the part file."""
+        import requests
+
+        done = self.part.stat().st_size if self.part.exists() else 0
+        headers = {
+            # Some servers refuse the user agents of Python's libraries.
+            "User-Agent": f"mtl/{importlib.metadata.version('pytext-mtl')}",
+            "Accept-Encoding": "identity",
+        }
+        if done:
+            headers["Range"] = f"bytes={done}-"
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+            if response.status_code == 416:
+                self.part.unlink(missing_ok=True)
+            response.raise_for_status()
+            if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
+                done = 0
+            self._receive(response, done)
+        os.replace(self.part, output_file)
+
+    def _receive(self, response: requests.Response, done: int) -> None:
+        import requests
+
+        length = response.headers.get("Content-Length", "")
+        total = done + int(length) if length.isdigit() else None
+        try:
+            with self.part.open("ab" if done else "wb") as file:
+                for chunk in response.iter_content(_CHUNK):
+                    file.write(chunk)
+                    done += len(chunk)
+                    self.progress(done, total)
+        except requests.RequestException as error:
+            if isinstance(error, requests.Timeout):
+                raise
+            of_total = "" if total is None else f" of {total}"
+            raise requests.ConnectionError(f"cut off after {done}{of_total} bytes") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The words of the innermost cause: requests wraps a refused connection four times over."""
+    import requests
+
+    if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
+        return f"no answer within {TIMEOUT_SECONDS:g} seconds"
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror
+        inner = getattr(seen, "reason", None) or next(iter(seen.args), None)
+        seen = inner if isinstance(inner, BaseException) else seen.__context__
+    return str(error)
+
+
+# --- archives ------------------------------------------------------------------------------------
+
+
+def _unpack(name: str, download: Download, archive: Path, folder: Path, *, force: bool) -> list[str]:
+    """Unpack the named members; gives the paths that were not there already."""
+    broken = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
+    try:
+        with zipfile.ZipFile(archive) as opened, contextlib.ExitStack() as temporaries:
+            members = _members(name, opened, download, archive.stat().st_size)
+            new = {path: member for path, member in members.items() if not _is(folder / path, member)}
+            if not force:
+                _refuse_to_replace([path for path in new if (folder / path).exists()], folder)
+            for path, member in new.items():
+                temporary = temporaries.enter_context(replaced(_below(folder, path)))
+                with opened.open(member) as source, temporary.open("wb") as target:
+                    shutil.copyfileobj(source, target, _CHUNK)
+            return list(new)
+    except broken as error:
+        raise FetchError(f"the archive of {name} cannot be unpacked: {error}") from error
+
+
+def _members(
+    name: str, archive: zipfile.ZipFile, download: Download, size: int
+) -> dict[str, zipfile.ZipInfo]:
+    """The members to unpack by the path they go to, from an archive that is what it should be."""
+    for info in archive.infolist():
+        if _climbs_out(info.filename) or stat.S_ISLNK(info.external_attr >> 16):
+            raise FetchError(
+                f"the archive of {name} is refused: its entry {info.filename!r} leads out of its folder"
+            )
+    missing = sorted(set(download.files) - set(archive.namelist()))
+    if missing:
+        raise FetchError(f"the archive of {name} lacks {', '.join(missing)}")
+    members = {path: archive.getinfo(member) for member, path in download.files.items()}
+    unpacked = sum(info.file_size for info in members.values())
+    if unpacked > MAX_UNPACKED_RATIO * size:
+        raise FetchError(
+            f"the archive of {name} is refused: its {size} bytes would unpack to {unpacked},"
+            f" more than {MAX_UNPACKED_RATIO} times as many"
+        )
+    return members
+
+
+def _climbs_out(path: str) -> bool:
+    windows = PureWindowsPath(path)
+    return bool(PurePosixPath(path).is_absolute() or windows.drive or windows.root or ".." in windows.parts)
+
+
+def _below(folder: Path, path: str) -> Path:
+    if _climbs_out(path):
+        raise FetchError(f"a dataset may write below its folder only, but names {path!r}")
+    return folder / path
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _writing(name: str, folder: Path) -> Iterator[None]:
+    """Make the folder, and say a full disk or a read-only folder as a message."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        shutil.rmtree(folder / CACHE, ignore_errors=True)
+        raise FetchError(f"cannot write {name} to {folder}: {error.strerror or error}") from error
+
+
+def _refuse_to_replace(paths: Sequence[str], folder: Path) -> None:
+    if paths:
+        raise UsageError(
+            f"{', '.join(str(folder / path) for path in paths)}:"
+            f" there already with other contents; --force replaces {'it' if len(paths) == 1 else 'them'}"
+        )
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
+
+
+def _is(path: Path, member: zipfile.ZipInfo) -> bool:
+    """Whether `path` holds what `member` does, by its size and CRC."""
+    if not path.is_file() or path.stat().st_size != member.file_size:
+        return False
+    checksum = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum == member.CRC
+
+
+def _is_there(download: Download, folder: Path) -> bool:
+    known = _record(folder).get(download.md5)
+    return isinstance(known, dict) and all(
+        (folder / path).is_file() and _sha256(folder / path) == known.get(path)
+        for path in download.files.values()
+    )
+
+
+def _remember(download: Download, folder: Path) -> None:
+    record = _record(folder) | {
+        download.md5: {path: _sha256(folder / path) for path in download.files.values()}
+    }
+    write_json(folder / RECORD, record)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((folder / RECORD).read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

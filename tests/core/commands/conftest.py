@@ -1,0 +1,63 @@
+"""Commands run in this process, with the engine replaced where a test is about the command alone."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtl.commands import main
+
+
+class FakeRun:
+    """What `mtl.load` gives, without a model: a prediction is its row."""
+
+    task_names = ("SST2", "LM")
+
+    def test(self, task: str | None = None, data: Path | None = None) -> dict[str, dict[str, Any]]:
+        figures = {"loss": 0.25, "accuracy": 0.875, "confusion_matrix": [[4, 0], [1, 3]]}
+        return {name: figures | {"data": str(data)} for name in self.task_names if task in (None, name)}
+
+    def predict(self, task: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        for row in rows:
+            yield {"task": task, **row}
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Makes `mtl.load` give a `FakeRun`; holds the folders that were asked for."""
+    folders: list[Path] = []
+
+    def load(run: Path) -> FakeRun:
+        folders.append(run)
+        return FakeRun()
+
+    monkeypatch.setattr("mtl.api.load", load)
+    monkeypatch.setattr("mtl.load", load, raising=False)
+    return folders
+
+
+Invoke = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def invoke(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Runs a command line and gives its exit status, standard output and standard error."""
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def any_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a command take any config: what is right in one is not its business."""
+    module = importlib.import_module("mtl.config.load")
+    monkeypatch.setattr(module, "load_config", lambda *arguments, **options: None)

@@ -1,0 +1,149 @@
+"""`mtl plugins` and the commands that plugins add."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import typer
+
+from mtl import ComponentSpec, hookimpl
+from mtl.plugins import Plugins, discover
+
+
+def plugin(**hooks: Any) -> SimpleNamespace:
+    """A plugin module with these hook implementations."""
+    return SimpleNamespace(mtl_api=">=1,<2", **{name: hookimpl(hook) for name, hook in hooks.items()})
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
+    """The core's own plugin, and those that a test registers."""
+    found = discover(blocked=[])
+    monkeypatch.setattr("mtl.plugins.discover", lambda: found)
+    return found
+
+
+def test_the_list_names_states_and_causes(invoke: Any, plugins: Plugins) -> None:
+    def mtl_tasks() -> list[ComponentSpec]:
+        raise RuntimeError("no licence file")
+
+    plugins.register(plugin(mtl_tasks=mtl_tasks), "acme-tasks", "2.1", "acme")
+    status, out, err = invoke("plugins")
+    assert (status, err) == (0, "")
+    row = next(line for line in out.splitlines() if line.startswith("acme-tasks"))
+    assert "2.1" in row and "broken" in row and "no licence file" in row
+    assert "RoundRobin" in out
+    listed = json.loads(invoke("plugins", "--json")[1])["plugins"]
+    acme = next(each for each in listed if each["distribution"] == "acme-tasks")
+    assert (acme["state"], acme["components"]) == ("broken", {})
+
+
+def test_a_blocked_plugin_is_listed(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MTL_BLOCK_PLUGINS", "pytext-mtl,nobody")
+    out = invoke("plugins")[1]
+    assert "MTL_BLOCK_PLUGINS names it" in out
+    assert "warning: MTL_BLOCK_PLUGINS names 'nobody'" in out
+
+
+def test_show_gives_each_key_with_type_default_and_help(invoke: Any) -> None:
+    (component,) = json.loads(invoke("plugins", "show", "SGD", "--json")[1])["components"]
+    assert (component["kind"], component["distribution"]) == ("optimizer", "pytext-mtl")
+    assert component["config"]["file"].endswith("builtin/config.py")
+    assert component["factory"]["file"].endswith("builtin/optimizers.py")
+    keys = {key["key"]: key for key in component["keys"]}
+    assert keys["momentum"]["limits"] == ["at least 0", "below 1"]
+    assert keys["lr"] | {"help": "", "limits": []} == {
+        "key": "lr",
+        "type": "a number",
+        "nullable": False,
+        "required": False,
+        "default": 0.1,
+        "help": "",
+        "limits": [],
+        "accepts": {},
+    }
+    shown = invoke("plugins", "show", "SGD")[1]
+    assert all(part in shown for part in ("momentum", "a number at least 0 and below 1", "Learning rate."))
+
+
+@pytest.mark.parametrize("name", [name for names in discover()._provided.values() for name in names])
+def test_every_installed_component_can_be_shown(name: str, invoke: Any) -> None:
+    status, out, err = invoke("plugins", "show", name)
+    assert (status, err) == (0, "")
+    assert out.startswith(name)
+
+
+def test_show_gives_what_a_component_declares_and_a_slot_accepts(invoke: Any) -> None:
+    (component,) = json.loads(invoke("plugins", "show", "BiLSTMDocAttention", "--json")[1])["components"]
+    assert component["declares"]["output"] == "document"
+    lstm = next(key for key in component["keys"] if key["key"] == "lstm")
+    assert lstm["accepts"] == {"output": "sequence"}
+
+
+def test_show_a_distribution(invoke: Any) -> None:
+    shown = invoke("plugins", "show", "pytext-mtl")[1]
+    assert "builtin = mtl.builtin.plugin" in shown
+    assert "RoundRobin" in shown
+
+
+def test_show_an_unknown_name(invoke: Any) -> None:
+    assert invoke("plugins", "show", "RoundRobbin")[::2] == (
+        2,
+        "mtl: nothing installed is called `RoundRobbin`; did you mean `RoundRobin`?\n",
+    )
+
+
+def test_c8_one_of_two_with_the_same_name(invoke: Any, plugins: Plugins) -> None:
+    spec = ComponentSpec(
+        name="SGD", config="mtl.builtin.config:AdamConfig", factory="mtl.builtin.optimizers:Adam"
+    )
+    plugins.register(plugin(mtl_optimizers=lambda: [spec]), "acme")
+
+    def distributions(name: str) -> list[str]:
+        found = json.loads(invoke("plugins", "show", name, "--json")[1])
+        return [component["distribution"] for component in found["components"]]
+
+    assert sorted(distributions("SGD")) == ["acme", "pytext-mtl"]
+    assert distributions("acme:SGD") == ["acme"]
+
+
+def add_hello(app: typer.Typer) -> None:
+    @app.command()
+    def hello(name: str) -> None:
+        print(f"hello {name}")
+
+
+def test_a_plugin_adds_a_command(invoke: Any, plugins: Plugins) -> None:
+    plugins.register(plugin(mtl_commands=lambda app: add_hello(app)), "acme")
+    assert invoke("hello", "you") == (0, "hello you\n", "")
+    assert "hello" in invoke("--help")[1]
+    assert "hello" in invoke("hallo")[2]
+
+
+def test_c8_a_plugin_whose_commands_fail_breaks_nothing(invoke: Any, plugins: Plugins) -> None:
+    def fail(app: typer.Typer) -> None:
+        add_hello(app)
+        raise RuntimeError("no commands today")
+
+    def leave(app: typer.Typer) -> None:
+        raise SystemExit(3)
+
+    def unusable(app: typer.Typer) -> None:
+        app.command("odd")(lambda value: None)
+        app.registered_commands[0].callback = 3  # type: ignore[assignment]
+
+    def takes_ours(app: typer.Typer) -> None:
+        app.command("train")(lambda: None)
+
+    for number, hook in enumerate((fail, leave, unusable, takes_ours)):
+        plugins.register(plugin(mtl_commands=hook), f"acme-{number}")
+    plugins.register(plugin(mtl_commands=lambda app: add_hello(app)), "good")
+    status, out, err = invoke("hello", "you")
+    assert (status, out) == (0, "hello you\n")
+    warnings = [line for line in err.splitlines() if line.startswith("mtl: warning: acme-")]
+    assert len(warnings) == 4
+    assert "no commands today" in err and "`train` is a command of mtl" in err
+    assert invoke("plugins")[0] == 0

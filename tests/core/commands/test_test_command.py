@@ -1,0 +1,31 @@
+"""`mtl test`: figures on standard output, as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def test_json_holds_every_figure(invoke: Any, loaded: list[Path]) -> None:
+    status, out, err = invoke("test", "runs/one", "--json")
+    assert (status, err) == (0, "")
+    figures = json.loads(out)
+    assert list(figures) == ["SST2", "LM"]
+    assert figures["SST2"]["confusion_matrix"] == [[4, 0], [1, 3]]
+
+
+def test_the_table_shows_figures_that_fit_and_names_the_others(invoke: Any, loaded: list[Path]) -> None:
+    out = invoke("test", "runs/one", "--task", "LM")[1]
+    assert "SST2" not in out
+    assert "0.8750" in out
+    assert "[4, 0]" not in out
+    assert "with --json also confusion_matrix" in out
+
+
+def test_data_is_for_one_task(invoke: Any, loaded: list[Path]) -> None:
+    assert invoke("test", "r", "--data", "x.tsv")[::2] == (
+        2,
+        "mtl: `--data` needs `--task`, one of: SST2, LM\n",
+    )
+    assert "x.tsv" in invoke("test", "r", "--data", "x.tsv", "--task", "LM")[1]

@@ -1,0 +1,107 @@
+"""`mtl train` and `mtl plan`: what they hand to the engine, where they read and write."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mtl.commands.train import run_folder
+from mtl.errors import UsageError
+
+
+def standard_input(content: bytes, *, terminal: bool = False) -> SimpleNamespace:
+    return SimpleNamespace(buffer=io.BytesIO(content), isatty=lambda: terminal)
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, any_config: None) -> list[dict[str, Any]]:
+    """Replaces `mtl.train`; holds what it was called with."""
+    made: list[dict[str, Any]] = []
+
+    def train(source: Any, **options: Any) -> SimpleNamespace:
+        made.append({"source": source, **options})
+        return SimpleNamespace(folder=options["output"], data={})
+
+    monkeypatch.setattr("mtl.api.train", train)
+    monkeypatch.setattr("mtl.train", train, raising=False)
+    return made
+
+
+def test_everything_is_handed_on(invoke: Any, calls: list[dict[str, Any]]) -> None:
+    line = "train c.json --output out --base-dir data --set trainer.epochs=3 --set seed=1 --resume"
+    assert invoke(*line.split(), "--device", "cpu", "--seed", 7)[0] == 0
+    (call,) = calls
+    assert len(call.pop("watchers")) == 1
+    assert call == {
+        "source": Path("c.json"),
+        "output": Path("out"),
+        "base_dir": Path("data"),
+        "overrides": ["trainer.epochs=3", "seed=1"],
+        "resume": True,
+        "device": "cpu",
+        "seed": 7,
+    }
+
+
+@pytest.mark.parametrize("argument", [(), ("-",)])
+def test_a_config_from_standard_input(
+    argument: tuple[str, ...], invoke: Any, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", standard_input(b'{"tasks": {}}'))
+    status, _, err = invoke("train", *argument)
+    assert (status, "waiting" in err) == (0, False)
+    assert calls[0]["source"] == '{"tasks": {}}'
+
+
+def test_c3_says_what_it_waits_for_on_a_terminal(
+    invoke: Any, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", standard_input(b"{}", terminal=True))
+    _, out, err = invoke("train")
+    assert out == ""
+    assert err.startswith("mtl: waiting for a config (JSON) on standard input; Ctrl-D ends it\n")
+
+
+def test_standard_input_that_is_no_text(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", standard_input(b"{\xff}"))
+    assert invoke("plan")[::2] == (2, "mtl: standard input: must be UTF-8, but byte 1 is not\n")
+
+
+def test_quiet_says_nothing(invoke: Any, calls: list[dict[str, Any]]) -> None:
+    assert invoke("train", "c.json", "--quiet") == (0, "", "")
+
+
+def test_run_folders_are_numbered_and_resumed() -> None:
+    assert run_folder("configs/quick.json", resume=False) == Path("runs/quick")
+    with pytest.raises(UsageError, match="no run runs/quick"):
+        run_folder("configs/quick.json", resume=True)
+    for name in ("quick", "quick-2", "quick-10", "quick-3", "quick-start"):
+        os.makedirs(f"runs/{name}")
+    assert run_folder("configs/quick.json", resume=False) == Path("runs/quick-4")
+    assert run_folder("configs/quick.json", resume=True) == Path("runs/quick-10")
+    assert run_folder("-", resume=False) == Path("runs/config")
+
+
+def test_plan_as_json(invoke: Any, any_config: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def plan(*arguments: Any, **options: Any) -> dict[str, Any]:
+        seen.append((arguments, options))
+        return {"tasks": {}}
+
+    monkeypatch.setattr("mtl.api.plan", plan)
+    status, out, err = invoke("plan", "c.json", "--json", "--set", "seed=1", "--base-dir", "d")
+    assert (status, json.loads(out), err) == (0, {"tasks": {}}, "")
+    assert seen == [((Path("c.json"),), {"base_dir": Path("d"), "overrides": ["seed=1"]})]
