@@ -28,7 +28,7 @@ lint: $(INSTALLED) ## check style, types and who imports whom
 	@$(BIN)/lint-imports
 
 bench: $(INSTALLED) ## measure speed beside a bare torch loop
-	@$(BIN)/python benchmarks/throughput.py
+	@$(BIN)/python benchmarks/tutorial.py
 
 clean: ## remove .venv, caches and generated data, but no run
 	@rm -rf .venv data/sample .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -42,6 +42,6 @@ $(INSTALLED): constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 	done
 	@test -x $(BIN)/python || { echo "mtl needs Python 3.11 or newer, with venv; PYTHON=... names one" >&2; exit 1; }
 	@echo "installing mtl and its plugins (the first time this takes minutes)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt \
 		$(DISTRIBUTIONS:%=-e %) $(TOOLS)
 	@touch $@

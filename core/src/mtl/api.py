@@ -15,11 +15,13 @@ import torch
 from attrs import frozen
 
 from mtl.components import DataSource, Table, Task
-from mtl.config.load import LoadedConfig, dump, load_config
+from mtl.config.dumping import dump
+from mtl.config.load import LoadedConfig, load_config
 from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
 from mtl.data.load import Tasks, encode_rows, make_tasks
 from mtl.errors import MtlError, UsageError
+from mtl.files import write_json
 from mtl.model import MultitaskModel, build_model, load_tensors, save_tensors
 from mtl.plugins import Plugins, discover
 from mtl.prepare import Prepared, choose_device, make_training, prepare, torch_settings, versions
@@ -54,7 +56,9 @@ class Interrupted(MtlError):
 def plan(source: Source, *, base_dir: Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Everything but the training, as JSON: what `mtl plan --json` prints."""
     plugins = discover()
-    return describe(prepare(load_config(source, plugins=plugins, overrides=overrides, base_dir=base_dir), plugins))
+    return describe(
+        prepare(load_config(source, plugins=plugins, overrides=overrides, base_dir=base_dir), plugins)
+    )
 
 
 def train(
@@ -78,7 +82,10 @@ def train(
     the run fails, `Interrupted` where a signal ended it.
     """
     named = {"device": device, "seed": seed}
-    overrides = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None)]
+    overrides = [
+        *overrides,
+        *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None),
+    ]
     plugins = plugins or discover()
     loaded = load_config(source, plugins=plugins, overrides=overrides, base_dir=base_dir)
     folder = RunFolder(Path(output).absolute())
@@ -126,7 +133,7 @@ def _watchers(prepared: Prepared, folder: RunFolder, watchers: Sequence[object])
 
 
 def _model_files(prepared: Prepared, config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"config": config, **prepared.tasks.state(), "versions": versions(prepared)}
+    return {"config": config, **prepared.tasks.state(), "versions": versions(prepared.plugins)}
 
 
 def _resumed_result(folder: RunFolder, loaded: LoadedConfig) -> Result | None:
@@ -246,7 +253,9 @@ class LoadedRun:
             if path is not None:
                 figures[name] = self._score(self.task(name), path)
         if not figures:
-            raise UsageError(f"{task or 'no task'} has {'no ' if task else ''}test data; give a file with --data")
+            raise UsageError(
+                f"{task or 'no task'} has {'no ' if task else ''}test data; give a file with --data"
+            )
         return figures
 
     def _score(self, task: Task[Any], path: Path) -> dict[str, Any]:
@@ -269,7 +278,9 @@ class LoadedRun:
             yield from self._predict(chosen, chunk, first_line)
             first_line += len(chunk)
 
-    def _predict(self, task: Task[Any], chunk: Sequence[Mapping[str, Any]], first_line: int) -> list[dict[str, Any]]:
+    def _predict(
+        self, task: Task[Any], chunk: Sequence[Mapping[str, Any]], first_line: int
+    ) -> list[dict[str, Any]]:
         columns: dict[str, list[str]] = {name: [] for name in task.input_columns}
         for line, row in enumerate(chunk, start=first_line):
             for name, values in columns.items():
@@ -303,7 +314,9 @@ def load(run: Path | str, *, device: str = "auto", plugins: Plugins | None = Non
     needs is not installed.
     """
     folder = RunFolder(Path(run).absolute())
-    parts = {name: folder.read_json(folder.model / f"{name}.json") for name in ("config", "tasks", "featurizers")}
+    parts = {
+        name: folder.read_json(folder.model / f"{name}.json") for name in ("config", "tasks", "featurizers")
+    }
     loaded = load_config(parts["config"], plugins=plugins or discover(), check_paths=False)
     tasks = make_tasks(loaded.config)
     tasks.load_state(parts)

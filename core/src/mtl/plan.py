@@ -29,13 +29,15 @@ class Selection:
         """How the figure is named in the results."""
         if self.combined:
             return "mean_log_gain"
+        if not self.metrics:
+            return "last"
         task, metric = next(iter(self.metrics.items()))
         return f"{task}.{metric.name}"
 
     @property
     def higher_is_better(self) -> bool:
         """The direction of `value`."""
-        return self.combined or next(iter(self.metrics.values())).higher_is_better
+        return self.combined or all(metric.higher_is_better for metric in self.metrics.values())
 
     @property
     def text(self) -> str:

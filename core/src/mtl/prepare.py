@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from attrs import frozen
 
-from mtl.config import LoadedConfig
+from mtl.config.load import LoadedConfig
 from mtl.config.run_config import RunConfig
 from mtl.data.batching import Batching
 from mtl.data.load import TaskData, Tasks, load_data, make_tasks
@@ -144,7 +144,7 @@ def torch_settings(config: RunConfig) -> Iterator[None]:
         torch.random.set_rng_state(random_state)
 
 
-def versions(prepared: Prepared) -> dict[str, str]:
-    """The versions of everything that took part in a run, by distribution."""
-    names = {status.distribution for status in prepared.plugins.statuses if status.state == "ok"}
-    return {name: importlib.metadata.version(name) for name in sorted(names | {"pytext-mtl", "torch"})}
+def versions(plugins: Plugins) -> dict[str, str]:
+    """The versions of mtl, torch and all plugins in use, by distribution."""
+    own = {name: importlib.metadata.version(name) for name in ("pytext-mtl", "torch")}
+    return own | {status.distribution: status.version for status in plugins.statuses if status.state == "ok"}

@@ -74,7 +74,9 @@ class RunFolder:
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UsageError(f"{self.path}: not a run folder, {path.relative_to(self.path)} is missing") from None
+            raise UsageError(
+                f"{self.path}: not a run folder, {path.relative_to(self.path)} is missing"
+            ) from None
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: cannot be read: {error}") from None
         if not isinstance(value, dict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import field, frozen
 from torch import nn
@@ -11,9 +11,6 @@ from torch import nn
 from mtl.components import ModuleConfig
 from mtl.config.fields import Component
 from mtl.errors import ConfigError, Problem
-
-if TYPE_CHECKING:
-    from mtl.data.features import Features
 
 
 @frozen
@@ -43,29 +40,20 @@ class Builder:
         Raises `ConfigError` where the shapes of two sharers do not fit.
         """
         factory = component.spec.load_factory()
-        return self._build(
-            component.config, component.path, shapes, lambda: factory(component.config, self, **shapes)
+        return self.module(
+            component.config, component.path, lambda: factory(component.config, self, **shapes), **shapes
         )
 
-    def embedding(self, features: Features, path: str = "") -> nn.Module:
-        """The embedding of a task's features."""
-        from mtl.data.features import Embedding
-
-        def part(name: str) -> nn.Module:
-            component = features.config.featurizers[name]
-            featurizer = features.featurizers[name]
-            return self._build(component.config, component.path, {}, lambda: featurizer.build_embedding(self))
-
-        return self._build(
-            features.config, path, {}, lambda: Embedding({name: part(name) for name in features.featurizers})
-        )
-
-    def _build(
-        self, config: ModuleConfig, path: str, shapes: Mapping[str, int], make: Callable[[], nn.Module]
+    def module(
+        self, config: ModuleConfig, path: str, make: Callable[[], nn.Module], **shapes: int
     ) -> nn.Module:
+        """What `make` gives, or the module that the config's key already names; `path` is for messages.
+
+        Raises `ConfigError` where the shapes of two sharers do not fit.
+        """
         known = self.shared.get(config.shared_module_key) if config.shared_module_key else None
         if known is None:
-            known = BuiltModule(make(), config, dict(shapes))
+            known = BuiltModule(make(), config, shapes)
             self.built.append(known)
             if config.shared_module_key:
                 self.shared[config.shared_module_key] = known

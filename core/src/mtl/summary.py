@@ -89,7 +89,9 @@ def _schedule(prepared: Prepared) -> dict[str, Any]:
 
 
 def _shares(prepared: Prepared, steps: list[Step]) -> dict[str, dict[str, int]]:
-    shares: dict[str, Counter[str]] = {name: Counter(steps=0, batches=0, rows=0) for name in prepared.tasks.tasks}
+    shares: dict[str, Counter[str]] = {
+        name: Counter(steps=0, batches=0, rows=0) for name in prepared.tasks.tasks
+    }
     for step in steps:
         batches = prepared.timeline.batching[step.task].batches(step.pass_index)[step.start : step.stop]
         shares[step.task].update(steps=1, batches=len(batches), rows=sum(map(len, batches)))
@@ -124,7 +126,9 @@ def _size(module: nn.Module, *, trainable: bool) -> int:
 def _memory(prepared: Prepared) -> dict[str, int]:
     """Bytes; the optimizer's two moments are Adam's."""
     trainable = sum(p.nbytes for p in prepared.model.parameters() if p.requires_grad)
-    rows = {id(rows): rows for data in prepared.data.values() for rows in data.splits.values() if rows is not None}
+    rows = {
+        id(rows): rows for data in prepared.data.values() for rows in data.splits.values() if rows is not None
+    }
     return {
         "parameters_bytes": sum(tensor.nbytes for _, tensor in unique_tensors(prepared.model)),
         "gradients_bytes": trainable,
@@ -141,13 +145,19 @@ def _bytes(rows: Rows) -> int:
 
 
 def _notices(prepared: Prepared) -> list[str]:
-    notices = [f"{name}: {notice}" for name, task in prepared.tasks.tasks.items() for notice in task.notices()]
+    notices = [
+        f"{name}: {notice}" for name, task in prepared.tasks.tasks.items() for notice in task.notices()
+    ]
     for key, shared in prepared.tasks.featurizers.items():
         notices += [f"{key}: {notice}" for notice in shared.featurizer.notices()]
     weights: Mapping[str, float] = task_weights(prepared.config)
-    notices += [f"{name}: weight 0, so it is evaluated but not trained" for name, w in weights.items() if w == 0]
+    notices += [
+        f"{name}: weight 0, so it is evaluated but not trained" for name, w in weights.items() if w == 0
+    ]
     for name, data in prepared.data.items():
         for split, rows in data.splits.items():
+            if rows is not None and not len(rows):
+                notices.append(f"{name}: {rows.path} has no rows, so {split} scores nothing")
             if rows is not None and rows.skipped:
                 notices.append(f"{name}: {rows.skipped} bad rows skipped in {split} ({rows.path})")
     return notices

@@ -12,12 +12,16 @@ from mtl.data.batching import Batching, evaluation_batches
 lengths = st.lists(st.integers(0, 60), min_size=1, max_size=400).map(np.array)
 
 
-def batching(rows: np.ndarray, *, batch_size: int = 8, batch_tokens: int | None = None, seed: int = 0) -> Batching:
+def batching(
+    rows: np.ndarray, *, batch_size: int = 8, batch_tokens: int | None = None, seed: int = 0
+) -> Batching:
     return Batching(rows, "task", seed, batch_size, batch_tokens)
 
 
 @given(lengths, st.integers(1, 50), st.integers(0, 3))
-def test_d7_each_row_stands_in_exactly_one_batch_of_a_pass(rows: np.ndarray, size: int, pass_index: int) -> None:
+def test_d7_each_row_stands_in_exactly_one_batch_of_a_pass(
+    rows: np.ndarray, size: int, pass_index: int
+) -> None:
     cut = batching(rows, batch_size=size)
     batches = cut.batches(pass_index)
     assert sorted(np.concatenate(batches)) == list(range(len(rows)))

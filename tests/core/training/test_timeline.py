@@ -39,7 +39,9 @@ def timeline(
 ) -> Timeline:
     generator = np.random.default_rng(1)
     batching = {
-        f"task{index}": Batching(generator.integers(1, 9, size=size), f"task{index}", seed, batch_size, batch_tokens)
+        f"task{index}": Batching(
+            generator.integers(1, 9, size=size), f"task{index}", seed, batch_size, batch_tokens
+        )
         for index, size in enumerate(rows)
     }
     return Timeline(schedule, rule, batching, seed, accumulate, epochs, max_steps)

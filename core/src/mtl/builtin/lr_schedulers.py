@@ -60,4 +60,5 @@ def ReduceOnPlateau(  # noqa: N802
         factor=config.factor,
         patience=config.patience,
         min_lr=config.minimum_lr,
+        eps=0.0,
     )

@@ -42,5 +42,6 @@ def SGD(config: SGDConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Op
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,
-        fused=True,
+        # Fused, it fails where a parameter gets its first gradient later than others, as a task's own do.
+        foreach=True,
     )

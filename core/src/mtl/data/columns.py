@@ -41,7 +41,9 @@ class Ragged:
         return self.offsets.diff()
 
     @classmethod
-    def from_lists(cls, lists: pl.Series, values: pl.Series, *, dtype: torch.dtype, padding: int = 0) -> Ragged:
+    def from_lists(
+        cls, lists: pl.Series, values: pl.Series, *, dtype: torch.dtype, padding: int = 0
+    ) -> Ragged:
         """The rows of `lists`, with `values` in place of its exploded items (one each, in order)."""
         lengths = lists.list.len().to_numpy()
         offsets = np.zeros(len(lengths) + 1, dtype=np.int64)

@@ -9,7 +9,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from mtl.components import Featurizer, FeaturesConfig
+from mtl.components import FeaturesConfig, Featurizer
 from mtl.data.columns import Batch, Column
 from mtl.sharing import Builder
 
@@ -17,10 +17,11 @@ from mtl.sharing import Builder
 @frozen(eq=False)
 class Features:
     """The featurizers of one `features` block by name; a featurizer shared with another task is
-    the same object there."""
+    the same object there. `path` is the block's JSON path."""
 
     config: FeaturesConfig
     featurizers: Mapping[str, Featurizer[object]]
+    path: str = "features"
 
     def encode(self, tokens: pl.Series) -> dict[str, Column]:
         """The columns of all featurizers, each named `featurizer.column`."""
@@ -32,7 +33,14 @@ class Features:
 
     def build_embedding(self, build: Builder) -> nn.Module:
         """An `Embedding` of these features; the same module for all that share it."""
-        return build.embedding(self)
+        return build.module(
+            self.config, self.path, lambda: Embedding({n: self._part(n, build) for n in self.featurizers})
+        )
+
+    def _part(self, name: str, build: Builder) -> nn.Module:
+        component = self.config.featurizers[name]
+        featurizer = self.featurizers[name]
+        return build.module(component.config, component.path, lambda: featurizer.build_embedding(build))
 
 
 class Embedding(nn.Module):
@@ -46,7 +54,11 @@ class Embedding(nn.Module):
         vectors: list[Tensor] = []
         lengths: Tensor | None = None
         for name, part in self.parts.items():
-            columns = {key.removeprefix(f"{name}."): value for key, value in batch.tensors.items() if key.startswith(f"{name}.")}
+            columns = {
+                key.removeprefix(f"{name}."): value
+                for key, value in batch.tensors.items()
+                if key.startswith(f"{name}.")
+            }
             lengths = next(length for key, length in batch.lengths.items() if key.startswith(f"{name}."))
             vectors.append(part(columns))
         if lengths is None:

@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 import polars as pl
 from attrs import Factory, define, frozen
 
-from mtl.components import DataSource, Featurizer, FeaturesConfig, Split, Table, Task
+from mtl.components import DataSource, FeaturesConfig, Featurizer, Split, Table, Task
 from mtl.config.fields import Component
 from mtl.config.run_config import RunConfig
 from mtl.data.columns import Rows
@@ -68,12 +68,13 @@ def make_tasks(config: RunConfig) -> Tasks:
     featurizers: dict[str, SharedFeaturizer] = {}
     tasks: dict[str, Task[Any]] = {}
     for name, component in config.tasks.items():
-        features = _make_features(name, component.config.features, featurizers)
+        features = _make_features(name, component, featurizers)
         tasks[name] = component.spec.load_factory()(component.config, name=name, features=features)
     return Tasks(tasks, featurizers)
 
 
-def _make_features(task: str, config: FeaturesConfig, featurizers: dict[str, SharedFeaturizer]) -> Features:
+def _make_features(task: str, owner: Component, featurizers: dict[str, SharedFeaturizer]) -> Features:
+    config: FeaturesConfig = owner.config.features
     parts: dict[str, Featurizer[Any]] = {}
     for name, component in config.featurizers.items():
         key = _featurizer_key(task, config, component)
@@ -81,7 +82,7 @@ def _make_features(task: str, config: FeaturesConfig, featurizers: dict[str, Sha
             featurizers[key] = SharedFeaturizer(component.spec.load_factory()(component.config))
         featurizers[key].tasks.append(task)
         parts[name] = featurizers[key].featurizer
-    return Features(config, parts)
+    return Features(config, parts, f"{owner.path}.features")
 
 
 def _featurizer_key(task: str, features: FeaturesConfig, component: Component) -> str:
@@ -114,8 +115,12 @@ def _read_splits(component: Component, task: Task[Any]) -> dict[Split, tuple[Tab
             table = source.read(path, task.columns)
             read[path] = table, task.prepare(table)
         splits[split] = read[path]
-    if splits["train"][1].is_empty():
-        raise DataError(f"{splits['train'][0].path}: task {task.name!r} has no rows to train on")
+    table, frame = splits["train"]
+    if frame.is_empty():
+        skipped = f" ({table.skipped:,} bad lines are skipped)" if table.skipped else ""
+        raise DataError(
+            f"{table.path}: {task.name} must have at least one row to train on, but has none{skipped}"
+        )
     return splits
 
 

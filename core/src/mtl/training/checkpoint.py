@@ -29,7 +29,9 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
     """Write the checkpoint folder `path`; `state` is JSON."""
     with replaced(path) as folder:
         folder.mkdir()
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / TENSORS
+        )
         write_json(folder / STATE, state)
         write_json(folder / MANIFEST, {name: _digest(folder / name) for name in (TENSORS, STATE)})
 

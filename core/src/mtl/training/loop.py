@@ -109,7 +109,9 @@ class Training:
             with self._timed("forward"), autocast(self.device, PRECISIONS[self.config.precision]):
                 loss = self.model.tasks[step.task](batch).loss
             with self._timed("backward"):
-                self.scaler.scale(loss.total if step.stop - step.start > 1 else loss.total / loss.weight).backward()
+                self.scaler.scale(
+                    loss.total if step.stop - step.start > 1 else loss.total / loss.weight
+                ).backward()
             total, weight = total + loss.total.detach(), weight + loss.weight
             self.state.tasks[step.task].add(loss, len(batch), batch.tokens)
         with self._timed("optimizer"):
@@ -171,7 +173,14 @@ class Training:
                         f" {self.config.report_every_steps} steps before step {self.state.step}"
                     )
                 observer.record(
-                    {"kind": "train", "step": self.state.step, "epoch": epoch, "task": task, **figures, "lr": rates[0]}
+                    {
+                        "kind": "train",
+                        "step": self.state.step,
+                        "epoch": epoch,
+                        "task": task,
+                        **figures,
+                        "lr": rates[0],
+                    }
                 )
 
     def _evaluation_due(self, epoch_ended: bool) -> bool:
@@ -189,7 +198,9 @@ class Training:
         value = self.selection.value(figures)
         evaluation = Best(self.state.step, epoch, value, figures)
         kept = self.state.best.value if self.state.best else None
-        best = value is None and kept is None or value is not None and self.selection.is_better(value, kept)
+        best = (value is None and kept is None) or (
+            value is not None and self.selection.is_better(value, kept)
+        )
         if best:
             self.state.best = evaluation
         stale = 0 if best else self.state.evaluations_without_improvement + 1
@@ -218,7 +229,7 @@ class Training:
         state = {
             "training": self.state.to_json(),
             "optimizer": optimizer,
-            "lr_scheduler": {k: v for k, v in self.lr_scheduler.state_dict().items() if k != "lr_lambdas"},
+            "lr_scheduler": self.lr_scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
         return tensors | self.state.tensors(), state

@@ -38,15 +38,13 @@ class LineSource(DataSource[SourceConfigT]):
         """As `read`, from the bytes of a file or stream that messages call `source`."""
         lines = split_lines(data, source)
         if not lines.texts:
-            raise DataError(f"{source}: must have at least one row, but is empty")
+            schema = {**dict.fromkeys(columns, pl.String), "line": pl.Int64}
+            return Table(pl.DataFrame(schema=schema), source)
         frame, bad = self._rows(lines, columns, optional)
         if bad and self.config.on_bad_row == "error":
             hint = 'correct them, or have them left out and counted with `"on_bad_row": "skip"`'
             raise bad_lines(source, bad, len(lines.texts), hint)
         good = frame.filter(~frame["line"].is_in([index + 1 for index in bad])) if bad else frame
-        if good.is_empty():
-            skipped = f" ({len(bad):,} bad lines are skipped)" if bad else ""
-            raise DataError(f"{source}: must have at least one row, but has none{skipped}")
         return Table(good, source, skipped=len(bad))
 
     @abstractmethod

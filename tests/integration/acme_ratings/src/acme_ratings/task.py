@@ -1,0 +1,56 @@
+"""The task."""
+
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from acme_ratings.config import RatingTaskConfig
+from acme_ratings.model import RatingModel, RatingOutput
+from mtl import Batch, Builder, DataError, Dense, Metrics, Table, Task
+from mtl_text.text import split_words
+
+
+class MeanSquaredError(Metrics[RatingOutput]):
+    """The mean of the squared differences."""
+
+    def __init__(self) -> None:
+        self.total: Tensor | float = 0.0
+        self.rows = 0
+
+    def update(self, output: RatingOutput, batch: Batch) -> None:
+        self.total = self.total + (output.ratings - batch["rating"]).square().sum()
+        self.rows += len(batch)
+
+    def compute(self) -> dict[str, Any]:
+        return {"mean_squared_error": float(self.total) / self.rows if self.rows else None}
+
+
+class RatingTask(Task[RatingTaskConfig]):
+    """A number for a text."""
+
+    columns = ("text", "rating")
+    input_columns = ("text",)
+
+    def prepare(self, table: Table) -> pl.DataFrame:
+        frame = table.frame.with_columns(tokens=split_words(table.frame["text"]))
+        if "rating" not in frame.columns:
+            return frame
+        ratings = frame["rating"].cast(pl.Float32, strict=False)
+        if ratings.null_count():
+            line = frame["line"].filter(ratings.is_null())[0]
+            raise DataError(f"{table.path}:{line}: the rating is no number")
+        return frame.with_columns(rating=ratings)
+
+    def encode(self, frame: pl.DataFrame) -> dict[str, Dense]:
+        return {"rating": Dense(torch.tensor(frame["rating"].to_list()))} if "rating" in frame.columns else {}
+
+    def build_model(self, build: Builder) -> nn.Module:
+        return RatingModel(self.config, self.features.build_embedding(build), build)
+
+    def metrics(self) -> MeanSquaredError:
+        return MeanSquaredError()
+
+    def predictions(self, output: RatingOutput, batch: Batch) -> list[dict[str, Any]]:
+        return [{"rating": rating} for rating in output.ratings.tolist()]

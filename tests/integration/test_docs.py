@@ -1,0 +1,275 @@
+"""What the documents say is so: their commands run, their keys and hooks are the real ones."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from attrs import frozen
+
+from mtl import hookspecs
+from mtl.components import KINDS, DataSourceConfig, ModuleConfig, ScheduleConfig, TaskConfig
+from mtl.config.run_config import RunConfig, TrainerConfig
+from mtl.plugins import discover
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_BLOCK = re.compile(
+    r"(?:^<!-- (?P<mark>file|not run): (?P<said>[^\n]+) -->\n)?"
+    r"^```(?P<language>[a-z]*)\n(?P<text>.*?)^```$",
+    re.M | re.S,
+)
+
+
+@frozen
+class Block:
+    """A block: its language, its text, where it is, the file that it is, and whether it is run.
+
+    A comment before it says so, `<!-- file: NAME -->` or `<!-- not run: WHY -->`, or its first line
+    names the file, `# NAME`.
+    """
+
+    language: str
+    text: str
+    place: str
+    file: str | None
+    runs: bool
+
+
+def blocks(path: str) -> Iterator[Block]:
+    """The blocks of a document of the project, in order."""
+    document = (ROOT / path).read_text()
+    for found in _BLOCK.finditer(document):
+        text = found["text"]
+        first = re.match(r"# (\S+\.\w+)\n", text)
+        yield Block(
+            language=found["language"],
+            text=text,
+            place=f"{path}:{document.count(chr(10), 0, found.start('text')) + 1}",
+            file=found["said"] if found["mark"] == "file" else first and first[1],
+            runs=found["language"] == "sh" and found["mark"] != "not run",
+        )
+
+
+DOCUMENTS = [
+    str(path.relative_to(ROOT)) for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+]
+
+
+def write_files(document: str, folder: Path) -> None:
+    """Write the blocks that name a file in their first line."""
+    for block in blocks(document):
+        if block.file is not None:
+            path = folder / block.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
+
+
+def install(folder: Path, name: str, entry_point: str) -> None:
+    """What pip would leave behind for the plugin in `folder`, where Python finds it by PYTHONPATH."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[mtl.plugins]\n{entry_point}\n")
+
+
+def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a shell script in `folder`, with `mtl` and the plugins in `folder` at hand."""
+    commands = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": commands, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run_all(document: str, folder: Path) -> str:
+    """Run the shell blocks of a document in order; gives what they print."""
+    printed = ""
+    for block in blocks(document):
+        if block.runs:
+            done = run(block.text, folder)
+            assert done.returncode == 0, f"{block.place}:\n{block.text}\n{done.stdout}\n{done.stderr}"
+            printed += done.stdout
+    return printed
+
+
+def shorten(config: Path) -> None:
+    """Train one epoch: that a command works shows sooner than what it is good for."""
+    config.write_text(re.sub(r'"epochs": \d+', '"epochs": 1', config.read_text()))
+
+
+@pytest.mark.slow
+def test_the_readme_works(tmp_path: Path) -> None:
+    write_files("README.md", tmp_path)
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    shorten(tmp_path / "configs/quickstart.json")
+    install(tmp_path, "averaged-words", "averaged_words = averaged_words.plugin")
+    assert "AveragedWords" in run_all("README.md", tmp_path)
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_works(tmp_path: Path) -> None:
+    run("mtl data sample data/sample", tmp_path)
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    shorten(tmp_path / "configs/quickstart.json")
+    (code,) = [b.text for b in blocks("README.md") if b.language == "python" and b.file is None]
+    (tmp_path / "example.py").write_text(code)
+    done = run(f"{sys.executable} example.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "SST2.accuracy" in done.stdout
+
+
+@pytest.mark.slow
+def test_c9_the_tutorial_works(tmp_path: Path) -> None:
+    write_files("docs/tutorial.md", tmp_path)
+    configs = ("sst2", "multitask_sst_lm")
+    for config in configs:
+        shorten(tmp_path / f"{config}.json")
+    run_all("docs/tutorial.md", tmp_path)
+    for tasks, config in enumerate(configs, start=1):
+        result = json.loads((tmp_path / "runs" / config / "result.json").read_text())
+        assert result["status"] == "completed"
+        assert len(result["tasks"]) == tasks
+
+
+def test_the_plugin_of_the_guide_works(tmp_path: Path) -> None:
+    write_files("docs/plugin-guide.md", tmp_path)
+    install(tmp_path, "acme-mtl", "acme = acme_mtl.plugin")
+    printed = run_all("docs/plugin-guide.md", tmp_path)
+    assert "acme-mtl" in printed
+    assert "Width of the layer." in printed
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_code_in_the_documents_is_well_formed(document: str) -> None:
+    for block in blocks(document):
+        try:
+            if block.language == "python":
+                ast.parse(block.text)
+            elif block.language == "json":
+                json.loads(block.text)
+        except (SyntaxError, ValueError) as error:
+            pytest.fail(f"{block.place}: {error}")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert ((ROOT / document).parent / target).exists(), target
+
+
+# --- hooks ---------------------------------------------------------------------------------------
+
+
+def functions(source: str) -> Iterator[tuple[str, str]]:
+    """Each function of a source by name, with its signature in one form."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef) and node.returns is not None:
+            yield node.name, f"({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}"
+
+
+HOOKS = {
+    name: signature for name, signature in functions(inspect.getsource(hookspecs)) if name.startswith("mtl_")
+}
+
+
+def test_the_guide_has_every_hook_with_its_exact_signature() -> None:
+    documented = [
+        found
+        for block in blocks("docs/plugin-guide.md")
+        if block.language == "python"
+        for found in functions(block.text)
+        if found[0].startswith("mtl_")
+    ]
+    assert dict(documented) == HOOKS
+    assert len(documented) == len(HOOKS)
+
+
+def test_the_guide_has_every_kind() -> None:
+    guide = (ROOT / "docs/plugin-guide.md").read_text()
+    assert [
+        kind.hook for kind in KINDS.values() if f"`{kind.hook}`" not in guide and kind.name != "exporter"
+    ] == []
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def sections(document: str) -> dict[str, str]:
+    """The text below each heading, up to the next one."""
+    parts = re.split(r"^#+ (.+)$", (ROOT / document).read_text(), flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def configurable() -> dict[str, type]:
+    """Every class of settings by the heading that documents it."""
+    plugins = discover()
+    components = {
+        name: plugins.find(kind, name).load_config()
+        for kind in KINDS
+        if kind != "dataset"
+        for name in plugins.available(kind)
+    }
+    return {
+        "The run": RunConfig,
+        "`trainer`": TrainerConfig,
+        "Every module": ModuleConfig,
+        "Every task": TaskConfig,
+        "Every data source": DataSourceConfig,
+        "Every schedule": ScheduleConfig,
+        **{f"`{name}`": config for name, config in components.items()},
+    }
+
+
+COMMON = (ModuleConfig, TaskConfig, DataSourceConfig, ScheduleConfig)
+
+
+def own_fields(config: type) -> list[attrs.Attribute[Any]]:
+    """The fields of a class of settings that no more general section documents."""
+    general = {
+        field.name
+        for base in COMMON
+        if issubclass(config, base) and config is not base
+        for field in attrs.fields(base)
+    }
+    return [field for field in attrs.fields(config) if field.name not in general | {"data", "features"}]
+
+
+def written(value: Any) -> str:
+    """A default as the documents write it: as JSON, or `none`."""
+    if isinstance(value, attrs.Factory):  # type: ignore[arg-type]
+        value = {} if attrs.has(value.factory) else value.factory()
+    return "none" if value is None else f"`{json.dumps(value, ensure_ascii=True)}`"
+
+
+@pytest.mark.parametrize("heading", configurable())
+def test_every_key_is_documented_with_its_default(heading: str) -> None:
+    config, text = configurable()[heading], sections("docs/configuration.md").get(heading, "")
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]* \| ([^|]*) \|", text, flags=re.M))
+    fields = own_fields(config)
+    assert list(rows) == [field.name for field in fields]
+    for field in fields:
+        default = field.metadata.get("default", field.default)
+        if default is attrs.NOTHING:
+            expected = "`[]`" if str(field.type).startswith("list") else "required"
+        else:
+            expected = written(default)
+        assert rows[field.name] == expected, field.name
