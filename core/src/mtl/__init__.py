@@ -37,7 +37,7 @@ from mtl.components import (
     Task,
     TaskConfig,
 )
-from mtl.config.fields import REQUIRED, Component, InputPath, OutputPath, config, configclass, option, slot
+from mtl.config.fields import REQUIRED, Component, InputPath, OutputPath, configclass, option, slot
 from mtl.errors import ConfigError, DataError, MtlError, PluginError, Problem, UsageError
 from mtl.hookspecs import hookimpl
 
@@ -107,7 +107,6 @@ __all__ = [
     "Task",
     "TaskConfig",
     "UsageError",
-    "config",
     "configclass",
     "hookimpl",
     "load",

@@ -1,6 +1,6 @@
 """What each kind of component declares and must do. Free of torch.
 
-A component is a config class and a factory. The config class (made with `mtl.config`) is free of
+A component is a config class and a factory. The config class (made with `mtl.configclass`) is free of
 torch: its fields are the JSON, its properties what the component declares. The factory, named
 in the `ComponentSpec` and imported only when a run needs it, makes the object or torch module:
 
@@ -13,7 +13,7 @@ in the `ComponentSpec` and imported only when a run needs it, makes the object o
 | pooling | `PoolingConfig` | `factory(config, build, input_dim=...)` | `nn.Module` |
 | decoder | `DecoderConfig` | `factory(config, build, input_dim=..., output_dim=...)` | `nn.Module` |
 | optimizer | any | `factory(config, parameters)` | `torch.optim.Optimizer` |
-| lr_scheduler | `LRSchedulerConfig` | `factory(config, optimizer, total_steps=..., higher_is_better=...)` | torch LR scheduler |
+| lr_scheduler | `LRSchedulerConfig` | `factory(config, optimizer, total_steps=, higher_is_better=)` | itself |
 | schedule | `ScheduleConfig` | `factory(config)` | `Schedule` |
 | balancer | any | `factory(config, tasks=...)` | `Balancer` |
 | logger | any | `factory(config, folder=...)` | object with run-time hooks |
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from attrs import field, frozen
 
-from mtl.config.fields import Component, InputPath, OutputPath, config, option
+from mtl.config.fields import Component, InputPath, OutputPath, configclass, option
 from mtl.errors import PluginError, Problem
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _load(reference: str) -> Any:
 # --- modules -------------------------------------------------------------------------------------
 
 
-@config
+@configclass
 class ModuleConfig:
     """What every module slot takes beside its own settings."""
 
@@ -110,7 +110,7 @@ class Direction(enum.Enum):
     tokens after."""
 
 
-@config
+@configclass
 class RepresentationConfig(ModuleConfig):
     """Maps embedded tokens to a sequence or a document.
 
@@ -135,7 +135,7 @@ class RepresentationConfig(ModuleConfig):
         raise NotImplementedError
 
 
-@config
+@configclass
 class PoolingConfig(ModuleConfig):
     """Makes one vector of a sequence: `forward(sequence, lengths)`,
     `[batch, time, input_dim]` and `[batch]` to `[batch, output_dim]`."""
@@ -145,12 +145,12 @@ class PoolingConfig(ModuleConfig):
         return input_dim
 
 
-@config
+@configclass
 class DecoderConfig(ModuleConfig):
     """Maps the last dimension: `forward(inputs)`, `[..., input_dim]` to `[..., output_dim]`."""
 
 
-@config
+@configclass
 class FeaturizerConfig(ModuleConfig):
     """Turns tokens into numbers and embeds them."""
 
@@ -206,7 +206,7 @@ class Featurizer(ABC, Generic[ConfigT]):
 Split = Literal["train", "eval", "test"]
 
 
-@config
+@configclass
 class DataSourceConfig:
     """Where a task's rows are."""
 
@@ -258,7 +258,7 @@ class DataSource(ABC, Generic[ConfigT]):
 # --- tasks ---------------------------------------------------------------------------------------
 
 
-@config
+@configclass
 class FeaturesConfig(ModuleConfig):
     """A task's featurizers by name; their vectors are concatenated.
 
@@ -281,7 +281,7 @@ class Metric:
     higher_is_better: bool
 
 
-@config
+@configclass
 class TaskConfig:
     """What every task takes. A task's own config class adds `data`, `features` and its model."""
 
@@ -401,7 +401,7 @@ class Task(ABC, Generic[TaskConfigT]):
 # --- training ------------------------------------------------------------------------------------
 
 
-@config
+@configclass
 class ScheduleConfig:
     """Which task's batch comes next, and what an epoch is."""
 
@@ -431,7 +431,7 @@ class Schedule(ABC, Generic[ConfigT]):
         """
 
 
-@config
+@configclass
 class LRSchedulerConfig:
     """How the learning rate moves."""
 
@@ -474,7 +474,7 @@ class Download:
     files: Mapping[str, str]
 
 
-@config
+@configclass
 class DatasetConfig:
     """A public dataset that `mtl data fetch` brings; it has no settings of its own."""
 

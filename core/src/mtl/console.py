@@ -150,7 +150,7 @@ class Console:
             return ""
         first, since = self._first
         done, elapsed = self._step - first, time.monotonic() - since
-        if done < 2 or elapsed < 1:
+        if done < 10 or elapsed < 2:
             return ""
         return f"{render.duration((self._total - self._step) * elapsed / done)} left"
 
@@ -164,7 +164,8 @@ class Console:
         )
         steps = f"{self._step:,} of {self._total:,} steps"
         head.add_row(Text(self._place(), style="bold"), bar, steps, Text(self._left(), style="dim"))
-        return Group(Text(), head, *map(self._task, self.plan["tasks"]))
+        gap = [Text()] if self._evaluated else []
+        return Group(*gap, head, *map(self._task, self.plan["tasks"]))
 
     def _task(self, name: str) -> Text:
         record, metric = self._records.get(name, {}), self.plan["tasks"][name]["metric"]

@@ -109,10 +109,10 @@ class BothDirections(Objective):
 class Masked(Objective):
     """The vectors of some words predict them; the input hides them.
 
-    `probability` of a row's words are predicted, at least one, or its end where it has none. Of these 80 % are shown as `MASK`,
-    10 % as another word, 10 % as they are: Devlin et al., "BERT: Pre-training of Deep
-    Bidirectional Transformers for Language Understanding", NAACL 2019, section 3.1. Training draws
-    from torch's generator; evaluation always hides the same words of the same row.
+    `probability` of a row's words are predicted, at least one, or its end where it has none. Of
+    these 80 % are shown as `MASK`, 10 % as another word, 10 % as they are: Devlin et al., "BERT:
+    Pre-training of Deep Bidirectional Transformers for Language Understanding", NAACL 2019, section
+    3.1. Training draws from torch's generator; evaluation always hides the same words of a row.
     """
 
     probability: float

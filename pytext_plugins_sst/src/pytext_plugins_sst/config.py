@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from attrs import Factory
 
-from mtl import Component, DatasetConfig, Metric, Output, Problem, TaskConfig, config, option, slot
+from mtl import Component, DatasetConfig, Metric, Output, Problem, TaskConfig, configclass, option, slot
 
 SelectionMetric = Literal[
     "accuracy",
@@ -23,7 +23,7 @@ SelectionMetric = Literal[
 ]
 
 
-@config
+@configclass
 class DocClassificationTaskConfig(TaskConfig):
     """Gives each document one of several labels."""
 
@@ -83,7 +83,7 @@ class DocClassificationTaskConfig(TaskConfig):
             )
 
 
-@config
+@configclass
 class SST2Config(DatasetConfig):
     """Sentences of film reviews and their phrases, positive (1) or negative (0).
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtl import Builder, Component, ComponentSpec, ModuleConfig, Output, RepresentationConfig, config
+from mtl import Builder, Component, ComponentSpec, ModuleConfig, Output, RepresentationConfig, configclass
 from mtl_text import (
     BiLSTM,
     BiLSTMConfig,
@@ -147,7 +147,7 @@ def test_dropout_falls_on_the_pooled_vector_in_training_only():
     assert module.eval()(*inputs).all()
 
 
-@config
+@configclass
 class WideConfig(RepresentationConfig):
     """A third party's sequence representation."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from attrs import Factory
 
 from mtl.components import LRSchedulerConfig, ScheduleConfig
-from mtl.config.fields import config, option
+from mtl.config.fields import configclass, option
 
 
-@config
+@configclass
 class AdamConfig:
     """Adam. The defaults are PyText's."""
 
@@ -18,7 +18,7 @@ class AdamConfig:
     weight_decay: float = option(1e-5, "L2 penalty, part of the gradient.", minimum=0)
 
 
-@config
+@configclass
 class AdamWConfig:
     """AdamW."""
 
@@ -28,7 +28,7 @@ class AdamWConfig:
     weight_decay: float = option(1e-2, "Decay of the weights, apart from the gradient.", minimum=0)
 
 
-@config
+@configclass
 class SGDConfig:
     """Stochastic gradient descent."""
 
@@ -42,33 +42,33 @@ class SGDConfig:
             raise ValueError("`nesterov` needs a `momentum` above 0")
 
 
-@config
+@configclass
 class WarmupConfig(LRSchedulerConfig):
     """What the schedulers that move every step have in common."""
 
     warmup_steps: int = option(0, "Steps in which the rate rises from 0 in a straight line.", minimum=0)
 
 
-@config
+@configclass
 class ConstantConfig(WarmupConfig):
     """A constant rate."""
 
 
-@config
+@configclass
 class LinearConfig(WarmupConfig):
     """A straight line down to `final_share` of the rate at the last step."""
 
     final_share: float = option(0.0, "Share of the rate at the last step.", minimum=0, maximum=1)
 
 
-@config
+@configclass
 class CosineConfig(WarmupConfig):
     """Half a cosine down to `final_share` of the rate at the last step."""
 
     final_share: float = option(0.0, "Share of the rate at the last step.", minimum=0, maximum=1)
 
 
-@config
+@configclass
 class ReduceOnPlateauConfig(LRSchedulerConfig):
     """Reduces the rate when the selection figure has not become better for a while."""
 
@@ -81,21 +81,21 @@ class ReduceOnPlateauConfig(LRSchedulerConfig):
         return True
 
 
-@config
+@configclass
 class RoundRobinConfig(ScheduleConfig):
     """Round robin."""
 
 
-@config
+@configclass
 class ProportionalConfig(ScheduleConfig):
     """Random draws in proportion to the sizes of the datasets."""
 
 
-@config
+@configclass
 class SequentialConfig(ScheduleConfig):
     """One task after the other, in the order of the config."""
 
 
-@config
+@configclass
 class StaticWeightsConfig:
     """The config's `task_weights`, as they are."""

@@ -86,6 +86,3 @@ class Component:
 def configclass(cls: type[T]) -> type[T]:
     """Make a config class: frozen, keyword-only attrs. Its docstring is its help."""
     return attrs.define(frozen=True, kw_only=True, slots=True)(cls)
-
-
-config = configclass

@@ -6,10 +6,10 @@ from typing import Literal
 
 from attrs import Factory
 
-from mtl.config.fields import REQUIRED, Component, config, option, slot
+from mtl.config.fields import REQUIRED, Component, configclass, option, slot
 
 
-@config
+@configclass
 class TrainerConfig:
     """How long and how to train."""
 
@@ -41,7 +41,7 @@ class TrainerConfig:
     num_threads: int | None = option(None, "CPU threads of torch; torch's own choice if absent.", minimum=1)
 
 
-@config
+@configclass
 class RunConfig:
     """A run: its tasks, and how they are trained together."""
 

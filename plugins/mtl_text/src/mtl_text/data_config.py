@@ -6,10 +6,10 @@ from typing import Literal
 
 from attrs import Factory
 
-from mtl import DataSourceConfig, FeaturizerConfig, InputPath, config, option
+from mtl import DataSourceConfig, FeaturizerConfig, InputPath, configclass, option
 
 
-@config
+@configclass
 class WordFeatConfig(FeaturizerConfig):
     """A vector a word: a row of an embedding.
 
@@ -48,7 +48,7 @@ class WordFeatConfig(FeaturizerConfig):
         return self.embed_dim
 
 
-@config
+@configclass
 class CharFeatConfig(FeaturizerConfig):
     """A vector a word from its characters: convolutions of several widths, then the maximum.
 
@@ -81,7 +81,7 @@ class CharFeatConfig(FeaturizerConfig):
         return self.kernel_num * len(self.kernel_sizes)
 
 
-@config
+@configclass
 class TSVConfig(DataSourceConfig):
     """A row a line, its columns apart by tabs. Quotes mean nothing: a quote is text.
 
@@ -108,7 +108,7 @@ class TSVConfig(DataSourceConfig):
                 raise ValueError(f"`columns.{name}` must be a position without a header, but is {place!r}")
 
 
-@config
+@configclass
 class JSONLConfig(DataSourceConfig):
     """A JSON object a line."""
 
@@ -121,7 +121,7 @@ class JSONLConfig(DataSourceConfig):
         _check_distinct(self.columns)
 
 
-@config
+@configclass
 class TextLinesConfig(DataSourceConfig):
     """Plain text, a row a line; lines without a word are left out."""
 

@@ -13,13 +13,12 @@ from mtl import (
     Output,
     PoolingConfig,
     RepresentationConfig,
-    config,
     option,
     slot,
 )
 
 
-@config
+@configclass
 class BiLSTMConfig(RepresentationConfig):
     """LSTM in both directions or one: a vector a token.
 
@@ -50,7 +49,7 @@ class BiLSTMConfig(RepresentationConfig):
         return 2 * self.lstm_dim if self.bidirectional else self.lstm_dim
 
 
-@config
+@configclass
 class BiLSTMDocAttentionConfig(RepresentationConfig):
     """An encoder of sequences, a pooling and dense layers: a vector a document.
 
@@ -80,7 +79,7 @@ class BiLSTMDocAttentionConfig(RepresentationConfig):
         return dim
 
 
-@config
+@configclass
 class DocNNConfig(RepresentationConfig):
     """Convolutions over tokens, then the maximum over time: a vector a document.
 
@@ -107,7 +106,7 @@ class DocNNConfig(RepresentationConfig):
         return self.kernel_num * len(self.kernel_sizes)
 
 
-@config
+@configclass
 class SelfAttentionConfig(PoolingConfig):
     """Mean of the sequence with learnt weights.
 
@@ -121,17 +120,17 @@ class SelfAttentionConfig(PoolingConfig):
     )
 
 
-@config
+@configclass
 class MaxPoolConfig(PoolingConfig):
     """Maximum of each dimension over the sequence."""
 
 
-@config
+@configclass
 class MeanPoolConfig(PoolingConfig):
     """Mean of the sequence."""
 
 
-@config
+@configclass
 class LastStepConfig(PoolingConfig):
     """The vector of the last token, or where each of two directions ends."""
 
@@ -142,7 +141,7 @@ class LastStepConfig(PoolingConfig):
     )
 
 
-@config
+@configclass
 class MLPDecoderConfig(DecoderConfig):
     """Linear layers; the last one gives the scores."""
 
