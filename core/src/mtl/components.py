@@ -13,7 +13,7 @@ in the `ComponentSpec` and imported only when a run needs it, makes the object o
 | pooling | `PoolingConfig` | `factory(config, build, input_dim=...)` | `nn.Module` |
 | decoder | `DecoderConfig` | `factory(config, build, input_dim=..., output_dim=...)` | `nn.Module` |
 | optimizer | any | `factory(config, parameters)` | `torch.optim.Optimizer` |
-| lr_scheduler | `LRSchedulerConfig` | `factory(config, optimizer, total_steps=, higher_is_better=)` | itself |
+| lr_scheduler | `LRSchedulerConfig` | `factory(config, optimizer, total_steps=, higher_is_better=)` | it |
 | schedule | `ScheduleConfig` | `factory(config)` | `Schedule` |
 | balancer | any | `factory(config, tasks=...)` | `Balancer` |
 | logger | any | `factory(config, folder=...)` | object with run-time hooks |

@@ -82,7 +82,8 @@ class Component:
     defaults: Mapping[str, Any] = field(factory=dict, eq=False, repr=False)
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option, slot))
+# Without field specifiers a type checker takes `option(1)` for a default, as it is.
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 def configclass(cls: type[T]) -> type[T]:
     """Make a config class: frozen, keyword-only attrs. Its docstring is its help."""
     return attrs.define(frozen=True, kw_only=True, slots=True)(cls)

@@ -13,6 +13,7 @@ from mtl import (
     Output,
     PoolingConfig,
     RepresentationConfig,
+    configclass,
     option,
     slot,
 )
