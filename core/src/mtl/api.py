@@ -292,8 +292,7 @@ class LoadedRun:
             schema={**dict.fromkeys(columns, pl.String), "line": pl.Int64},
         )
         table = Table(frame, path="input")
-        encoded = encode_rows(task, table, task.prepare(table))
-        return self._answer(task, encoded)
+        return self._answer(task, encode_rows(task, table, task.prepare_input(table)))
 
     def _answer(self, task: Task[Any], rows: Rows) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = [{}] * len(rows)

@@ -365,6 +365,10 @@ class Task(ABC, Generic[TaskConfigT]):
         """The rows to train on or to score, with `tokens` (`list[str]`) for the features, what
         `fit` and `encode` need, and `line`."""
 
+    def prepare_input(self, table: Table) -> pl.DataFrame:
+        """As `prepare`, for rows to predict: one for each of the table's, in the same order."""
+        return self.prepare(table)
+
     def fit(self, frame: pl.DataFrame) -> None:
         """Learn from the prepared training rows what the model needs to know, such as labels."""
 

@@ -54,11 +54,14 @@ class LMTask(Task[LMTaskConfig]):
 
     def prepare(self, table: Table) -> pl.DataFrame:
         """`tokens`, the first of which is not predicted, and `line`; see `rows`."""
-        lines = table.frame.select(split_words(table.frame["text"]).alias("words"), "line")
-        rows = self._rows(lines)
+        rows = self._rows(_words(table))
         if rows.cut_lines:
             self.truncated[table.path] = rows
         return rows.frame
+
+    def prepare_input(self, table: Table) -> pl.DataFrame:
+        """As `prepare`, but each line stays whole."""
+        return line_rows(_words(table)).frame
 
     def _rows(self, lines: pl.DataFrame) -> LMRows:
         max_tokens = self.config.row_tokens
@@ -120,6 +123,10 @@ class LMTask(Task[LMTaskConfig]):
             f" and lost {rows.cut_tokens} tokens"
             for path, rows in self.truncated.items()
         ]
+
+
+def _words(table: Table) -> pl.DataFrame:
+    return table.frame.select(split_words(table.frame["text"]).alias("words"), "line")
 
 
 def _sum_rows(reading: ScoredReading, count: int) -> list[tuple[float, int]]:
