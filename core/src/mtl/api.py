@@ -147,7 +147,7 @@ def _resumed_result(folder: RunFolder, loaded: LoadedConfig) -> Result | None:
             f"{folder.path}: the config is not the one that this run began with:\n" + "\n".join(changed)
         )
     if folder.result.exists() and before == now:
-        logger.warning("%s: this run is complete already", folder.path)
+        logger.warning("%s: this run is complete already; its figures are in result.json", folder.path)
         return Result(folder.path, folder.read_json(folder.result))
     return None
 

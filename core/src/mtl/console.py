@@ -16,8 +16,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mtl import render
 from mtl.hookspecs import hookimpl
+from mtl.render.cells import count, duration, number, rate, size
+from mtl.render.plan import plan_summary
+from mtl.render.results import result_table
 
 PLAIN_WIDTH = 120
 """Columns where the output is no terminal and nothing says how wide it is."""
@@ -78,7 +80,7 @@ class Console:
         self.folder, self.plan = _from_here(Path(folder)), plan
         if self.quiet:
             return
-        self.errors.print(render.plan_summary(plan, self.folder))
+        self.errors.print(plan_summary(plan, self.folder))
         self.errors.print()
         self._last_line = time.monotonic()
         if self.animated:
@@ -127,7 +129,7 @@ class Console:
             return
         metrics = {name: task["metric"] for name, task in self.plan["tasks"].items()}
         self.errors.print()
-        self.output.print(render.result_table(result, metrics))
+        self.output.print(result_table(result, metrics))
         self.output.print()
         self.output.print(_closing(result, self.folder), soft_wrap=True)
         self.output.file.flush()
@@ -152,7 +154,7 @@ class Console:
         done, elapsed = self._step - first, time.monotonic() - since
         if done < 10 or elapsed < 2:
             return ""
-        return f"{render.duration((self._total - self._step) * elapsed / done)} left"
+        return f"{duration((self._total - self._step) * elapsed / done)} left"
 
     def _place(self) -> str:
         return f"epoch {max(self._epoch, 1)} of {self.plan['schedule']['epochs']}"
@@ -169,12 +171,12 @@ class Console:
 
     def _task(self, name: str) -> Text:
         record, metric = self._records.get(name, {}), self.plan["tasks"][name]["metric"]
-        rate, tokens = record.get("examples_per_second"), record.get("tokens_per_second")
+        examples, tokens = record.get("examples_per_second"), record.get("tokens_per_second")
         line = Text.assemble(f"  {self._padded(name)}", style="bold", no_wrap=True, overflow="ellipsis")
-        line.append(f"   loss {render.number(record.get('loss')):>6}", style="not bold")
+        line.append(f"   loss {number(record.get('loss')):>6}", style="not bold")
         if name in self._evaluated:
             line.append(f"   {self._figure(metric, self._evaluated[name].get(metric))}", style="not bold")
-        speed = f"   {render.rate(rate):>7} examples/s   {render.rate(tokens):>8} tokens/s"
+        speed = f"   {rate(examples):>7} examples/s   {rate(tokens):>8} tokens/s"
         return line.append(speed, style="not bold dim")
 
     def _padded(self, name: str) -> str:
@@ -182,14 +184,13 @@ class Console:
 
     def _figure(self, metric: str, value: Any) -> str:
         widest = max(len(task["metric"]) for task in self.plan["tasks"].values())
-        return f"{metric.ljust(widest)} {render.number(value):>6}"
+        return f"{metric.ljust(widest)} {number(value):>6}"
 
     def _line(self) -> str:
         done = f"step {self._step:,} of {self._total:,}, {self._place()}"
         left = self._left()
         tasks = "; ".join(
-            f"{task} loss {render.number(record['loss'])},"
-            f" {render.rate(record['examples_per_second'])} examples/s"
+            f"{task} loss {number(record['loss'])}, {rate(record['examples_per_second'])} examples/s"
             for task, record in self._records.items()
         )
         return f"{done}{f', {left}' if left else ''}: {tasks}"
@@ -200,7 +201,7 @@ class Console:
         for index, (name, figures) in enumerate(tasks.items()):
             metric = self.plan["tasks"][name]["metric"]
             values = [
-                f"loss {render.number(figures.get('loss')):>6}",
+                f"loss {number(figures.get('loss')):>6}",
                 self._figure(metric, figures.get(metric)),
             ]
             where = "" if index else f"epoch {epoch}, step {step:,}"
@@ -214,14 +215,14 @@ def _closing(result: Mapping[str, Any], folder: Path) -> Text:
     best, seconds = result.get("best"), result["seconds"]
     text = Text()
     if best:
-        value = render.number(best["value"])
+        value = number(best["value"])
         text.append(f"best at step {best['step']:,}, epoch {best['epoch']}: {best['metric']} {value}\n")
     parts = ", ".join(
-        f"{render.duration(seconds[name])} {name}" for name in ("data", "train", "eval") if name in seconds
+        f"{duration(seconds[name])} {name}" for name in ("data", "train", "eval") if name in seconds
     )
     status = result["status"]
-    text.append(f"{status}: {render.count(result['steps'], 'step')} in {render.duration(seconds['total'])}")
-    text.append(f" ({parts}); {render.size(result['peak_rss_bytes'])} of memory at most\n", style="dim")
+    text.append(f"{status}: {count(result['steps'], 'step')} in {duration(seconds['total'])}")
+    text.append(f" ({parts}); {size(result['peak_rss_bytes'])} of memory at most\n", style="dim")
     return text.append(f"run folder: {folder}")
 
 

@@ -186,14 +186,15 @@ class Plugins:
 
     def _register(self, candidate: _Candidate, plugin: object) -> list[Provided]:
         """Put `plugin` under pluggy's care and ask it for its components; undone where it fails."""
-        key = candidate.key
+        if self.manager.is_registered(plugin):
+            raise _Refused("broken", f"{self.manager.get_name(plugin)} is the same module")
         try:
-            self.manager.register(plugin, key)
+            self.manager.register(plugin, candidate.key)
             _check_hook_names(self.manager, plugin)
             return list(_components(self.manager, plugin, candidate))
         except BaseException:
-            if self.manager.get_plugin(key) is plugin:
-                self.manager.unregister(name=key)
+            if self.manager.is_registered(plugin):
+                self.manager.unregister(plugin)
             raise
 
     def _keep(self, provided: Iterable[Provided]) -> None:

@@ -110,6 +110,7 @@ def _add_plugin_commands(app: typer.Typer) -> None:
 
 
 def _names(app: typer.Typer) -> list[str]:
+    """The commands and groups of an app by name."""
     commands = [info.name or get_command_name(info.callback.__name__) for info in app.registered_commands]  # type: ignore[union-attr]
     return commands + [str(group.name) for group in app.registered_groups]
 
@@ -178,7 +179,11 @@ def _report(error: BaseException) -> int:
     if usage is not None:
         _say(usage)
         return UsageError.exit_status
-    _say(f"a bug in mtl or a plugin: {type(error).__name__}: {error}; --debug shows where")
+    if isinstance(error, OSError | MemoryError):
+        _say(str(error) or "out of memory")
+        return MtlError.exit_status
+    what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    _say(f"a bug in mtl or a plugin: {what}; --debug shows where")
     return MtlError.exit_status
 
 

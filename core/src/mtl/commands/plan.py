@@ -23,6 +23,6 @@ def plan(
         print_json(planned)
         return
     from mtl.console import output
-    from mtl.render import plan_view
+    from mtl.render.plan import plan_view
 
     output().print(plan_view(planned))

@@ -24,7 +24,7 @@ def listing(context: typer.Context, as_json: JsonOption = False) -> None:
         print_json(listed)
         return
     from mtl.console import output
-    from mtl.render import plugins_view
+    from mtl.render.plugins import plugins_view
 
     output().print(plugins_view(listed))
 
@@ -43,6 +43,6 @@ def show(
         print_json(found)
         return
     from mtl.console import output
-    from mtl.render import described_view
+    from mtl.render.plugins import described_view
 
     output().print(described_view(found))

@@ -38,6 +38,6 @@ def test(
         print_json(figures)
         return
     from mtl.console import output
-    from mtl.render import figures_view
+    from mtl.render.results import figures_view
 
     output().print(figures_view(figures))

@@ -68,9 +68,7 @@ def slot(
 class Component:
     """What stands in a slot: the component that was named and its settings.
 
-    `path` is the JSON path of the settings. `stated` are the settings that the config states itself,
-    `defaults` those that the slot's default brings; both in JSON form, with nested slots written as
-    `{"Name": {...}}`.
+    `path` is the JSON path of its settings, or of the slot where the config does not name it.
     """
 
     kind: str
@@ -78,8 +76,6 @@ class Component:
     spec: ComponentSpec = field(repr=False)
     config: Any
     path: str = field(default="", eq=False)
-    stated: Mapping[str, Any] = field(factory=dict, eq=False, repr=False)
-    defaults: Mapping[str, Any] = field(factory=dict, eq=False, repr=False)
 
 
 # Without field specifiers a type checker takes `option(1)` for a default, as it is.

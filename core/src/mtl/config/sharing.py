@@ -14,7 +14,7 @@ from mtl.components import FeaturesConfig, ModuleConfig
 from mtl.config.document import Document, describe
 from mtl.config.dumping import json_form
 from mtl.config.fields import Component
-from mtl.config.json_path import render_path
+from mtl.config.json_path import JSONPath, render_path
 from mtl.config.settings import FAILED, Entry, Settings, Value, fields_of, stated_json
 from mtl.config.structure import Structurer
 from mtl.config.suggest import did_you_mean
@@ -52,25 +52,30 @@ class Sharing:
     def merge(self, root: Settings) -> None:
         """Merge all through `root`. Outer modules come first, as their merging brings together what
         is nested in them."""
+        while self._merge_one(root):
+            pass
         for settings in _walk(root):
             key = _key(settings)
             if key is not None:
                 self.members.setdefault(key, []).append(settings)
-        while self._merge_one(root):
-            pass
+        for nameless in self.members.pop("", ()):
+            self._report((*nameless.path, KEY), f"`{KEY}` must not be empty, but is", "null shares nothing")
         self._check_nesting(root, [])
         self._check_save_paths(root)
+
+    def _report(self, path: JSONPath, message: str, hint: str) -> None:
+        self.problems.append(self.document.problem(path, message, hint))
 
     def _merge_one(self, root: Settings) -> bool:
         first: dict[str, Settings] = {}
         for settings in _walk(root):
             key = _key(settings)
-            if key is None or id(settings) in self._refused:
+            if not key or id(settings) in self._refused:
                 continue
             owner = first.setdefault(key, settings)
-            if owner is not settings:
+            if owner.resolved is not settings.resolved:
                 if _same_type(owner, settings):
-                    self._absorb(owner, settings, key)
+                    self._absorb(owner.resolved, settings.resolved, key)
                 else:
                     self._refused.add(id(settings))
                     self._report_types(owner, settings, key)
@@ -83,7 +88,7 @@ class Sharing:
             f" and {render_path(owner.path)} is {owner.type_name}"
         )
         hint = "give one of them another key, or name the same component in both"
-        self.problems.append(self.document.problem((*other.path, KEY), message, hint))
+        self._report((*other.path, KEY), message, hint)
 
     def _absorb(self, owner: Settings, other: Settings, key: str) -> None:
         other.merged_into = owner
@@ -114,11 +119,10 @@ class Sharing:
                 f"features with the key {describe(key)} must name the same featurizers, but here they are"
                 f" {', '.join(others)}, and at {render_path(owner.path)} {', '.join(stated)}"
             )
-            self.problems.append(self.document.problem(other.path, message, "name them in one place only"))
+            self._report(other.path, message, "name them in one place only")
         elif others and not stated:
-            for name in ours:
-                if name not in others:
-                    del owner.entries[name]
+            defaults = {name: owner.entries.pop(name) for name in ours}
+            owner.entries |= {name: defaults.get(name, other.entries[name]) for name in others}
 
     def _report_values(self, name: str, ours: Entry, theirs: Entry, key: str) -> None:
         def shown(entry: Entry) -> str:
@@ -131,7 +135,7 @@ class Sharing:
             f"`{name}` of the shared module {describe(key)} must be the same everywhere, but is"
             f" {shown(theirs)} here and {shown(ours)} at {render_path(ours.path)}"
         )
-        self.problems.append(self.document.problem(theirs.path, message, "state it in one place only"))
+        self._report(theirs.path, message, "state it in one place only")
 
     def _check_nesting(self, settings: Settings, around: list[Settings]) -> None:
         """A module within itself could not be built."""
@@ -139,9 +143,7 @@ class Sharing:
         if settings in around:
             self.is_circular = True
             message = f"the shared module {describe(_key(settings))} must not contain itself, but does"
-            self.problems.append(
-                self.document.problem(settings.path, message, "give the inner one another key")
-            )
+            self._report(settings.path, message, "give the inner one another key")
             return
         for child in settings.children():
             self._check_nesting(child, [*around, settings])
@@ -149,6 +151,7 @@ class Sharing:
     def _check_save_paths(self, root: Settings) -> None:
         saved: dict[str, Settings] = {}
         for settings in _walk(root):
+            settings = settings.resolved
             path = settings.value("save_path")
             if path is None or not issubclass(settings.cls, ModuleConfig):
                 continue
@@ -156,7 +159,7 @@ class Sharing:
             if first is not settings:
                 message = f"`save_path` must be this module's own, but {render_path(first.path)} has it too"
                 place = settings.entries["save_path"].path
-                self.problems.append(self.document.problem(place, message, "name another file"))
+                self._report(place, message, "name another file")
 
     def warnings(self) -> tuple[str, ...]:
         """Keys that share nothing."""
@@ -177,22 +180,21 @@ class Sharing:
 
 
 def _walk(settings: Settings) -> Iterator[Settings]:
-    """All settings below, outer before inner, merged ones once."""
+    """All settings, outer before inner; those within merged ones once."""
     seen: set[int] = set()
 
     def walk(each: Settings) -> Iterator[Settings]:
-        each = each.resolved
-        if id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            for child in list(each.children()):
+        yield each
+        if id(each.resolved) not in seen:
+            seen.add(id(each.resolved))
+            for child in list(each.resolved.children()):
                 yield from walk(child)
 
     return walk(settings)
 
 
 def _key(settings: Settings) -> str | None:
-    return settings.value(KEY) or None if issubclass(settings.cls, ModuleConfig) else None
+    return settings.value(KEY) if issubclass(settings.cls, ModuleConfig) else None
 
 
 def _featurizers(settings: Settings) -> list[str]:

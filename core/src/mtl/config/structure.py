@@ -13,7 +13,7 @@ from mtl.components import KINDS, FeaturesConfig, TaskConfig
 from mtl.config.document import Document
 from mtl.config.fields import REQUIRED, Component
 from mtl.config.json_path import JSONPath, parse_path, render_path
-from mtl.config.settings import FAILED, Entry, Field, Items, Settings, Value, fields_of, stated_json
+from mtl.config.settings import FAILED, Entry, Field, Items, Settings, Value, fields_of
 from mtl.config.suggest import listed
 from mtl.errors import PluginError, Problem
 from mtl.plugins import Plugins
@@ -62,14 +62,12 @@ class Structurer:
         made = self.structure(entry)
         if made is FAILED or entry.provided is None:
             return made
-        stated = stated_json(entry)
         return Component(
             kind=entry.provided.kind,
             name=entry.name,
             spec=entry.provided.spec,
             config=made,
             path=render_path(entry.path),
-            stated=stated.get(entry.name, stated),
         )
 
     def _features(self, settings: Settings) -> Any:
@@ -143,11 +141,9 @@ class Structurer:
                 f"`{field.name}` needs a {label} with {attribute} {listed(map(_word, accepted))},"
                 f" but {component.name} has {attribute} {_word(declared)}"
             )
-            self.problems.append(
-                self.document.problem(
-                    path, message, self._fitting(component.kind, attribute, accepted), key=True
-                )
-            )
+            hint = self._fitting(component.kind, attribute, accepted)
+            is_named = path[-1] == component.name
+            self.problems.append(self.document.problem(path, message, hint, key=is_named))
 
     def _fitting(self, kind: str, attribute: str, accepted: Iterable[Any]) -> str:
         """The installed components that declare, by their defaults, what is asked for."""

@@ -1,0 +1,85 @@
+"""Numbers, tables and sections, the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+ABSENT = "-"
+
+
+def number(value: Any) -> str:
+    """A figure with about four digits that matter; counts in full."""
+    if value is None:
+        return ABSENT
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    size = abs(value)
+    if not size < float("inf"):
+        return str(value)
+    if size >= 10_000:
+        return f"{value:,.0f}" if size < 1e12 else f"{value:.3e}"
+    if 0 < size < 0.001:
+        return f"{value:.2e}"
+    return f"{value:,.{1 if size >= 1000 else 2 if size >= 100 else 3 if size >= 10 else 4}f}"
+
+
+def rate(value: float | None) -> str:
+    """A speed: no decimals unless it is small."""
+    return ABSENT if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def share(value: Any) -> str:
+    """A share in [0, 1] in percent; any other figure as it is."""
+    return f"{100 * value:.1f} %" if isinstance(value, float) and 0 <= value <= 1 else number(value)
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """`0:45`, `12:05` or `1:02:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def count(amount: int, noun: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def table(*columns: str, right: Iterable[str] = ()) -> Table:
+    """A table without lines; the columns named in `right` hold numbers."""
+    made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for column in columns:
+        made.add_column(column, justify="right" if column in set(right) else "left")
+    return made
+
+
+def section(title: str, *body: RenderableType) -> Group:
+    """A title, what stands under it, and a free line."""
+    return Group(Text(title, style="bold"), *body, Text())
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a figure fits into one cell: confusion matrices and figures by class do not."""
+    return not isinstance(value, Mapping | list | tuple)
+
+
+def message(word: str, style: str, text: str) -> Text:
+    """A line that its first word sets apart."""
+    return Text.assemble((f"{word}: ", style), text)

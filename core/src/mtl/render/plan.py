@@ -1,0 +1,218 @@
+"""A plan: in full for `mtl plan`, in short before a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from mtl.render.cells import count, message, number, section, share, size, table
+
+SPLITS = ("train", "eval", "test")
+
+
+def plan_view(plan: Mapping[str, Any]) -> Group:
+    """All of a plan, for `mtl plan`."""
+    return Group(
+        section("Tasks", _task_table(plan)),
+        section("Data", _data_table(plan)),
+        section("Schedule", *_schedule(plan)),
+        section("Modules", *_modules(plan)),
+        section("Memory", _memory(plan["memory"])),
+        section("Selection", Text(plan["selection"])),
+        *messages(plan),
+    )
+
+
+def plan_summary(plan: Mapping[str, Any], folder: object) -> Group:
+    """What a user should see of a plan before the run starts."""
+    schedule, parameters = plan["schedule"], plan["parameters"]
+    frozen = parameters["total"] - parameters["trainable"]
+    rows = Table.grid(padding=(0, 3, 0, 0))
+    rows.add_column(style="dim")
+    for index, module in enumerate(_shared(plan)):
+        users = ", ".join(dict.fromkeys(_task_of(path, plan) for path in module["users"]))
+        rows.add_row("" if index else "shared", Text.assemble((module["key"], "cyan"), f" by {users}"))
+    rows.add_row(
+        "model", count(parameters["total"], "parameter") + (f", {frozen:,} frozen" if frozen else "")
+    )
+    rows.add_row("schedule", _steps(schedule))
+    rows.add_row("epoch", schedule["epoch"])
+    rows.add_row("selection", plan["selection"])
+    rows.add_row("device", plan["device"])
+    rows.add_row("folder", str(folder))
+    return Group(_summary_table(plan), Text(), rows, *messages(plan, before=(Text(),)))
+
+
+def messages(plan: Mapping[str, Any], before: Sequence[RenderableType] = ()) -> list[RenderableType]:
+    """Warnings and notices of a plan, a line each; nothing where there are none."""
+    lines = [message("warning", "yellow", line) for line in plan["warnings"]]
+    lines += [message("notice", "cyan", line) for line in plan["notices"]]
+    return [*before, *lines] if lines else []
+
+
+def _summary_table(plan: Mapping[str, Any]) -> Table:
+    names = _figure_names(plan)
+    headers = {name: _short(name, names) for name in names}
+    numbers = ("train rows", "eval", "test", "tokens", *headers.values())
+    made = table("task", "component", *numbers, right=numbers)
+    for task, facts in plan["tasks"].items():
+        rows = [number((facts[split] or {}).get("rows")) for split in SPLITS]
+        figures = [share(facts["train"]["figures"].get(name)) for name in names]
+        made.add_row(
+            Text(task, style="bold"), facts["component"], *rows, number(facts["train"]["tokens"]), *figures
+        )
+    return made
+
+
+def _task_table(plan: Mapping[str, Any]) -> Table:
+    made = table("task", "component", "distribution", "weight", "metric", right=("weight",))
+    for name, task in plan["tasks"].items():
+        better = "higher" if task["higher_is_better"] else "lower"
+        metric = f"{task['metric']}, {better} is better"
+        made.add_row(
+            Text(name, style="bold"), task["component"], task["distribution"], _weight(task["weight"]), metric
+        )
+    return made
+
+
+def _weight(value: float) -> str:
+    return f"{value:g}"
+
+
+def _data_table(plan: Mapping[str, Any]) -> Table:
+    names = _figure_names(plan)
+    headers = {name: _short(name, names) for name in names}
+    numbers = ("rows", "batches", "tokens", "longest", *headers.values())
+    skipped = any((task[split] or {}).get("skipped") for task in plan["tasks"].values() for split in SPLITS)
+    made = table(
+        "task", "split", *numbers, *(["skipped"] if skipped else []), "file", right=(*numbers, "skipped")
+    )
+    for name, task in plan["tasks"].items():
+        label = Text(name, style="bold")
+        for split in SPLITS:
+            data = task[split]
+            if data is None:
+                continue
+            values = [number(data.get(key)) for key in ("rows", "batches", "tokens", "longest")]
+            values += [share(data["figures"].get(figure)) for figure in names]
+            values += [number(data["skipped"])] if skipped else []
+            made.add_row(label, split, *values, Text(data["path"], style="dim", overflow="fold"))
+            label = Text()
+    return made
+
+
+def _figure_names(plan: Mapping[str, Any]) -> list[str]:
+    """What featurizers report of the data, each name once."""
+    splits = (task[split] for task in plan["tasks"].values() for split in SPLITS if task[split])
+    return list(dict.fromkeys(name for data in splits for name in data["figures"]))
+
+
+def _short(name: str, names: Sequence[str]) -> str:
+    """The last part of a dotted name where no other ends in it."""
+    last = name.rsplit(".", 1)[-1]
+    return last if sum(other.rsplit(".", 1)[-1] == last for other in names) == 1 else name
+
+
+def _schedule(plan: Mapping[str, Any]) -> Iterator[RenderableType]:
+    schedule = plan["schedule"]
+    yield Text(f"{_steps(schedule)}; an epoch: {schedule['epoch']}")
+    made = table("first epoch", "steps", "batches", "rows", right=("steps", "batches", "rows"))
+    for name, task in schedule["tasks"].items():
+        made.add_row(Text(name, style="bold"), *(number(task[key]) for key in ("steps", "batches", "rows")))
+    yield made
+
+
+def _steps(schedule: Mapping[str, Any]) -> str:
+    each = schedule["steps_per_epoch"]
+    return (
+        f"{schedule['component']}, {count(schedule['steps'], 'step')} in {count(schedule['epochs'], 'epoch')}"
+        + (f" of {each:,}" if schedule["epochs"] > 1 else "")
+    )
+
+
+def _memory(memory: Mapping[str, int]) -> Table:
+    made = Table.grid(padding=(0, 3, 0, 0))
+    for name, amount in memory.items():
+        made.add_row(name.removesuffix("_bytes").replace("_", " "), Text(size(amount), justify="right"))
+    return made
+
+
+def _modules(plan: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The modules as a tree a task; a shared one stands in full at its first user."""
+    places = {path: module for module in plan["modules"] for path in module["users"]}
+    for name, task in plan["tasks"].items():
+        root = Tree(Text.assemble((name, "bold"), f" {task['component']}"), guide_style="dim")
+        nodes: dict[str, Tree] = {}
+        top = f"tasks.{name}.{task['component']}"
+        mine = [path for path in places if _task_of(path, plan) == name]
+        for path in sorted(mine, key=lambda path: sum(other in mine for other in _ancestors(path))):
+            parent = next((p for p in _ancestors(path) if p in nodes), None)
+            label = path.removeprefix(f"{parent or top}.")
+            nodes[path] = (nodes[parent] if parent else root).add(
+                _module_label(label, path, places[path], plan)
+            )
+        yield root
+    total, trainable = plan["parameters"]["total"], plan["parameters"]["trainable"]
+    trained = "all" if trainable == total else f"{trainable:,} of them"
+    yield Text(f"{count(total, 'parameter')}, {trained} trained")
+    yield from (_owners(module) for module in _shared(plan) if module["values"])
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    while "." in path:
+        path = path.rsplit(".", 1)[0]
+        yield path
+
+
+def _module_label(label: str, path: str, module: Mapping[str, Any], plan: Mapping[str, Any]) -> Text:
+    text = Text(label.removesuffix(f".{module['component']}"))
+    if label != module["component"]:
+        text.append(f" {module['component']}", style="dim")
+    if module["key"]:
+        text.append(f"  {module['key']}", style="cyan")
+    first = module["users"][0]
+    if path != first:
+        text.append(f"  the one of {_task_of(first, plan)}", style="dim")
+        return text
+    text.append(f"  {module['parameters']:,}")
+    if module["trainable"] < module["parameters"]:
+        what = "frozen" if module["trainable"] == 0 else f"{module['trainable']:,} trained"
+        text.append(f" ({what})", style="yellow")
+    return text
+
+
+def _shared(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [module for module in plan["modules"] if module["key"] and len(module["users"]) > 1]
+
+
+def _owners(module: Mapping[str, Any]) -> Text:
+    """The settings of a shared module, and which of its users stated them."""
+    text = Text.assemble((module["key"], "cyan"), " settings:")
+    stated: dict[str, list[str]] = {}
+    for name, value in _flat(module["values"]):
+        setting = f"{name} {value if isinstance(value, str) else json.dumps(value)}"
+        stated.setdefault(module["owners"].get(name.partition(".")[0], ""), []).append(setting)
+    for owner, settings in stated.items():
+        source = f"stated at {owner}" if owner else "by default"
+        text.append(f"\n  {', '.join(settings)}").append(f"  {source}", style="dim")
+    return text
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings by dotted names, without those that are null."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield prefix + name, value
+
+
+def _task_of(path: str, plan: Mapping[str, Any]) -> str:
+    """The task that a JSON path lies in."""
+    return next((name for name in plan["tasks"] if f"{path}.".startswith(f"tasks.{name}.")), path)
