@@ -18,7 +18,7 @@ train: $(INSTALLED) ## train the quickstart: two tasks on generated data
 	@$(BIN)/mtl data sample data/sample --force
 	@$(BIN)/mtl train configs/quickstart.json
 
-test: $(INSTALLED) ## run all tests
+test: lint ## check style, types and imports, then run all tests
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
 lint: $(INSTALLED) ## check style, types and who imports whom

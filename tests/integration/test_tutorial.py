@@ -25,7 +25,7 @@ ReadMetrics = Callable[[Path], list[dict[str, Any]]]
 
 
 def tutorial_vocabulary(rows: list[str]) -> str:
-    """What the tutorial's shell pipeline writes: all words of the file, sorted, the labels with their tabs."""
+    """What the tutorial's shell pipeline writes: all words, sorted, the labels with their tabs."""
     words = Counter(word for row in rows for word in row.split(" "))
     return "".join(f"{word}\n" for word in sorted(words) if word)
 

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console as Terminal
 
-from mtl import console, render
+from mtl import console
 from mtl.console import Console
+from mtl.render.cells import duration, number, size
+from mtl.render.plan import plan_summary, plan_view
+from mtl.render.results import figures_view, plain_figures, result_table
 
 
 def split(rows: int) -> dict[str, Any]:
@@ -159,7 +162,7 @@ def test_colour_without_a_terminal_makes_no_bars(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_summary_names_what_is_shared_and_unknown() -> None:
-    shown = text(render.plan_summary(PLAN, "runs/one"))
+    shown = text(plan_summary(PLAN, "runs/one"))
     for part in (
         "67,349",
         "5.1 %",
@@ -174,7 +177,7 @@ def test_the_summary_names_what_is_shared_and_unknown() -> None:
 
 
 def test_the_plan_shows_a_shared_module_once() -> None:
-    shown = text(render.plan_view(PLAN))
+    shown = text(plan_view(PLAN))
     assert "/data/[bold]/rows.tsv" in shown
     tree = shown[shown.index("Modules") : shown.index("Memory")].splitlines()
     assert [line.rstrip() for line in tree[1:10]] == [
@@ -194,8 +197,8 @@ def test_the_plan_shows_a_shared_module_once() -> None:
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_large_figures_stay_out_of_tables(width: int) -> None:
     for shown in (
-        render.figures_view(FIGURES),
-        render.result_table(RESULT, {"SST2": "accuracy", "LM": "perplexity"}),
+        figures_view(FIGURES),
+        result_table(RESULT, {"SST2": "accuracy", "LM": "perplexity"}),
     ):
         rendered = text(shown, width)
         assert "[[" not in rendered and "f1" not in rendered
@@ -204,7 +207,7 @@ def test_large_figures_stay_out_of_tables(width: int) -> None:
 
 def test_the_selecting_figure_comes_after_the_loss() -> None:
     many = {"loss": 1.0, **{f"f{index}": 0.5 for index in range(20)}, "accuracy": 0.9}
-    assert list(render.plain_figures(many, "accuracy"))[:3] == ["loss", "accuracy", "f0"]
+    assert list(plain_figures(many, "accuracy"))[:3] == ["loss", "accuracy", "f0"]
 
 
 @pytest.mark.parametrize(
@@ -216,17 +219,17 @@ def test_the_selecting_figure_comes_after_the_loss() -> None:
     ],
 )  # fmt: skip
 def test_numbers(value: Any, shown: str) -> None:
-    assert render.number(value) == shown
+    assert number(value) == shown
 
 
 def test_durations_and_sizes() -> None:
-    assert [render.duration(seconds) for seconds in (0.4, 59.6, 725, 3725)] == [
+    assert [duration(seconds) for seconds in (0.4, 59.6, 725, 3725)] == [
         "0:00",
         "1:00",
         "12:05",
         "1:02:05",
     ]
-    assert [render.size(amount) for amount in (999, 19200, 123_456_789, 10**13)] == [
+    assert [size(amount) for amount in (999, 19200, 123_456_789, 10**13)] == [
         "999 B",
         "19.2 kB",
         "123 MB",

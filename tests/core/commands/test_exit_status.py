@@ -36,6 +36,7 @@ def raising(error: BaseException) -> Any:
         (KeyboardInterrupt(), 130),
         (cli.Terminated(), 143),
         (ZeroDivisionError("division by zero"), 1),
+        (OSError(28, "No space left on device", "/runs/one/config.json"), 1),
     ],
 )
 def test_status_and_message(
@@ -65,6 +66,11 @@ def test_a_bug_is_called_one_and_debug_shows_where(invoke: Any, monkeypatch: pyt
     assert "bug" in err and "--debug" in err
     for line in (("--debug", "plan", "x.json"), ("plan", "x.json", "--debug")):
         assert "Traceback" in invoke(*line)[2]
+
+
+def test_a_full_disk_is_no_bug(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtl.api.plan", raising(OSError(28, "No space left on device", "/runs/x")))
+    assert invoke("plan", "x.json")[2] == "mtl: [Errno 28] No space left on device: '/runs/x'\n"
 
 
 def test_all_problems_of_a_config_are_shown(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:

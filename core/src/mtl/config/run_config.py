@@ -37,7 +37,11 @@ class TrainerConfig:
     keep_checkpoints: int = option(1, "Newest checkpoints kept.", minimum=1)
     precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "Numbers of the forward pass.")
     compile: bool = option(False, "Compile the tasks' models with torch.compile.")
-    deterministic: bool = option(True, "Refuse operations whose result may differ between runs on a GPU.")
+    deterministic: bool = option(
+        False,
+        "On a GPU, take only operations that give the same bits each time, and refuse others; a CPU"
+        " repeats a run to the bit anyway.",
+    )
     num_threads: int | None = option(None, "CPU threads of torch; torch's own choice if absent.", minimum=1)
 
 

@@ -1,0 +1,452 @@
+"""From JSON to a `RunConfig`: forms, strictness, all mistakes at once."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, new_class
+from typing import Any
+
+import pytest
+
+from mtl.config.fields import Component, configclass, option, slot
+from mtl.errors import UsageError
+from mtl.plugins import Plugins
+
+
+def at(config: Any, path: str, value: Any) -> Any:
+    """A copy of `config` with `value` at a dotted path."""
+    config = copy.deepcopy(config)
+    target = config
+    *parents, last = path.split(".")
+    for part in parents:
+        target = target.setdefault(part, {})
+    target[last] = value
+    return config
+
+
+SORT = "tasks.sort.SortTask"
+GUESS = "tasks.guess.GuessTask"
+
+
+# --- what is right -------------------------------------------------------------------------------
+
+
+def test_defaults_fill_what_is_not_said(config: Any, load: Any, base_dir: Path) -> None:
+    loaded = load(config)
+    sort = loaded.config.tasks["sort"]
+    assert isinstance(sort, Component)
+    assert (sort.kind, sort.name, sort.path) == ("task", "SortTask", "tasks.sort.SortTask")
+    assert sort.config.data.config.train_path == base_dir / "rows.txt"
+    assert list(sort.config.features.featurizers) == ["words"]
+    representation = sort.config.representation
+    assert (representation.name, representation.path) == ("Pooled", "tasks.sort.SortTask.representation")
+    assert representation.config.encoder.config.width == 6
+    assert representation.config.side is None
+    assert loaded.config.trainer.optimizer.name == "Adam"
+    assert loaded.config.loggers == []
+    assert loaded.config.base_dir == str(base_dir)
+    assert (loaded.groups, loaded.warnings) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "width", "path"),
+    [
+        ("Recurrent", "Recurrent", 6, ""),
+        ({"Recurrent": {}}, "Recurrent", 6, ".Recurrent"),
+        ({"Recurrent": {"dropout": 0.1}}, "Recurrent", 6, ".Recurrent"),
+        ({"dropout": 0.1}, "Recurrent", 6, ""),
+        ({"width": 3, "dropout": 0.1}, "Recurrent", 3, ""),
+        ({"width": 3}, "Recurrent", 3, ""),
+        ({}, "Recurrent", 6, ""),
+        ({"Gated": {"gates": 2}}, "Gated", 8, ".Gated"),
+        ({"acme-parts:Recurrent": {"width": 2}}, "acme-parts:Recurrent", 2, ".acme-parts:Recurrent"),
+        ({"Acme_Parts:Recurrent": {"width": 2}}, "Acme_Parts:Recurrent", 2, ".Acme_Parts:Recurrent"),
+    ],
+)
+def test_a_slot_takes_a_name_a_named_object_or_bare_settings(
+    config: Any, load: Any, value: Any, name: str, width: int, path: str
+) -> None:
+    loaded = load(at(config, f"{SORT}.representation", {"encoder": value})).config
+    encoder = loaded.tasks["sort"].config.representation.config.encoder
+    assert (encoder.name, encoder.config.width) == (name, width)
+    assert encoder.path == "tasks.sort.SortTask.representation.encoder" + path
+
+
+def test_slots_hold_nothing_one_or_several(config: Any, load: Any) -> None:
+    loaded = load(
+        at(config, "loggers", ["Notes", {"Notes": {"level": "high"}}]),
+        f"{SORT}.representation.side=Recurrent",
+    )
+    assert [logger.path for logger in loaded.config.loggers] == ["loggers[0]", "loggers[1].Notes"]
+    assert [logger.config.level for logger in loaded.config.loggers] == ["low", "high"]
+    assert loaded.config.tasks["sort"].config.representation.config.side.name == "Recurrent"
+    assert load(at(config, f"{SORT}.representation", {"Pooled": {"side": None}})).config.tasks
+
+
+def test_features_name_featurizers_beside_module_keys(config: Any, load: Any) -> None:
+    features = {"letters": {"dim": 2}, "freeze": True, "words": {}}
+    found = load(at(config, f"{SORT}.features", features)).config.tasks["sort"].config.features
+    assert (list(found.featurizers), found.freeze, found.output_dim) == (["letters", "words"], True, 12)
+    assert found.featurizers["letters"].path == "tasks.sort.SortTask.features.letters"
+
+
+def test_a_single_task_is_called_as_its_component(config: Any, load: Any) -> None:
+    single = {"base_dir": config["base_dir"], "task": {"SortTask": {"data": {"train_path": "rows.txt"}}}}
+    loaded = load(single, "task.SortTask.batch_size=7").config
+    assert list(loaded.tasks) == ["SortTask"]
+    assert loaded.tasks["SortTask"].path == "task.SortTask"
+    assert loaded.tasks["SortTask"].config.batch_size == 7
+
+
+def test_paths_start_at_base_dir_and_base_dir_at_the_configs_folder(
+    load: Any, config: Any, base_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep").mkdir()
+    path = tmp_path / "deep/run.json"
+    relative = os.path.relpath(base_dir, path.parent)
+    path.write_text(json.dumps(config | {"base_dir": relative}))
+    for found in (
+        load(path),
+        load(path.read_text(), config_dir=path.parent),
+        load(at(json.loads(path.read_text()), "base_dir", "nowhere"), base_dir=base_dir),
+    ):
+        assert found.config.base_dir == str(base_dir)
+        assert found.config.tasks["sort"].config.data.config.train_path == base_dir / "rows.txt"
+    monkeypatch.chdir(base_dir)
+    del config["base_dir"]
+    assert load(json.dumps(config)).config.base_dir == str(base_dir)
+
+
+def test_a_saved_models_config_loads_without_its_training_data(config: Any, load: Any, refused: Any) -> None:
+    config = at(config, "base_dir", "/gone")
+    assert {problem.path for problem in refused(config)} == {
+        f"{each}.data.train_path" for each in (SORT, GUESS)
+    }
+    assert load(config, check_paths=False).config.tasks["sort"].config.data.config.train_path == Path(
+        "/gone/rows.txt"
+    )
+
+
+def test_what_runs_before_torch_needs_no_torch() -> None:
+    code = (
+        "import sys, mtl.plugins, mtl.config.load, mtl.config.dumping, mtl.config.schema;"
+        "mtl.config.schema.json_schema(mtl.plugins.discover());"
+        "print([name for name in ('torch', 'polars', 'torchmetrics', 'numpy') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
+# --- what is wrong, one by one -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (f"{SORT}.batch_size", "12", 'must be an integer, but is "12"'),
+        (f"{SORT}.batch_size", True, "must be an integer, but is true"),
+        (f"{SORT}.batch_size", 3.9, "must be an integer, but is 3.9"),
+        (f"{SORT}.batch_size", 3.0, "must be an integer, but is 3.0"),
+        (f"{SORT}.batch_size", None, "must be an integer, but is null"),
+        (f"{SORT}.batch_size", [], "must be an integer, but is []"),
+        (f"{SORT}.batch_tokens", "x", 'must be an integer or null, but is "x"'),
+        (f"{SORT}.mode", "plian", 'must be "plain" or "fancy", but is "plian"'),
+        (f"{SORT}.labels", "abc", 'must be a list, but is "abc"'),
+        (f"{GUESS}.representation.dropout", "0.5", 'must be a number, but is "0.5"'),
+        (f"{GUESS}.representation.dropout", False, "must be a number, but is false"),
+        (f"{GUESS}.representation.dropout", 1, "must be at least 0 and below 1, but is 1.0"),
+        (f"{GUESS}.representation.dropout", 10**400, "must be a finite number, but is 1000"),
+        (f"{GUESS}.representation.freeze", "false", 'must be true or false, but is "false"'),
+        (f"{GUESS}.representation.freeze", 1, "must be true or false, but is 1"),
+        (f"{GUESS}.representation.shared_module_key", 5, "must be a string or null, but is 5"),
+        (f"{GUESS}.representation.save_path", "", 'must be the path of a file or null, but is ""'),
+        (f"{GUESS}.data.columns", {"a": 1, "b": 1.5}, "must be a string or an integer, but is 1.5"),
+        (f"{GUESS}.data.columns", [], "must be an object, but is []"),
+        ("loggers", [{"Notes": {"ratio": 2}}], "must be above 0 and at most 1, but is 2"),
+        ("trainer", [], "must be an object, but is []"),
+        ("tasks", {}, "must name at least one task, but is empty"),
+        ("tasks", [], "must be an object, but is []"),
+        ("loggers", {}, "must be a list, but is {}"),
+        ("seed", -1, "must be at least 0, but is -1"),
+    ],
+)
+def test_c4_a_value_is_taken_for_nothing_else(
+    refused: Any, config: Any, path: str, value: Any, message: str
+) -> None:
+    [problem] = refused(at(config, path, value))
+    assert problem.path.startswith(path)
+    assert message in problem.message
+    assert f"`{path.rpartition('.')[2]}" in problem.message or "`ratio`" in problem.message
+    assert problem.hint
+
+
+def test_c4_items_are_named_by_their_place(refused: Any, config: Any) -> None:
+    problems = refused(at(config, f"{GUESS}.representation", {"sizes": [1, "2", 0, 4]}))
+    assert [(problem.path.removeprefix(GUESS), problem.message) for problem in problems] == [
+        (".representation.sizes[1]", '`sizes[1]` must be an integer, but is "2"')
+    ]
+    [problem] = refused(at(config, f"{GUESS}.representation", {"sizes": [1, 0]}))
+    assert problem.message == "`sizes[1]` must be at least 1, but is 0"
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "message", "hint"),
+    [
+        (
+            {"Poooled": {}},
+            ".Poooled",
+            "no installed plugin provides the representation 'Poooled'",
+            "`Pooled`",
+        ),
+        ({"Poooled": {"dense": []}}, ".Poooled", "no installed plugin provides", "`mtl plugins`"),
+        ("Poooled", "", "no installed plugin provides the representation 'Poooled'", "`Pooled`"),
+        ({"words": {}}, ".words", "provides the representation 'words'", "'words' is a featurizer"),
+        (
+            {"other:Pooled": {}},
+            ".other:Pooled",
+            "provides the representation 'other:Pooled'",
+            "acme-parts:Pooled",
+        ),
+        ({"dens": []}, ".dens", "Pooled, the default here, has no setting `dens`", "`dense`"),
+        ({"dens": [], "freeze": True}, ".dens", "Pooled, the default here, has no setting `dens`", "`dense`"),
+        ({"encodr": {"width": 3}}, ".encodr", "no installed plugin provides", "did you mean `encoder`?"),
+        ({"Pooled": {"dens": []}}, ".Pooled.dens", "Pooled has no setting `dens`", "`dense`"),
+        ({"Pooled": 3}, ".Pooled", "the settings of Pooled must be an object, but are 3", '"Pooled" alone'),
+        ({"Pooled": {}, "freeze": True}, ".Pooled", "has no setting `Pooled`", 'name it alone, as {"Pooled"'),
+        (None, "", "`representation` must name a representation, but is null", "installed: "),
+        (5, "", "`representation` must name a representation, but is 5", '{"Gated": {...}}'),
+        (
+            ["Pooled"],
+            "",
+            "`representation` must name a representation",
+            "installed: Gated, Pooled, Recurrent",
+        ),
+    ],
+)
+def test_c5_the_error_is_about_what_was_meant(
+    refused: Any, config: Any, value: Any, path: str, message: str, hint: str
+) -> None:
+    [problem] = refused(at(config, f"{SORT}.representation", value))
+    assert problem.path == f"{SORT}.representation{path}"
+    assert message in problem.message
+    assert hint in problem.hint
+
+
+def test_c6_a_slot_takes_any_installed_component_that_fits(refused: Any, load: Any, config: Any) -> None:
+    assert load(at(config, f"{GUESS}.representation", {"Gated": {"gates": 1}})).config.tasks["guess"]
+    [problem] = refused(at(config, f"{GUESS}.representation", "Pooled"))
+    assert problem.message == (
+        "`representation` needs a representation with output `sequence`, but Pooled has output `document`"
+    )
+    assert problem.hint == "these fit: Gated, Recurrent"
+
+
+@pytest.mark.parametrize(
+    ("config_change", "path", "message", "hint"),
+    [
+        (("target_task", "sorte"), "target_task", "there is none called `sorte`", "`sort`"),
+        (("task_weights", {"gues": 1}), "task_weights.gues", "there is none called `gues`", "`guess`"),
+        (("task_weights", {"xyzzy": 1}), "task_weights.xyzzy", "there is none called", "tasks: sort, guess"),
+        (
+            ("task_weights", {"sort": 0, "guess": 0.0}),
+            "task_weights",
+            "all are 0",
+            "nothing would be trained",
+        ),
+    ],
+)
+def test_d3_misspelt_tasks_are_refused_with_the_nearest_name(
+    refused: Any, config: Any, config_change: Any, path: str, message: str, hint: str
+) -> None:
+    [problem] = refused(at(config, *config_change))
+    assert problem.path == path
+    assert message in problem.message
+    assert hint in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "message", "hint"),
+    [
+        ({"epoch": "task", "epoch_task": "gess"}, "epoch_task", "none called `gess`", "`guess`"),
+        ({"epoch": "task"}, "epoch", "neither `epoch_task` nor `target_task`", "tasks: sort, guess"),
+        ({"epoch": "steps"}, "epoch", "`epoch_steps` is missing", "1000"),
+        ({"epoch_task": "sort"}, "epoch_task", '`epoch` is "auto"', '"task"'),
+        ({"epoch": "all", "epoch_steps": 5}, "epoch_steps", '`epoch` is "all"', '"steps"'),
+    ],
+)
+def test_d2_an_epoch_that_would_never_end_is_refused(
+    refused: Any, config: Any, settings: Any, field: str, message: str, hint: str
+) -> None:
+    [problem] = refused(at(config, "schedule", {"Sequential": settings}))
+    assert problem.path == f"schedule.Sequential.{field}"
+    assert message in problem.message
+    assert hint in problem.hint
+
+
+def test_files_must_be_there_and_be_files(refused: Any, config: Any, base_dir: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for value, message in [
+        ("none.txt", f"`train_path` must be a file, but {base_dir}/none.txt does not exist"),
+        (".", f"`train_path` must be a regular file, but {base_dir} is a folder"),
+        (str(tmp_path / "pipe"), f"`train_path` must be a regular file, but {tmp_path}/pipe is none"),
+        ("x" * 300, "cannot be read: File name too long"),
+        ("a\0b", "`train_path` must be the path of a file"),
+    ]:
+        [problem] = refused(at(config, f"{SORT}.data.train_path", value))
+        assert message in problem.message
+        assert problem.path == f"{SORT}.data.train_path"
+    [problem] = refused(at(config, f"{SORT}.data.train_path", "none.txt"))
+    assert problem.hint == f"relative paths start at {base_dir}, the `base_dir`"
+
+
+def test_a_class_and_a_task_say_what_does_not_fit_together(refused: Any, config: Any) -> None:
+    config = at(config, f"{SORT}.representation", {"Pooled": {"dense": [1, 2, 3, 4]}})
+    [problem] = refused(config)
+    assert (problem.path, problem.message) == (
+        f"{SORT}.representation.Pooled.dense", "`dense` must have at most 3 widths, but has 4",
+    )  # fmt: skip
+    config = at(config, f"{SORT}.representation", {"Pooled": {"dense": [13]}})
+    problems = refused(at(config, f"{SORT}.labels", ["a", "", "b"]))
+    assert [(each.path, each.hint) for each in problems] == [
+        (f"{SORT}.labels[1]", "give it a name"), (f"{SORT}.representation.Pooled.dense[0]", "take 12"),
+    ]  # fmt: skip
+
+
+def test_what_is_missing_is_named(refused: Any, config: Any) -> None:
+    [problem] = refused({})
+    assert problem.message == "the config has no tasks"
+    [problem] = refused(at(config, f"{SORT}.data", {}))
+    assert (problem.path, problem.message) == (f"{SORT}.data.train_path", "`train_path` is missing")
+    [problem] = refused(at(config, f"{SORT}.data", {"train_pth": "rows.txt"}))
+    assert (problem.path, problem.hint) == (f"{SORT}.data.train_pth", "did you mean `train_path`?")
+    [problem] = refused(config | {"task": "SortTask"})
+    assert problem.message == "a config must have `tasks` or `task`, but has both"
+
+
+def test_a_component_that_two_plugins_provide_must_be_picked(parts: Any, config: Any) -> None:
+    from mtl.builtin import plugin as builtin
+    from mtl.config.load import load_config
+    from mtl.errors import ConfigError
+
+    class Other:
+        mtl_api = parts.mtl_api
+        mtl_representations = staticmethod(parts.mtl_representations)
+
+    plugins = Plugins()
+    for plugin, distribution in [(parts, "acme-parts"), (Other(), "other-parts"), (builtin, "pytext-mtl")]:
+        assert plugins.register(plugin, distribution).state == "ok"
+    with pytest.raises(ConfigError) as caught:
+        load_config(config, plugins=plugins)
+    assert {problem.path for problem in caught.value.problems} == {
+        f"{SORT}.representation", f"{GUESS}.representation",
+    }  # fmt: skip
+    assert "`acme-parts:Pooled` or `other-parts:Pooled`" in str(caught.value)
+    picked = at(config, f"{SORT}.representation", {"other-parts:Pooled": {"encoder": "acme-parts:Recurrent"}})
+    picked = at(picked, f"{GUESS}.representation", "acme-parts:Recurrent")
+    assert (
+        load_config(picked, plugins=plugins).config.tasks["sort"].config.representation.name
+        == "other-parts:Pooled"
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "hint", "message"),
+    [
+        (
+            slot("representation", {"Recurrent": {"widht": 1}}),
+            Component,
+            "gives Recurrent a setting that it does not",
+        ),
+        (slot("representation", "Recurrent", depth=3), Component, "its config does not say its `depth`"),
+        (option(1), set[int], "has a type hint that no config can hold"),
+        (option(1), Component, "must be a `slot`"),
+        (option(1), "Nothing", "cannot be read"),
+    ],
+)
+def test_c8_a_config_class_that_is_wrong_is_an_error_only_where_it_is_used(
+    parts: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    config: Any,
+    load: Any,
+    field: Any,
+    hint: Any,
+    message: str,
+) -> None:
+    def make(namespace: dict[str, Any]) -> None:
+        namespace |= {"__annotations__": {"part": hint}, "part": field, "__module__": "acme_parts"}
+
+    wrong = configclass(new_class("WrongConfig", (parts.RecurrentConfig,), exec_body=make))
+    monkeypatch.setattr(parts, "GatedConfig", wrong)
+    assert load(config).config
+    with pytest.raises(UsageError, match=message):
+        load(at(config, f"{GUESS}.representation", "Gated"))
+
+
+# --- all at once ---------------------------------------------------------------------------------
+
+TWELVE = """{
+  "base_dir": BASE,
+  "target_task": "sorte",
+  "task_weights": {"sort": "1"},
+  "tasks": {
+    "sort": {"SortTask": {
+      "batch_size": 0,
+      "data": {"train_path": "none.txt"},
+      "features": {"wrods": {}},
+      "representation": {"encoder": "Pooled"},
+      "representation": {}
+    }},
+    "guess": {"GuessTask": {
+      "data": {},
+      "representation": {"Recurent": {}}
+    }}
+  },
+  "trainer": {"epochz": 5, "optimizer": {"lr": NaN}},
+  "schedule": {"Sequential": {"epoch": "steps"}}
+}
+"""
+
+
+def test_twelve_mistakes_give_twelve_problems_each_with_place_path_and_hint(
+    refused: Any, base_dir: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(TWELVE.replace("BASE", json.dumps(str(base_dir))))
+    problems = refused(path)
+    assert [(problem.line, problem.column, problem.path) for problem in problems] == [
+        (3, 18, "target_task"),
+        (4, 28, "task_weights.sort"),
+        (7, 21, f"{SORT}.batch_size"),
+        (8, 30, f"{SORT}.data.train_path"),
+        (9, 20, f"{SORT}.features.wrods"),
+        (10, 37, f"{SORT}.representation.encoder"),
+        (11, 7, f"{SORT}.representation"),
+        (14, 15, f"{GUESS}.data.train_path"),
+        (15, 26, f"{GUESS}.representation.Recurent"),
+        (18, 15, "trainer.epochz"),
+        (18, 48, "trainer.optimizer.lr"),
+        (19, 40, "schedule.Sequential.epoch"),
+    ]
+    assert all(problem.hint and problem.message for problem in problems)
+    lines = [problem.render(str(path)) for problem in problems]
+    assert lines[0] == (
+        f"{path}:3:18: target_task: `target_task` must name a task, but there is none called `sorte`"
+        " (did you mean `sort`?)"
+    )
+
+
+def test_the_tutorials_configs_are_valid_without_their_data() -> None:
+    pytest.importorskip("mtl_text")
+    from mtl.config.load import load_config
+    from mtl.plugins import discover
+
+    folder = Path(__file__).parents[3] / "configs"
+    configs = sorted(folder.glob("*.json"))
+    assert configs
+    for path in configs:
+        assert load_config(path, plugins=discover(), check_paths=False).warnings == ()
