@@ -6,6 +6,7 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DATA := data/sample
 DISTRIBUTIONS := core plugins/mtl_text pytext_plugins_sst pytext_plugins_lm
 TOOLS := hypothesis import-linter jsonschema mypy pytest pytest-timeout pytest-xdist ruff
 
@@ -27,8 +28,9 @@ lint: $(INSTALLED) ## check style, types and who imports whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## measure speed beside a bare torch loop
-	@$(BIN)/python benchmarks/tutorial.py
+bench: $(INSTALLED) ## measure speed beside a bare torch loop; DATA=data takes the real datasets
+	@$(BIN)/mtl data sample data/sample --force
+	@$(BIN)/python benchmarks/tutorial.py --data $(DATA)
 
 clean: ## remove .venv, caches and generated data, but no run
 	@rm -rf .venv data/sample .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

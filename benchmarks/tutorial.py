@@ -13,7 +13,7 @@ import json
 import platform
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -25,6 +25,7 @@ from mtl.config.load import load_config
 from mtl.plugins import discover
 from mtl.prepare import make_training, prepare
 from mtl.training.loop import Training
+from mtl.training.timeline import Step
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 Figures = dict[str, float]
@@ -37,10 +38,10 @@ class Mtl:
         plugins = discover()
         loaded = load_config(config, plugins=plugins, base_dir=folder)
         self.training: Training = make_training(prepare(loaded, plugins))
-        self.steps = {
-            task: (step for steps in self.training.timeline.walk() for step in steps if step.task == task)
-            for task in self.training.tasks
-        }
+        self.steps = {task: self._steps_of(task) for task in self.training.tasks}
+
+    def _steps_of(self, task: str) -> Iterator[Step]:
+        return (step for steps in self.training.timeline.walk() for step in steps if step.task == task)
 
     def step(self, task: str) -> tuple[int, int]:
         """One step of a task: rows and tokens."""
@@ -66,12 +67,11 @@ def compare(name: str, folder: Path, steps: int, repeats: int) -> dict[str, dict
     multitask = name != "sst2"
     ours = Mtl(CONFIGS / f"{name}.json", folder)
     theirs = Straightforward(folder, multitask=multitask)
-    pairs = {"SST2": theirs.classify, "LM": theirs.model_language}
     results: dict[str, dict[str, Figures]] = {}
-    for task in ours.training.tasks:
+    for task, by_hand in zip(ours.training.tasks, (theirs.classify, theirs.model_language), strict=False):
         runs: list[tuple[Figures, Figures]] = []
         for _ in range(repeats + 1):
-            runs.append((speed(lambda task=task: ours.step(task), steps), speed(pairs[task], steps)))
+            runs.append((speed(lambda task=task: ours.step(task), steps), speed(by_hand, steps)))
         runs = runs[1:]
         results[task] = {
             loop: {figure: median(run[index][figure] for run in runs) for figure in runs[0][index]}

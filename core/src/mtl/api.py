@@ -56,9 +56,13 @@ class Interrupted(MtlError):
 def plan(source: Source, *, base_dir: Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Everything but the training, as JSON: what `mtl plan --json` prints."""
     plugins = discover()
-    return describe(
-        prepare(load_config(source, plugins=plugins, overrides=overrides, base_dir=base_dir), plugins)
-    )
+    return describe(prepare(_load(source, plugins, overrides, base_dir), plugins))
+
+
+def _load(source: Source, plugins: Plugins, overrides: Sequence[str], base_dir: Path | None) -> LoadedConfig:
+    if isinstance(source, str) and not source.lstrip("\ufeff \t\r\n").startswith("{"):
+        source = Path(source)
+    return load_config(source, plugins=plugins, overrides=overrides, base_dir=base_dir)
 
 
 def train(
@@ -73,7 +77,7 @@ def train(
     watchers: Sequence[object] = (),
     plugins: Plugins | None = None,
 ) -> Result:
-    """Train a config (a path, JSON text or a mapping) into the folder `output`.
+    """Train a config (a path, JSON text that begins with "{", or a mapping) into the folder `output`.
 
     `device` and `seed` override the config's. `resume` goes on from the folder's newest
     checkpoint. Watchers are objects with run-time hooks (`mtl.hookimpl`).
@@ -87,7 +91,7 @@ def train(
         *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None),
     ]
     plugins = plugins or discover()
-    loaded = load_config(source, plugins=plugins, overrides=overrides, base_dir=base_dir)
+    loaded = _load(source, plugins, overrides, base_dir)
     folder = RunFolder(Path(output).absolute())
     if resume:
         done = _resumed_result(folder, loaded)

@@ -197,7 +197,8 @@ def _owners(module: Mapping[str, Any]) -> Text:
     stated: dict[str, list[str]] = {}
     for name, value in _flat(module["values"]):
         setting = f"{name} {value if isinstance(value, str) else json.dumps(value)}"
-        stated.setdefault(module["owners"].get(name.partition(".")[0], ""), []).append(setting)
+        owner = module["owners"].get(name, "").removesuffix(f".{name}")
+        stated.setdefault(owner, []).append(setting)
     for owner, settings in stated.items():
         source = f"stated at {owner}" if owner else "by default"
         text.append(f"\n  {', '.join(settings)}").append(f"  {source}", style="dim")
