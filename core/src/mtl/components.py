@@ -26,11 +26,11 @@ from __future__ import annotations
 import enum
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from mtl.config.fields import Component, InputPath, OutputPath, configclass, option
 from mtl.errors import PluginError, Problem
@@ -50,13 +50,17 @@ class ComponentSpec:
     """One component as its plugin announces it: a name and where its two halves are.
 
     `config` and `factory` are `"module:attribute"`; neither is imported until it is needed, and one
-    that cannot be imported is a `PluginError` then.
+    that cannot be imported is a `PluginError` then. `migrations`, written alike, is a list of
+    `Migration`s, oldest first, and `formerly` the names that the component had: with them a config
+    that was written for an older version of the plugin still runs.
     """
 
     name: str
     config: str
     factory: str
     summary: str = ""
+    migrations: str = ""
+    formerly: tuple[str, ...] = ()
 
     def load_config(self) -> Any:
         """The config class."""
@@ -65,6 +69,31 @@ class ComponentSpec:
     def load_factory(self) -> Any:
         """The factory."""
         return _load(self.factory)
+
+    def load_migrations(self) -> Any:
+        """The migrations; none where the component names none."""
+        return _load(self.migrations) if self.migrations else ()
+
+
+@frozen
+class Migration:
+    """What became of one setting of a component.
+
+    `new` is the setting that took the place of `old`: its key, or the path below the component with
+    the names of components in it (`pooling.SelfAttention.attn_dim`); or a function of the old value
+    that gives the new settings by such paths, for a value that was split or is written otherwise;
+    None where nothing is left of it. A function that leaves a value of today as it is, under `old`,
+    may change what is written for a setting that keeps its key. It raises `ValueError` for a value
+    that never was right.
+
+    `since` is the version of the distribution that brought the change, `note` what its users should
+    know beyond that.
+    """
+
+    old: str
+    new: str | Callable[[Any], Mapping[str, Any]] | None = None
+    since: str = field(kw_only=True)
+    note: str = field(default="", kw_only=True)
 
 
 def _load(reference: str) -> Any:
@@ -307,7 +336,8 @@ class TaskConfig:
         return iter(())
 
 
-@frozen
+# What a model makes in its forward pass is not frozen: torch.compile cannot trace how attrs freezes.
+@define(eq=False)
 class Loss:
     """A batch's loss as a sum and what it is a sum over, so that batches add up exactly.
 
@@ -319,7 +349,7 @@ class Loss:
     weight: Tensor | float
 
 
-@frozen
+@define(eq=False)
 class ModelOutput:
     """What a task's model gives for a batch; tasks add fields. `loss` is None without targets."""
 

@@ -50,6 +50,8 @@ def prepare(loaded: LoadedConfig, plugins: Plugins) -> Prepared:
     """
     config = loaded.config
     device = choose_device(config.device)
+    if config.trainer.precision == "fp16" and device.type == "cpu":
+        raise UsageError("`trainer.precision` fp16 needs a GPU; a CPU takes bf16 or fp32")
     tasks = make_tasks(config)
     data = load_data(config, tasks)
     model = build_model(tasks, config.seed)
@@ -66,7 +68,9 @@ def _timeline(config: RunConfig, data: Mapping[str, TaskData]) -> Timeline:
         epochs = DEFAULT_EPOCHS
     return Timeline(
         schedule=config.schedule.spec.load_factory()(config.schedule.config),
-        rule=EpochRule.of(config.schedule.config, config.target_task),
+        rule=EpochRule.of(
+            config.schedule.config, config.target_task if weights.get(config.target_task or "") else None
+        ),
         batching={
             name: Batching(
                 lengths=data[name].train.lengths,

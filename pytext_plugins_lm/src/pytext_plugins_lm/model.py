@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from attrs import frozen
+from attrs import define
 from torch import Tensor, nn
 
 from mtl import Batch, Loss, ModelOutput
@@ -18,7 +18,7 @@ from pytext_plugins_lm.objectives import WORDS, Objective, Reading
 NEXT_WORDS = 5
 
 
-@frozen(eq=False)
+@define(eq=False)
 class ScoredReading:
     """The negative log-probability of each prediction and its row in the batch, both `[n]`."""
 
@@ -26,7 +26,7 @@ class ScoredReading:
     rows: Tensor
 
 
-@frozen(eq=False)
+@define(eq=False)
 class NextWords:
     """The likeliest words after the last one of each row: ids and probabilities, `[batch, 5]`."""
 
@@ -34,7 +34,7 @@ class NextWords:
     probabilities: Tensor
 
 
-@frozen(eq=False)
+@define(eq=False)
 class LMOutput(ModelOutput):
     """`readings` by direction; `next_words` in evaluation, of an objective that predicts them."""
 

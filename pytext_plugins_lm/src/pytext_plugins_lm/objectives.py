@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 from torch import Tensor
 
 from mtl import Batch, Direction
@@ -16,7 +16,7 @@ from pytext_plugins_lm.config import LMTaskConfig
 WORDS = "word_feat.ids"
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Reading:
     """Predictions of one kind: vector `index[i]` of `states` predicts word `targets[i]`.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import define
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtl import Batch, Loss, ModelOutput
 
 
-@frozen(eq=False)
+@define(eq=False)
 class ClassifierOutput(ModelOutput):
     """`scores` are one logit a label, float32 `[batch, labels]`."""
 

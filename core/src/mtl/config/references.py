@@ -30,11 +30,11 @@ def check_references(settings: Settings, document: Document) -> Iterator[Problem
         message = "`task_weights` must leave a task with a weight above 0, but all are 0"
         yield document.problem(("task_weights",), message, "nothing would be trained")
     if isinstance(schedule, Settings) and issubclass(schedule.cls, ScheduleConfig):
-        yield from _check_schedule(schedule, document, names, target)
+        yield from _check_schedule(schedule, document, names, target, weights)
 
 
 def _check_schedule(
-    schedule: Settings, document: Document, names: list[str], target: str | None
+    schedule: Settings, document: Document, names: list[str], target: str | None, weights: dict[str, float]
 ) -> Iterator[Problem]:
     epoch, task, steps = (schedule.value(name) for name in ("epoch", "epoch_task", "epoch_steps"))
     if task is not None and task not in names:
@@ -42,6 +42,10 @@ def _check_schedule(
     if task is not None and epoch != "task":
         message = f'`epoch_task` counts with `epoch` "task" only, but `epoch` is "{epoch or "auto"}"'
         yield document.problem((*schedule.path, "epoch_task"), message, 'set `epoch` to "task"')
+    lasting = task or target
+    if epoch == "task" and lasting in names and weights.get(lasting, 1.0) == 0:
+        message = f"an epoch is the length of `{lasting}`, but its weight is 0, so it is not trained"
+        yield document.problem((*schedule.path, "epoch"), message, "name a task that is trained")
     if epoch == "task" and task is None and target is None:
         message = '`epoch` is "task", but neither `epoch_task` nor `target_task` names one'
         yield document.problem((*schedule.path, "epoch"), message, nearest_or_all("", names, "tasks"))
