@@ -13,18 +13,21 @@ class AdamConfig:
     """Adam. The defaults are PyText's."""
 
     lr: float = option(1e-3, "Learning rate.", above=0)
-    betas: list[float] = option(Factory(lambda: [0.9, 0.999]), "Decay of the two moments.")
+    betas: list[float] = option(
+        Factory(lambda: [0.9, 0.999]), "Decay of the two moments.", minimum=0, below=1
+    )
     eps: float = option(1e-8, "Keeps the division away from zero.", above=0)
     weight_decay: float = option(1e-5, "L2 penalty, part of the gradient.", minimum=0)
 
+    def __attrs_post_init__(self) -> None:
+        if len(self.betas) != 2:
+            raise ValueError(f"`betas` must be two numbers, but has {len(self.betas)}")
+
 
 @configclass
-class AdamWConfig:
+class AdamWConfig(AdamConfig):
     """AdamW."""
 
-    lr: float = option(1e-3, "Learning rate.", above=0)
-    betas: list[float] = option(Factory(lambda: [0.9, 0.999]), "Decay of the two moments.")
-    eps: float = option(1e-8, "Keeps the division away from zero.", above=0)
     weight_decay: float = option(1e-2, "Decay of the weights, apart from the gradient.", minimum=0)
 
 
