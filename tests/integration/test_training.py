@@ -337,3 +337,11 @@ def test_a_compiled_run_gives_the_same_losses(config: Config, tmp_path: Path) ->
         tasks = mtl.train(config, output=tmp_path / str(compiled)).data["tasks"]
         losses.append([tasks[name]["eval"]["loss"] for name in ("SST2", "LM")])
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_a_task_with_nothing_to_train_is_refused(config: Config, tmp_path: Path) -> None:
+    task = config["tasks"]["LM"]["LMTask"]
+    task["features"]["freeze"] = task["representation"]["freeze"] = True
+    task["decoder"] = {"freeze": True}
+    with pytest.raises(UsageError, match="LM: all its modules have `freeze`"):
+        mtl.train(config, output=tmp_path / "run")

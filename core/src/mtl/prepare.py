@@ -90,8 +90,16 @@ def _timeline(config: RunConfig, data: Mapping[str, TaskData]) -> Timeline:
 
 
 def make_training(prepared: Prepared) -> Training:
-    """The loop of a prepared run, before its first step."""
+    """The loop of a prepared run, before its first step.
+
+    Raises `UsageError` for a task that has nothing to train.
+    """
     config, trainer = prepared.config, prepared.config.trainer
+    for name in prepared.timeline.batching:
+        if not any(parameter.requires_grad for parameter in prepared.model.tasks[name].parameters()):
+            raise UsageError(
+                f"{name}: all its modules have `freeze`, so there is nothing to train; give it weight 0"
+            )
     if trainer.compile:
         for model in prepared.model.tasks.values():
             model.compile(dynamic=True)
