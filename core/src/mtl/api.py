@@ -94,7 +94,7 @@ def train(
     loaded = _load(source, plugins, overrides, base_dir)
     folder = RunFolder(Path(output).absolute())
     if resume:
-        done = _resumed_result(folder, loaded)
+        done = _resumed_result(folder, loaded, plugins)
         if done is not None:
             return done
     else:
@@ -140,9 +140,9 @@ def _model_files(prepared: Prepared, config: Mapping[str, Any]) -> dict[str, Any
     return {"config": config, **prepared.tasks.state(), "versions": versions(prepared.plugins)}
 
 
-def _resumed_result(folder: RunFolder, loaded: LoadedConfig) -> Result | None:
+def _resumed_result(folder: RunFolder, loaded: LoadedConfig, plugins: Plugins) -> Result | None:
     """The result of a run that is complete already; otherwise what stands in the way of going on."""
-    before = folder.read_config()
+    before = dump(load_config(folder.read_config(), plugins=plugins, check_paths=False).config)
     now = dump(loaded.config)
     free = {"trainer.epochs", "trainer.max_steps", "trainer.keep_checkpoints", "trainer.report_every_steps"}
     changed = [line for path, line in _differences(before, now) if path not in free]

@@ -14,8 +14,13 @@ from typing import Any
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON beside `path`, flush it, and rename it into place."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text beside `path`, flush it, and rename it into place."""
     with replaced(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager

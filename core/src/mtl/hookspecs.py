@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
+from attrs import frozen
 
 from mtl.components import ComponentSpec
 
@@ -16,6 +17,40 @@ PROJECT = "mtl"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Spec = TypeVar("Spec", bound=Callable[..., Any])
+
+
+@frozen
+class Deprecation:
+    """A hook, or one argument of it, that goes with the next major version of the plugin API."""
+
+    since: str
+    instead: str
+    argument: str = ""
+
+
+def deprecated(*, since: str, instead: str, argument: str = "") -> Callable[[Spec], Spec]:
+    """Mark a hook spec, or one `argument` of it, as deprecated `since` a version of the plugin API.
+
+    The hook is called as before; a plugin that implements it, or takes the argument, is named in
+    `Plugins.warnings`, with what to do `instead`.
+    """
+
+    def mark(spec: Spec) -> Spec:
+        marks = (*deprecations(spec), Deprecation(since, instead, argument))
+        setattr(spec, _DEPRECATIONS, marks)
+        return spec
+
+    return mark
+
+
+_DEPRECATIONS = "mtl_deprecations"
+
+
+def deprecations(spec: object) -> tuple[Deprecation, ...]:
+    """What of a hook spec is deprecated."""
+    return getattr(spec, _DEPRECATIONS, ())
 
 
 @hookspec

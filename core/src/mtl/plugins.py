@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -22,7 +22,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mtl import hookspecs
-from mtl.components import KINDS, ComponentSpec
+from mtl.components import KINDS, ComponentSpec, Migration
 from mtl.config.suggest import did_you_mean, listed
 from mtl.errors import PluginError
 
@@ -74,6 +74,15 @@ class Provided:
         """What makes the component. Raises `PluginError` where it cannot be imported."""
         return self._load(self.spec.load_factory)
 
+    def load_migrations(self) -> Sequence[Migration]:
+        """What became of its settings. Raises `PluginError` where that cannot be imported or is none."""
+        migrations = self._load(self.spec.load_migrations)
+        if not isinstance(migrations, (list, tuple)) or not all(
+            isinstance(each, Migration) for each in migrations
+        ):
+            raise PluginError(f"{self}: its {self.spec.migrations} must be a list of Migrations")
+        return migrations
+
     def _load(self, load: Callable[[], Any]) -> Any:
         try:
             with _output_to_stderr():
@@ -91,8 +100,10 @@ class Plugins:
 
     statuses: list[PluginStatus] = Factory(list)
     warnings: list[str] = Factory(list)
-    manager: pluggy.PluginManager = field(factory=lambda: _new_manager())
-    _provided: dict[str, dict[str, list[Provided]]] = field(factory=lambda: {kind: {} for kind in KINDS})
+    manager: pluggy.PluginManager = field(factory=lambda: _new_manager(), repr=False)
+    _provided: dict[str, dict[str, list[Provided]]] = field(
+        factory=lambda: {kind: {} for kind in KINDS}, repr=False
+    )
 
     def register(
         self, plugin: object, distribution: str = "local", version: str = "0", name: str = ""
@@ -123,6 +134,25 @@ class Plugins:
         if len(found) > 1:
             raise self._ambiguous(kind, plain, found)
         return found[0]
+
+    def renamed(self, kind: str, name: str) -> Provided | None:
+        """The component of `kind` that was once called `name`, or `"distribution:name"`; None where
+        one is called so now, or where not exactly one was."""
+        distribution, _, plain = name.rpartition(":")
+        wanted = canonicalize_name(distribution)
+
+        def fits(provided: Provided) -> bool:
+            return not distribution or canonicalize_name(provided.distribution) == wanted
+
+        if any(map(fits, self._provided[kind].get(plain, ()))):
+            return None
+        found = [
+            each
+            for provided in self._provided[kind].values()
+            for each in provided
+            if plain in each.spec.formerly and fits(each)
+        ]
+        return found[0] if len(found) == 1 else None
 
     def _unknown(self, kind: str, name: str, elsewhere: list[Provided]) -> PluginError:
         label = KINDS[kind].label
@@ -171,6 +201,7 @@ class Plugins:
                 status = attrs.evolve(status, api=_checked_api(plugin))
                 provided = self._register(candidate, plugin)
             self._keep(provided)
+            self.warnings += _deprecations(self.manager, plugin, candidate)
             names = {kind: tuple(each.spec.name for each in provided if each.kind == kind) for kind in KINDS}
             cause = "" if self.manager.get_hookcallers(plugin) else "it implements no hook"
             status = attrs.evolve(status, components={k: v for k, v in names.items() if v}, cause=cause)
@@ -311,6 +342,20 @@ def _check_hook_names(manager: pluggy.PluginManager, plugin: object) -> None:
             raise _Refused("broken", f"`{name}` is not marked with `@hookimpl`")
 
 
+def _deprecations(manager: pluggy.PluginManager, plugin: object, candidate: _Candidate) -> Iterator[str]:
+    """What the plugin implements or takes that goes with the next major version of the API."""
+    for caller in manager.get_hookcallers(plugin) or []:
+        marks = hookspecs.deprecations(caller.spec.function) if caller.spec else ()
+        taken = [each.argnames for each in caller.get_hookimpls() if each.plugin is plugin]
+        for mark in marks:
+            if not mark.argument or any(mark.argument in names for names in taken):
+                argument = f"the argument `{mark.argument}` of " if mark.argument else ""
+                yield (
+                    f"{candidate.name} of {candidate.distribution} {candidate.version}: {argument}"
+                    f"`{caller.name}` is deprecated since plugin API {mark.since}: {mark.instead}"
+                )
+
+
 def _components(manager: pluggy.PluginManager, plugin: object, candidate: _Candidate) -> Iterator[Provided]:
     for kind in KINDS.values():
         caller = getattr(manager.hook, kind.hook)
@@ -345,7 +390,7 @@ def _check_spec(hook: str, spec: Any) -> None:
         raise _Refused("broken", f"`{hook}` must give a list of ComponentSpec, but one of it is {gave}")
     if not isinstance(spec.name, str) or not re.fullmatch(r"\w[\w-]*", spec.name):
         raise _Refused("broken", f"`{hook}`: a name must be letters, digits, - and _, but is {spec.name!r}")
-    for part in ("config", "factory"):
+    for part in ("config", "factory", *(["migrations"] if spec.migrations else [])):
         reference = getattr(spec, part)
         if not isinstance(reference, str) or not re.fullmatch(r"\w+(\.\w+)*:\w+", reference):
             raise _Refused(

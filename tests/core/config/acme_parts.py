@@ -115,8 +115,8 @@ class SortTaskConfig(TaskConfig):
         for index, label in enumerate(self.labels):
             if not label:
                 yield Problem(f"labels[{index}]", "a label must not be empty", "give it a name")
-        if self.representation.config.dense == [13]:
-            yield Problem("representation.dense[0]", "`dense` must not be 13", "take 12")
+        if self.representation.config.dense == [1313]:
+            yield Problem("representation.dense[0]", "`dense` must not be 1313", "take 12")
 
 
 @configclass

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from mtl.config.document import from_value
 from mtl.config.dumping import dump
 from mtl.config.load import load_config
+from mtl.config.overrides import override
 from mtl.config.schema import json_schema
 from mtl.plugins import Plugins
 
@@ -78,28 +81,31 @@ run = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+Misfits = Callable[[Any], list[str]]
+
+
 @pytest.fixture(scope="session")
-def validator(plugins: Plugins) -> Any:
+def misfits(plugins: Plugins) -> Misfits:
+    """What the schema has against a config."""
     schema = json_schema(plugins)
     jsonschema.Draft202012Validator.check_schema(schema)
-    return jsonschema.Draft202012Validator(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    return lambda config: [error.message for error in validator.iter_errors(config)]
 
 
 @given(run)
 def test_a_config_and_its_resolved_form_are_the_same_and_fit_the_schema(
-    plugins: Plugins, base_dir: Path, validator: Any, config: Any
+    plugins: Plugins, base_dir: Path, misfits: Misfits, config: Any
 ) -> None:
-    saved = [json.dumps(config).count(path) for path in ("a/b.st",)]
-    if saved[0] > 1:  # two modules would write one file
-        return
+    assume(json.dumps(config).count("a/b.st") < 2)  # two modules would write one file
     config["base_dir"] = str(base_dir)
     loaded = load_config(config, plugins=plugins)
     dumped = dump(loaded.config)
     again = load_config(json.dumps(dumped), plugins=plugins)
     assert again.config == loaded.config
     assert dump(again.config) == dumped
-    validator.validate(config)
-    validator.validate(dumped)
+    assert misfits(config) == []
+    assert misfits(dumped) == []
 
 
 def test_paths_are_relative_below_base_dir_and_absolute_elsewhere(
@@ -126,16 +132,16 @@ def test_every_default_is_said(config: Any, load: Any) -> None:
     )
 
 
-def test_a_single_task_fits_the_schema_and_two_forms_at_once_do_not(validator: Any, config: Any) -> None:
+def test_a_single_task_fits_the_schema_and_two_forms_at_once_do_not(misfits: Misfits, config: Any) -> None:
     single = config | {"task": "SortTask"}
-    assert not validator.is_valid(single)
+    assert misfits(single)
     del single["tasks"]
-    assert validator.is_valid(single)
-    assert not validator.is_valid({})
+    assert not misfits(single)
+    assert misfits({})
 
 
 @pytest.mark.parametrize(
-    "override",
+    "wrong",
     [
         "seed=x",
         "seed=-1",
@@ -158,16 +164,13 @@ def test_a_single_task_fits_the_schema_and_two_forms_at_once_do_not(validator: A
     ],
 )
 def test_the_schema_refuses_what_loading_refuses(
-    plugins: Plugins, validator: Any, config: Any, refused: Any, override: str
+    misfits: Misfits, config: Any, refused: Any, wrong: str
 ) -> None:
-    from mtl.config.document import from_value
-    from mtl.config.overrides import override as write
-
-    assert validator.is_valid(config)
-    refused(config, override)
+    assert not misfits(config)
+    refused(config, wrong)
     document = from_value(config)
-    write(document, [override])
-    assert not validator.is_valid(document.value)
+    override(document, [wrong])
+    assert misfits(document.value)
 
 
 def test_the_schema_carries_help_defaults_and_ranges(plugins: Plugins) -> None:

@@ -12,10 +12,15 @@ from types import ModuleType, new_class
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mtl.builtin import plugin as builtin
+from mtl.config.dumping import dump
 from mtl.config.fields import Component, configclass, option, slot
-from mtl.errors import UsageError
-from mtl.plugins import Plugins
+from mtl.config.load import load_config
+from mtl.errors import ConfigError, UsageError
+from mtl.plugins import Plugins, discover
 
 
 def at(config: Any, path: str, value: Any) -> Any:
@@ -310,7 +315,7 @@ def test_a_class_and_a_task_say_what_does_not_fit_together(refused: Any, config:
     assert (problem.path, problem.message) == (
         f"{SORT}.representation.Pooled.dense", "`dense` must have at most 3 widths, but has 4",
     )  # fmt: skip
-    config = at(config, f"{SORT}.representation", {"Pooled": {"dense": [13]}})
+    config = at(config, f"{SORT}.representation", {"Pooled": {"dense": [1313]}})
     problems = refused(at(config, f"{SORT}.labels", ["a", "", "b"]))
     assert [(each.path, each.hint) for each in problems] == [
         (f"{SORT}.labels[1]", "give it a name"), (f"{SORT}.representation.Pooled.dense[0]", "take 12"),
@@ -329,10 +334,6 @@ def test_what_is_missing_is_named(refused: Any, config: Any) -> None:
 
 
 def test_a_component_that_two_plugins_provide_must_be_picked(parts: Any, config: Any) -> None:
-    from mtl.builtin import plugin as builtin
-    from mtl.config.load import load_config
-    from mtl.errors import ConfigError
-
     class Other:
         mtl_api = parts.mtl_api
         mtl_representations = staticmethod(parts.mtl_representations)
@@ -442,11 +443,54 @@ def test_twelve_mistakes_give_twelve_problems_each_with_place_path_and_hint(
 
 def test_the_tutorials_configs_are_valid_without_their_data() -> None:
     pytest.importorskip("mtl_text")
-    from mtl.config.load import load_config
-    from mtl.plugins import discover
 
     folder = Path(__file__).parents[3] / "configs"
     configs = sorted(folder.glob("*.json"))
     assert configs
     for path in configs:
         assert load_config(path, plugins=discover(), check_paths=False).warnings == ()
+
+
+words = st.sampled_from(["Recurrent", "Pooled", "sort", "rows.txt", "."])
+keys = st.sampled_from(["Pooled", "Recurrent", "encoder", "shared_module_key", "words", "dim"])
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | words
+json_values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | keys, inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+PLACES = (
+    """
+base_dir tasks tasks.sort task task_weights target_task trainer trainer.optimizer schedule loggers unknown
+SORT SORT.data SORT.data.train_path SORT.features SORT.features.words SORT.labels SORT.representation
+SORT.representation.encoder GUESS GUESS.representation GUESS.features.shared_module_key
+""".replace("SORT", SORT)
+    .replace("GUESS", GUESS)
+    .split()
+)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(st.sampled_from(PLACES), json_values, min_size=1, max_size=3))
+def test_whatever_stands_in_a_config_it_is_loaded_or_refused_with_its_mistakes(
+    plugins: Plugins, base_dir: Path, values: dict[str, Any]
+) -> None:
+    data = {"data": {"train_path": "rows.txt"}}
+    config = {
+        "base_dir": str(base_dir),
+        "tasks": {"sort": {"SortTask": data}, "guess": {"GuessTask": data}},
+    }
+    for place in sorted(values):
+        try:
+            config = at(config, place, values[place])
+        except (TypeError, AttributeError):  # there is no such place any more
+            continue
+    try:
+        loaded = load_config(config, plugins=plugins)
+    except ConfigError as error:
+        assert all(problem.message and problem.hint for problem in error.problems)
+        assert str(error)
+    else:
+        assert load_config(dump(loaded.config), plugins=plugins).config == loaded.config

@@ -245,13 +245,15 @@ def test_what_a_plugin_prints_does_not_reach_the_results(
 def test_c8_a_config_class_that_cannot_be_had_is_said_when_it_is_used(
     install: Install, site: Path, code: str, words: str
 ) -> None:
-    install("acme-parts", GOOD.format(name="Sort", module="acme"))
-    (site / "acme_config.py").write_text(code)
+    install("acme-parts", GOOD.format(name="Sort", module="sorting"))
+    (site / "sorting_config.py").write_text(code)
     provided = discover().find("task", "Sort")
-    with pytest.raises(PluginError, match=r"task 'Sort' of acme-parts 1\.0: .*acme_config:Config") as caught:
+    with pytest.raises(
+        PluginError, match=r"task 'Sort' of acme-parts 1\.0: .*sorting_config:Config"
+    ) as caught:
         provided.load_config()
     assert words in str(caught.value)
-    with pytest.raises(PluginError, match="acme_parts:Part cannot be loaded: ModuleNotFoundError"):
+    with pytest.raises(PluginError, match="sorting_parts:Part cannot be loaded: ModuleNotFoundError"):
         provided.load_factory()
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-import attrs
 import torch
 from torch import nn
 
@@ -14,20 +12,36 @@ from mtl.builtin.config import AdamConfig, AdamWConfig, SGDConfig
 
 def Adam(config: AdamConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:  # noqa: N802
     """`torch.optim.Adam`."""
-    return torch.optim.Adam(parameters, **_settings(config), fused=True)
+    return torch.optim.Adam(
+        parameters,
+        lr=config.lr,
+        betas=(config.betas[0], config.betas[1]),
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
 
 
 def AdamW(config: AdamWConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:  # noqa: N802
     """`torch.optim.AdamW`."""
-    return torch.optim.AdamW(parameters, **_settings(config), fused=True)
-
-
-def _settings(config: AdamConfig | AdamWConfig) -> dict[str, Any]:
-    """The config's fields, which are called as torch's arguments."""
-    return attrs.asdict(config) | {"betas": tuple(config.betas)}
+    return torch.optim.AdamW(
+        parameters,
+        lr=config.lr,
+        betas=(config.betas[0], config.betas[1]),
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
 
 
 def SGD(config: SGDConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:  # noqa: N802
     """`torch.optim.SGD`."""
     # Fused, it fails where a parameter gets its first gradient later than others, as a task's own do.
-    return torch.optim.SGD(parameters, **attrs.asdict(config), foreach=True)
+    return torch.optim.SGD(
+        parameters,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        foreach=True,
+    )

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtl.commands.options import BaseDirOption, ConfigArgument, SetOption, load, print_json
+from mtl.commands.options import (
+    BaseDirOption,
+    ConfigArgument,
+    SetOption,
+    load,
+    print_json,
+    read_config,
+)
 
 if TYPE_CHECKING:
     from mtl.config.load import LoadedConfig
@@ -41,6 +48,34 @@ def validate(
     tasks = _load(config, overrides, base_dir).config.tasks
     named = ", ".join(f"{name} ({component.name})" for name, component in tasks.items())
     print(f"{config or '-'}: valid; {len(tasks)} task{'s' if len(tasks) != 1 else ''}: {named}")
+
+
+@config_app.command()
+def migrate(
+    config: ConfigArgument = None,
+    output: Annotated[
+        str, typer.Option(metavar="FILE", help="Where the result goes; `-` is standard output.")
+    ] = "-",
+) -> None:
+    """Bring a config up to date, or make one of PyText's.
+
+    What has changed, and what has no equal, goes to standard error. The files that the config names
+    need not exist.
+    """
+    from mtl.config.migrate import migrated
+    from mtl.files import write_text
+    from mtl.plugins import discover
+
+    result = migrated(read_config(config), plugins=discover())
+    if output == "-":
+        print(result.text, end="")
+    else:
+        write_text(Path(output), result.text)
+    for note in result.notes:
+        print(note, file=sys.stderr)
+    if not result.notes:
+        print("mtl: nothing to change", file=sys.stderr)
+    result.check(output)
 
 
 def _load(config: str | None, overrides: list[str] | None, base_dir: Path | None) -> LoadedConfig:

@@ -27,7 +27,8 @@ class Document:
     """A JSON value, the place of each part of it, and what is wrong with it as JSON.
 
     `problems` holds what does not stop the reading: repeated keys and numbers that are none.
-    `origins` names what put a value there instead of the text, such as `--set seed=1`.
+    `origins` names what put a value there instead of the text, such as `--set seed=1`; `moved` says
+    where in the text what a migration put elsewhere stands.
     """
 
     value: Any
@@ -37,10 +38,19 @@ class Document:
     _value_offsets: dict[JSONPath, int] = Factory(dict)
     _key_offsets: dict[JSONPath, int] = Factory(dict)
     _line_offsets: list[int] = field(factory=lambda: [0])
+    moved: dict[JSONPath, JSONPath] = Factory(dict)
+
+    def original(self, path: JSONPath) -> JSONPath:
+        """Where the text has what is at `path` now."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.moved:
+                return (*self.moved[path[:length]], *path[length:])
+        return path
 
     def position(self, path: JSONPath, *, key: bool = False) -> tuple[int, int] | None:
         """Line and column, both from 1, of the value at `path` or of its key; those of the nearest
         value around it where there is no such value, and None where nothing came from a text."""
+        path = self.original(path)
         offset = self._key_offsets.get(path) if key else None
         for length in range(len(path), -1, -1):
             if offset is not None:
@@ -49,12 +59,13 @@ class Document:
         return None if offset is None else self._line_and_column(offset)
 
     def problem(self, path: JSONPath, message: str, hint: str = "", *, key: bool = False) -> Problem:
-        """A mistake at `path`, with its place."""
-        origin = self._origin(path)
+        """A mistake at `path`, with its place, as the text has it."""
+        written = self.original(path)
+        origin = self._origin(written)
         if origin is not None:
-            return Problem(render_path(path), f"{message}, from `{origin}`", hint)
+            return Problem(render_path(written), f"{message}, from `{origin}`", hint)
         line, column = self.position(path, key=key) or (None, None)
-        return Problem(render_path(path), message, hint, line, column)
+        return Problem(render_path(written), message, hint, line, column)
 
     def _origin(self, path: JSONPath) -> str | None:
         """What wrote the value at `path`, a value around it, or one within an object that was not there."""

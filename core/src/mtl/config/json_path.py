@@ -7,7 +7,7 @@ import re
 
 JSONPath = tuple[str | int, ...]
 
-_PLAIN = r"[^.\[\]\"\s=]+"
+_PLAIN = r"[^.\[\]\"\s=\x00-\x1f\x7f]+"
 _PART = re.compile(
     rf'(?P<dot>\.)?(?P<name>{_PLAIN})|\[(?P<index>0|[1-9]\d{{0,8}})\]|\[(?P<quoted>"(?:[^"\\]|\\.)*")\]'
 )

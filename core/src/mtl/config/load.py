@@ -12,6 +12,7 @@ from attrs import frozen
 from mtl.config import document as documents
 from mtl.config.document import Document
 from mtl.config.overrides import override
+from mtl.config.pytext import is_pytext
 from mtl.config.reader import Reader
 from mtl.config.references import check_references
 from mtl.config.run_config import RunConfig
@@ -26,7 +27,8 @@ from mtl.plugins import Plugins
 @frozen(eq=False)
 class LoadedConfig:
     """A config that was checked: `config.base_dir` is absolute, as are all paths in it. `groups` are
-    its shared modules, `warnings` what is allowed but probably not meant."""
+    its shared modules, `warnings` what is allowed but probably not meant, or is written otherwise now;
+    `document` is what was read, brought up to date."""
 
     config: RunConfig
     groups: tuple[SharedGroup, ...]
@@ -49,7 +51,8 @@ def load_config(
     is relative to `config_dir`: the file's folder, or the working folder. Without `check_paths` the
     files that the config names need not exist.
 
-    Raises `ConfigError` with all mistakes at once, `UsageError` for a file that cannot be read.
+    Raises `ConfigError` with all mistakes at once, `UsageError` for a file that cannot be read,
+    `PluginError` for a component that does not declare what it must.
     """
     document = _document(source)
     override(document, overrides)
@@ -66,14 +69,20 @@ def load_config(
     problems = [
         *document.problems,
         *(problem for problem in reader.problems if problem.path not in unread),
+        *reader.migrator.refused,
         *sharing.problems,
         *structurer.problems,
         *check_references(settings, document),
     ]
+    if problems and is_pytext(document.value):
+        hint = "`mtl config migrate CONFIG --output FILE` makes one of mtl's"
+        raise ConfigError([document.problem((), "this is a config of PyText", hint)], document.source)
     if problems:
         raise ConfigError(dict.fromkeys(problems), document.source)
     config = attrs.evolve(config, base_dir=str(folder))
-    return LoadedConfig(config, sharing.groups(structurer, folder), sharing.warnings(), document)
+    changes = (change.render(document.source) for change in reader.migrator.changes)
+    warnings = (*changes, *sharing.warnings())
+    return LoadedConfig(config, sharing.groups(structurer, folder), warnings, document)
 
 
 def _document(source: str | Path | Mapping[str, Any]) -> Document:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from mtl.config.document import Document, describe, parse_value
 from mtl.config.json_path import JSONPath, parse_path, render_path
 from mtl.errors import ConfigError, Problem
+
+_OVERRIDE = re.compile(r'(?P<path>(?:[^="]|"(?:[^"\\]|\\.)*")*)=(?P<value>.*)', re.DOTALL)
+"""A key of the path may have a `=` within its quotes."""
 
 
 def override(document: Document, overrides: Iterable[str]) -> None:
@@ -31,24 +35,13 @@ def override(document: Document, overrides: Iterable[str]) -> None:
 
 
 def _parsed(text: str) -> tuple[JSONPath, Any]:
-    end = _end_of_path(text)
-    if end < 0:
+    match = _OVERRIDE.match(text)
+    if match is None:
         raise ValueError("an override must be PATH=VALUE, but has no `=`")
-    path = parse_path(text[:end].strip())
+    path = parse_path(match["path"].strip())
     if not isinstance(path[0], str):
         raise ValueError(f"`{render_path(path)}` must begin with a key")
-    return path, _value(text[end + 1 :])
-
-
-def _end_of_path(text: str) -> int:
-    """The first `=` outside double quotes."""
-    quoted = False
-    for offset, character in enumerate(text):
-        if character == '"' and text[offset - 1 : offset] != "\\":
-            quoted = not quoted
-        elif character == "=" and not quoted:
-            return offset
-    return -1
+    return path, _value(match["value"])
 
 
 def _value(text: str) -> Any:

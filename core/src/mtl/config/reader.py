@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import attrs
 import cattrs
 from attrs import Factory, define, frozen
 
@@ -16,6 +17,7 @@ from mtl.components import KINDS, FeaturesConfig
 from mtl.config.document import Document, describe
 from mtl.config.fields import REQUIRED
 from mtl.config.json_path import JSONPath, render_path
+from mtl.config.migrations import Migrator
 from mtl.config.run_config import RunConfig
 from mtl.config.settings import FAILED, Entry, Field, Items, Settings, Value, fields_of, split_default
 from mtl.config.suggest import did_you_mean, nearest, nearest_or_all
@@ -34,6 +36,10 @@ class Reader:
     document: Document
     converter: cattrs.Converter
     problems: list[Problem] = Factory(list)
+    migrator: Migrator = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.migrator = Migrator(self.plugins, self.document)
 
     def report(self, path: JSONPath, message: str, hint: str = "", *, key: bool = False) -> None:
         """Note a mistake."""
@@ -218,13 +224,15 @@ class Reader:
         """The component in a slot. `default` is what a slot around this one gives it instead of
         `slot_default`, its own."""
         name, settings = slot_default
+        name = self.migrator.today(kind, name)
         if default is not _ABSENT and default is not None:
             try:
                 chosen = self._choose(kind, default, name, path)
             except _Unfit as unfit:
                 raise PluginError(f"the default at {render_path(path)} is not right: {unfit}") from unfit
-            settings = {**(settings if chosen.name == name else {}), **chosen.settings}
-            name = chosen.name
+            now = self.migrator.today(kind, chosen.name)
+            settings = {**(settings if now == name else {}), **chosen.settings}
+            name = now
         if value is _ABSENT:
             if name is None and not optional:
                 self.report(path, f"`{path[-1]}` is missing", self._must_name(kind))
@@ -232,17 +240,28 @@ class Reader:
                 return Value(path, None, None if optional else FAILED, stated=False)
             return self._component(kind, _Choice(name, {}, path, is_default=True), settings, stated=False)
         try:
-            chosen = self._choose(kind, value, name, path)
+            chosen = self._up_to_date(kind, value, self._choose(kind, value, name, path), path)
         except _Unfit as unfit:
             self.report(unfit.path, str(unfit), unfit.hint, key=unfit.path != path)
             return Value(path, value, FAILED, stated=True)
         return self._component(kind, chosen, settings if chosen.name == name else {}, stated=bool(value))
+
+    def _up_to_date(self, kind: str, value: Any, chosen: _Choice, path: JSONPath) -> _Choice:
+        """The choice by its name of today, which the document then has as well."""
+        if chosen.is_default:
+            return chosen
+        if isinstance(value, dict):
+            name = self.migrator.key(kind, value, chosen.name, path)
+            return attrs.evolve(chosen, name=name, path=(*path, name))
+        return attrs.evolve(chosen, name=self.migrator.value(kind, chosen.name, path))
 
     def _component(
         self, kind: str, chosen: _Choice, default: Mapping[str, Any], *, stated: bool
     ) -> Settings | Value:
         try:
             provided = self.plugins.find(kind, chosen.name)
+            default = self.migrator.default(provided, default, chosen.path)
+            self.migrator.settings(provided, chosen.settings, chosen.path)
             return self.settings(
                 provided.load_config(),
                 chosen.settings,
@@ -255,9 +274,8 @@ class Reader:
                 is_default=chosen.is_default,
             )
         except PluginError as error:
-            self.report(
-                chosen.path, error.reason, "; ".join(filter(None, [chosen.hint, error.hint])), key=True
-            )
+            hint = "; ".join(filter(None, [chosen.hint, error.hint]))
+            self.report(chosen.path, error.reason, hint, key=chosen.path[-1] == chosen.name)
             return Value(chosen.path, None, FAILED, stated)
 
     def _choose(self, kind: str, value: Any, default: str | None, path: JSONPath) -> _Choice:
@@ -288,11 +306,14 @@ class Reader:
         return _Choice(default, value, path, is_default=True)
 
     def _keys(self, kind: str, name: str | None) -> list[str]:
-        """The settings of a component; none where it cannot be had, which is reported when it is used."""
+        """The settings of a component, old ones too; none where it cannot be had, which is reported when
+        it is used."""
         if name is None:
             return []
         try:
-            return list(fields_of(self.plugins.find(kind, name).load_config()))
+            provided = self.plugins.find(kind, name)
+            old = [migration.old for migration in provided.load_migrations()]
+            return [*fields_of(provided.load_config()), *old]
         except PluginError:
             return []
 
@@ -314,6 +335,7 @@ class Reader:
             self.report(path, message, self._must_name("featurizer"))
             return Value(path, own, FAILED, stated)
         below = default if isinstance(default, Mapping) else {}
+        below = {self.migrator.today("featurizer", key): each for key, each in below.items()}
         options = {name: field for name, field in fields_of(FeaturesConfig).items() if name != "featurizers"}
         settings = Settings(FeaturesConfig, path, "features", bool(own))
         for name, field in options.items():
@@ -322,8 +344,12 @@ class Reader:
             )
             if entry is not None:
                 settings.entries[name] = entry
+        for name in [key for key in own if key not in options]:
+            self.migrator.key("featurizer", own, name, path)
         named = [key for key in own if key not in options]
-        usual = [key for key in below if key not in options] or list(getattr(cls, "default_features", ()))
+        usual = [key for key in below if key not in options] or [
+            self.migrator.today("featurizer", name) for name in getattr(cls, "default_features", ())
+        ]
         for name in named or usual:
             settings.entries[name] = self._featurizer(
                 name, own.get(name, {}), below.get(name, {}), (*path, name), list(options), stated=name in own
@@ -367,7 +393,7 @@ class _Choice:
     """The component that a slot's value names, its settings and where they stand."""
 
     name: str
-    settings: Mapping[str, Any]
+    settings: dict[str, Any]
     path: JSONPath
     hint: str = ""
     is_default: bool = False

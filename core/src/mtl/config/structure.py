@@ -44,8 +44,8 @@ class Structurer:
             entry = settings.entries.get(field.name)
             if entry is not None:
                 values[field.name] = self._value(entry)
-                if field.slot is not None:
-                    self._check_declared(field, entry, values[field.name])
+                if field.slot is not None and not self._fits(field, entry, values[field.name]):
+                    values[field.name] = FAILED
             elif field.attribute.default is REQUIRED:
                 values[field.name] = FAILED
                 self._report_missing(settings, field)
@@ -111,14 +111,16 @@ class Structurer:
         if field.name in settings.meant:  # the unknown key that is near to it has been reported
             return
         if not settings.path:
-            message, hint = "the config has no tasks", 'as {"tasks": {"NAME": {"LMTask": {...}}}}'
+            message, hint = "the config has no tasks", 'as {"tasks": {"NAME": {"COMPONENT": {...}}}}'
         else:
             message, hint = f"`{field.name}` is missing", field.help
         self.problems.append(self.document.problem((*settings.path, field.name), message, hint))
 
     # --- what a slot asks for --------------------------------------------------------------------
 
-    def _check_declared(self, field: Field, entry: Entry, value: Any) -> None:
+    def _fits(self, field: Field, entry: Entry, value: Any) -> bool:
+        """Whether the components in a slot declare what it asks for; a problem for each that does not."""
+        before = len(self.problems)
         pairs: Iterable[tuple[Any, Any]] = [(entry, value)]
         if isinstance(entry, Items) and value is not FAILED:
             pairs = zip(entry.items.values(), value if entry.is_list else value.values(), strict=True)
@@ -126,6 +128,7 @@ class Structurer:
             if isinstance(component, Component) and isinstance(each, Settings):
                 for attribute, wanted in field.attribute.metadata["declares"].items():
                     self._check_attribute(field, each.path, component, attribute, wanted)
+        return len(self.problems) == before
 
     def _check_attribute(
         self, field: Field, path: JSONPath, component: Component, attribute: str, wanted: Any

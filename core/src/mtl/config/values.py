@@ -107,7 +107,7 @@ def _beyond(value: Any, limits: Mapping[str, float], path: JSONPath) -> Iterator
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         inside = all(LIMITS[name][1](value, limit) for name, limit in limits.items())
         if not inside:
-            wanted = " and ".join(f"{LIMITS[name][0]} {limit:g}" for name, limit in limits.items())
+            wanted = " and ".join(f"{LIMITS[name][0]} {describe(limit)}" for name, limit in limits.items())
             yield Mistake(path, f"must be {wanted}, but is {describe(value)}", "")
 
 

@@ -1,0 +1,220 @@
+"""Brings a config up to date: what older versions of plugins called otherwise."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import Factory, define
+
+from mtl.components import Migration
+from mtl.config.document import Document, describe
+from mtl.config.json_path import JSONPath, render_path
+from mtl.config.settings import fields_of, split_default
+from mtl.config.suggest import listed
+from mtl.errors import PluginError, Problem
+from mtl.plugins import Plugins, Provided
+
+
+class _Refused(Exception):
+    """A setting that cannot be brought up to date as the config stands."""
+
+
+@define(eq=False)
+class Migrator:
+    """Rewrites a document in place while it is read, an outer component before those within it.
+
+    `changes` says what is written otherwise now, each at the place where it stands; what cannot be
+    rewritten is in `refused`.
+    """
+
+    plugins: Plugins
+    document: Document
+    changes: list[Problem] = Factory(list)
+    refused: list[Problem] = Factory(list)
+
+    def settings(self, provided: Provided, settings: dict[str, Any], path: JSONPath) -> None:
+        """Apply a component's migrations to its settings at `path`, in the order of their list.
+
+        Raises `PluginError` for one that would take away a setting of today.
+        """
+        for migration in provided.load_migrations():
+            if migration.old not in settings:
+                continue
+            if not callable(migration.new) and migration.old in fields_of(provided.load_config()):
+                raise PluginError(
+                    f"{provided}: `{migration.old}` is a setting of today, so that its migration must be"
+                    " a function"
+                )
+            try:
+                self._apply(provided, migration, settings, path)
+            except _Refused as refused:
+                problem = self.document.problem(
+                    (*path, migration.old), str(refused), migration.note, key=True
+                )
+                self.refused.append(problem)
+                settings.pop(migration.old)
+
+    def default(self, provided: Provided, settings: Mapping[str, Any], path: JSONPath) -> Mapping[str, Any]:
+        """The same for what another plugin's slot gives the component by default.
+
+        Raises `PluginError` where that cannot be brought up to date.
+        """
+        if not any(migration.old in settings for migration in provided.load_migrations()):
+            return settings
+        beside = Migrator(self.plugins, Document({}, self.document.source))
+        migrated = copy.deepcopy(dict(settings))
+        beside.settings(provided, migrated, ())
+        if beside.refused:
+            raise PluginError(f"the default at {render_path(path)}: {beside.refused[0].message}")
+        for change in beside.changes:
+            message = f"a plugin's default is out of date: {change.message}"
+            self.changes.append(self.document.problem(path, message, change.hint))
+        return migrated
+
+    def today(self, kind: str, name: str | None) -> str | None:
+        """What a plugin's default names, by its name of today."""
+        renamed = self.plugins.renamed(kind, name) if name else None
+        return renamed.spec.name if renamed else name
+
+    def _name(self, kind: str, name: str, path: JSONPath) -> str:
+        """What the component `name` is called now; `path` is where the config names it."""
+        provided = self.plugins.renamed(kind, name)
+        if provided is None:
+            return name
+        distribution = name.rpartition(":")[0]
+        now = f"{distribution}:{provided.spec.name}" if distribution else provided.spec.name
+        message = f"`{name}` is called `{now}` now ({_author(provided)})"
+        self.changes.append(self.document.problem(path, message, key=True))
+        return now
+
+    def value(self, kind: str, name: str, path: JSONPath) -> str:
+        """What the component `name`, which stands at `path` by its name alone, is called now."""
+        now = self._name(kind, name, path)
+        if now != name:
+            within = self.document.value
+            for part in path[:-1]:
+                within = within[part]
+            within[path[-1]] = now
+        return now
+
+    def key(self, kind: str, within: dict[str, Any], name: str, path: JSONPath) -> str:
+        """The same where the name is a key of the object at `path`."""
+        now = self._name(kind, name, (*path, name))
+        if now != name and now in within:
+            message = f"`{name}` is called `{now}` now, but both stand here"
+            self.refused.append(self.document.problem((*path, name), message, f"keep `{now}`", key=True))
+            within.pop(name)
+        elif now != name:
+            _replace(within, name, {now: within[name]})
+            self._moved((*path, name), (*path, now))
+        return now
+
+    def _apply(
+        self, provided: Provided, migration: Migration, settings: dict[str, Any], path: JSONPath
+    ) -> None:
+        old = migration.old
+        value = settings[old]
+        written = _written(provided, migration, value)
+        if written == {old: value}:
+            return
+        simple = {key: each for key, each in written.items() if "." not in key}
+        taken = [key for key in simple if key in settings and key != old]
+        if taken:
+            raise _Refused(f"`{old}` is `{taken[0]}` now, but both stand here")
+        rest = copy.deepcopy({key: each for key, each in settings.items() if key != old})
+        places: list[tuple[str, ...]] = [(key,) for key in simple]
+        for key, each in written.items():
+            if "." in key:
+                places.append(self._put(provided.load_config(), rest, tuple(key.split(".")), each))
+        self.changes.append(
+            self.document.problem((*path, old), _said(provided, migration, written), migration.note, key=True)
+        )
+        _replace(settings, old, simple)
+        settings.update(rest)
+        for place in places:
+            self._moved((*path, old), (*path, *place))
+
+    def _put(
+        self, cls: type[Any] | None, settings: dict[str, Any], path: tuple[str, ...], value: Any
+    ) -> tuple[str, ...]:
+        """Write `value` below the settings of `cls`, and give the path where it then stands."""
+        key, *rest = path
+        if not rest:
+            if key in settings:
+                raise _Refused(f"`{key}` has taken its place, but both stand here")
+            settings[key] = value
+            return (key,)
+        field = fields_of(cls).get(key) if cls else None
+        if field is not None and field.slot is not None:
+            name, *rest = rest
+            default = self.today(field.slot, split_default(field.attribute.metadata["default"])[0])
+            inner, place = _slot(settings, key, name, is_default=name == default)
+            cls = self.plugins.find(field.slot, name).load_config()
+            return (*place, *self._put(cls, inner, tuple(rest), value))
+        inner = settings.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise _Refused(f"`{'.'.join(path)}` has taken its place, but `{key}` is {describe(inner)}")
+        return (key, *self._put(field.item if field else None, inner, tuple(rest), value))
+
+    def _moved(self, old: JSONPath, new: JSONPath) -> None:
+        self.document.moved[new] = self.document.original(old)
+
+
+def _slot(
+    settings: dict[str, Any], key: str, name: str, *, is_default: bool
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The settings of the component `name` in a slot, and their path; made where the slot is empty."""
+    value = settings.get(key)
+    if value is None or value == name:
+        value = settings[key] = {name: {}}
+    if isinstance(value, dict):
+        inner = value.get(name)
+        if isinstance(inner, dict):
+            return inner, (key, name)
+        names_another = len(value) == 1 and isinstance(next(iter(value.values())), dict)
+        if is_default and not names_another:
+            return value, (key,)
+    raise _Refused(f"it belongs to {name} in `{key}` now, but `{key}` is {describe(value)}")
+
+
+def _replace(settings: dict[str, Any], key: str, by: Mapping[str, Any]) -> None:
+    """Put settings in the place of one of them, so that a reader finds them where it was."""
+    before = list(settings.items())
+    settings.clear()
+    for name, value in before:
+        settings.update(by if name == key else {name: value})
+
+
+def _written(provided: Provided, migration: Migration, value: Any) -> Mapping[str, Any]:
+    """The settings, by path, that stand for the old one."""
+    if migration.new is None:
+        return {}
+    if isinstance(migration.new, str):
+        return {migration.new: value}
+    try:
+        written = migration.new(copy.deepcopy(value))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise _Refused(
+            f"`{migration.old}` is {describe(value)}, which cannot be brought up to date"
+            f" ({_author(provided)} says {why})"
+        ) from error
+    if not isinstance(written, Mapping):
+        raise PluginError(f"{provided}: its migration of `{migration.old}` must give settings by name")
+    return written
+
+
+def _said(provided: Provided, migration: Migration, written: Mapping[str, Any]) -> str:
+    since = f"since {provided.distribution} {migration.since}"
+    old = f"`{migration.old}` of {provided.spec.name}"
+    if not written:
+        return f"{old} is no more {since} and was left out"
+    if migration.old in written and len(written) == 1:
+        return f"{old} is written {describe(written[migration.old])} {since}"
+    return f"{old} is {listed((f'`{key}`' for key in written), last='and')} {since}"
+
+
+def _author(provided: Provided) -> str:
+    return f"{provided.distribution} {provided.version}"
