@@ -1,0 +1,46 @@
+"""All kinds of components that a config can name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from mtl.components.data import DatasetConfig, DataSourceConfig
+from mtl.components.modules import DecoderConfig, FeaturizerConfig, PoolingConfig, RepresentationConfig
+from mtl.components.tasks import TaskConfig
+from mtl.components.training import LRSchedulerConfig, ScheduleConfig
+
+
+@frozen
+class Kind:
+    """A kind of component: its name in messages, its hook and the base of its config classes."""
+
+    name: str
+    hook: str
+    config: type
+
+    @property
+    def label(self) -> str:
+        """The kind in words."""
+        return self.name.replace("_", " ")
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("task", "mtl_tasks", TaskConfig),
+        Kind("representation", "mtl_representations", RepresentationConfig),
+        Kind("featurizer", "mtl_featurizers", FeaturizerConfig),
+        Kind("pooling", "mtl_poolings", PoolingConfig),
+        Kind("decoder", "mtl_decoders", DecoderConfig),
+        Kind("data_source", "mtl_data_sources", DataSourceConfig),
+        Kind("dataset", "mtl_datasets", DatasetConfig),
+        Kind("optimizer", "mtl_optimizers", object),
+        Kind("lr_scheduler", "mtl_lr_schedulers", LRSchedulerConfig),
+        Kind("schedule", "mtl_schedules", ScheduleConfig),
+        Kind("balancer", "mtl_balancers", object),
+        Kind("logger", "mtl_loggers", object),
+        Kind("exporter", "mtl_exporters", object),
+    )
+}

@@ -1,0 +1,71 @@
+"""How a plugin announces a component, and how old settings of it become new ones."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from mtl.errors import PluginError
+
+
+@frozen(kw_only=True)
+class ComponentSpec:
+    """One component as its plugin announces it: a name and where its two halves are.
+
+    `config` and `factory` are `"module:attribute"`; neither is imported until it is needed, and one
+    that cannot be imported is a `PluginError` then. `migrations`, written alike, is a list of
+    `Migration`s, oldest first, and `formerly` the names that the component had: with them a config
+    that was written for an older version of the plugin still runs.
+    """
+
+    name: str
+    config: str
+    factory: str
+    summary: str = ""
+    migrations: str = ""
+    formerly: tuple[str, ...] = ()
+
+    def load_config(self) -> Any:
+        """The config class."""
+        return _load(self.config)
+
+    def load_factory(self) -> Any:
+        """The factory."""
+        return _load(self.factory)
+
+    def load_migrations(self) -> Any:
+        """The migrations; none where the component names none."""
+        return _load(self.migrations) if self.migrations else ()
+
+
+@frozen
+class Migration:
+    """What became of one setting of a component.
+
+    `new` is the setting that took the place of `old`: its key, or the path below the component with
+    the names of components in it (`pooling.SelfAttention.attn_dim`); or a function of the old value
+    that gives the new settings by such paths, for a value that was split or is written otherwise;
+    None where nothing is left of it. A function that leaves a value of today as it is, under `old`,
+    may change what is written for a setting that keeps its key. It raises `ValueError` for a value
+    that never was right.
+
+    `since` is the version of the distribution that brought the change, `note` what its users should
+    know beyond that.
+    """
+
+    old: str
+    new: str | Callable[[Any], Mapping[str, Any]] | None = None
+    since: str = field(kw_only=True)
+    note: str = field(default="", kw_only=True)
+
+
+def _load(reference: str) -> Any:
+    """Raises `PluginError`, whatever a plugin's module does when it is imported."""
+    module, _, attribute = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{reference} cannot be loaded: {type(error).__name__}: {error}") from error

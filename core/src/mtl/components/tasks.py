@@ -1,0 +1,167 @@
+"""Tasks: from rows to columns, a model, a loss, metrics and predictions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from attrs import define, field, frozen
+
+from mtl.components.data import Table
+from mtl.components.modules import ModuleConfig
+from mtl.config.fields import Component, configclass, option
+from mtl.errors import Problem
+
+if TYPE_CHECKING:
+    import polars as pl
+    from torch import Tensor, nn
+
+    from mtl.data.columns import Batch, Column
+    from mtl.data.features import Features
+    from mtl.sharing import Builder
+
+
+@configclass
+class FeaturesConfig(ModuleConfig):
+    """A task's featurizers by name; their vectors are concatenated.
+
+    In the JSON each featurizer's name is a key beside the module keys.
+    """
+
+    featurizers: dict[str, Component] = field(factory=dict)
+
+    @property
+    def output_dim(self) -> int:
+        """Width of a token's vector, all featurizers together."""
+        return sum(component.config.output_dim for component in self.featurizers.values())
+
+
+@frozen
+class Metric:
+    """The figure that tells how good a task is, by its name in the results, and its direction."""
+
+    name: str
+    higher_is_better: bool
+
+
+@configclass
+class TaskConfig:
+    """What every task takes. A task's own config class adds `data`, `features` and its model."""
+
+    batch_size: int = option(128, "Rows a batch.", minimum=1)
+    batch_tokens: int | None = option(
+        None, "Cut batches by tokens, padding included, instead of rows.", minimum=1
+    )
+    eval_batch_size: int | None = option(
+        None, "Rows a batch in evaluation; `batch_size` if absent.", minimum=1
+    )
+    default_features: ClassVar[tuple[str, ...]] = ()
+
+    data: Component
+    features: FeaturesConfig
+
+    @property
+    def metric(self) -> Metric:
+        """The figure that selects the best model for this task."""
+        raise NotImplementedError
+
+    def check(self) -> Iterator[Problem]:
+        """What is wrong between settings, with paths relative to this config."""
+        return iter(())
+
+
+# What a model makes in its forward pass is not frozen: torch.compile cannot trace how attrs freezes.
+@define(eq=False)
+class Loss:
+    """A batch's loss as a sum and what it is a sum over, so that batches add up exactly.
+
+    `total` is a scalar with gradient; the mean loss is `total / weight`. `weight` is the number of
+    rows, of predicted tokens, or the sum of class weights: a number or a scalar tensor.
+    """
+
+    total: Tensor
+    weight: Tensor | float
+
+
+@define(eq=False)
+class ModelOutput:
+    """What a task's model gives for a batch; tasks add fields. `loss` is None without targets."""
+
+    loss: Loss | None
+
+
+OutputT = TypeVar("OutputT", bound=ModelOutput)
+
+
+class Metrics(ABC, Generic[OutputT]):
+    """Figures gathered over batches; sums stay on the device until `compute`."""
+
+    @abstractmethod
+    def update(self, output: OutputT, batch: Batch) -> None:
+        """Add a batch."""
+
+    @abstractmethod
+    def compute(self) -> dict[str, Any]:
+        """The figures, as JSON values; None for one that is not defined on the rows seen."""
+
+
+TaskConfigT = TypeVar("TaskConfigT", bound=TaskConfig)
+
+
+class Task(ABC, Generic[TaskConfigT]):
+    """One task: from a table's rows to columns, a model, metrics and predictions.
+
+    The core calls, in this order: `prepare` for each split, `fit` with the prepared training
+    rows, `encode` for each split, `build_model`. A loaded task gets `load_state` in place of `fit`.
+    """
+
+    columns: ClassVar[tuple[str, ...]]
+    """The columns that the task reads; a prediction needs only `input_columns`."""
+    input_columns: ClassVar[tuple[str, ...]]
+
+    def __init__(self, config: TaskConfigT, *, name: str, features: Features) -> None:
+        self.config = config
+        self.name = name
+        self.features = features
+
+    @abstractmethod
+    def prepare(self, table: Table) -> pl.DataFrame:
+        """The rows to train on or to score, with `tokens` (`list[str]`) for the features, what
+        `fit` and `encode` need, and `line`."""
+
+    def prepare_input(self, table: Table) -> pl.DataFrame:
+        """As `prepare`, for rows to predict: one for each of the table's, in the same order."""
+        return self.prepare(table)
+
+    def fit(self, frame: pl.DataFrame) -> None:
+        """Learn from the prepared training rows what the model needs to know, such as labels."""
+
+    @abstractmethod
+    def encode(self, frame: pl.DataFrame) -> dict[str, Column]:
+        """The task's own columns, such as targets, for prepared rows. Those that a prediction
+        lacks are left out."""
+
+    @abstractmethod
+    def build_model(self, build: Builder) -> nn.Module:
+        """A module whose `forward(batch)` gives a `ModelOutput`, with a loss where the batch has
+        targets."""
+
+    @abstractmethod
+    def metrics(self) -> Metrics[Any]:
+        """Fresh metrics for one pass over a split."""
+
+    @abstractmethod
+    def predictions(self, output: Any, batch: Batch) -> list[dict[str, Any]]:
+        """One JSON object a row."""
+
+    def state(self) -> dict[str, Any]:
+        """What `fit` learnt, as JSON: it goes into the model folder."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave, in place of `fit`."""
+
+    def notices(self) -> list[str]:
+        """What a user should know before the run starts, such as that an objective leaks."""
+        return []
