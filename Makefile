@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DATA := data/sample
 DISTRIBUTIONS := core plugins/mtl_text pytext_plugins_sst pytext_plugins_lm
-TOOLS := hypothesis import-linter jsonschema mypy pytest pytest-timeout pytest-xdist ruff
+TOOLS := editables hatchling hypothesis import-linter jsonschema mypy pytest pytest-timeout pytest-xdist ruff torchmetrics
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

@@ -85,9 +85,19 @@ def install(folder: Path, name: str, entry_point: str) -> None:
 
 
 def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a shell script in `folder`, with `mtl` and the plugins in `folder` at hand."""
+    """Run a shell script in `folder`, with `mtl` and the plugins in `folder` at hand; pip installs there."""
     commands = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": commands, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PATH": commands,
+        # Python reads the paths of editable installations in its own folders only.
+        "PYTHONPATH": os.pathsep.join([str(folder), str(folder / "star-ratings/src")]),
+        "OMP_NUM_THREADS": "1",
+        "PIP_TARGET": str(folder),
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # which is how pip spells yes
+    }
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
@@ -149,12 +159,18 @@ def test_c9_the_tutorial_works(tmp_path: Path) -> None:
         assert len(result["tasks"]) == tasks
 
 
-def test_the_plugin_of_the_guide_works(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_plugins_of_the_guide_work(tmp_path: Path) -> None:
     write_files("docs/plugin-guide.md", tmp_path)
     install(tmp_path, "acme-mtl", "acme = acme_mtl.plugin")
     printed = run_all("docs/plugin-guide.md", tmp_path)
     assert "acme-mtl" in printed
     assert "Width of the layer." in printed
+    scores = [json.loads(line)["score"] for line in printed.splitlines() if line.startswith('{"score"')]
+    assert scores[0] > 0 and scores[1] == 2.0
+    wrong = "--set tasks.Reviews.StarRatingsTask.lowest=9"
+    refused = run(f"mtl config validate star-ratings/config.json {wrong}", tmp_path)
+    assert "tasks.Reviews.StarRatingsTask.lowest: `lowest` must be below `highest`" in refused.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -128,7 +128,7 @@ class Rows:
                 spans[key] = _span(column.offsets, index)
                 tokens = max(tokens, int(spans[key][0].sum()))
             lengths[name], positions, padded = spans[key]
-            items = column.values[positions]
+            items = _take(column.values, positions)
             tensors[name] = items.masked_fill_(_expand(padded, items), column.padding)
         if pin:
             tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
@@ -148,6 +148,11 @@ def _span(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     padded = steps >= lengths[:, None]
     positions = (starts[:, None] + steps).masked_fill_(padded, 0)
     return lengths, positions, padded
+
+
+def _take(values: Tensor, positions: Tensor) -> Tensor:
+    """The values at these positions; zeros where all rows are empty, so that there are none to take."""
+    return values[positions] if len(values) else values.new_zeros((*positions.shape, *values.shape[1:]))
 
 
 def _expand(mask: Tensor, items: Tensor) -> Tensor:
