@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mtl.commands.new import new
 from mtl.commands.options import JsonOption, print_json
 
 plugins_app = typer.Typer(help="Show what is installed, and from where.", invoke_without_command=True)
+plugins_app.command()(new)
 
 
 @plugins_app.callback()
@@ -46,3 +49,39 @@ def show(
     from mtl.render.plugins import described_view
 
     output().print(described_view(found))
+
+
+@plugins_app.command()
+def check(
+    distribution: Annotated[
+        str, typer.Argument(metavar="DISTRIBUTION", help="An installed distribution that brings a plugin.")
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A run's config: what it names is tried with its settings and files there."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Try a plugin and all its components, and say what is wrong with them.
+
+    Exit status 1 where a check fails.
+    """
+    import attrs
+
+    from mtl.plugins import discover
+    from mtl.testing.trials import distribution_trials
+
+    with distribution_trials(discover(), distribution, config) as trials:
+        checks = [attrs.asdict(each) for trial in trials for each in trial.run()]
+    failed = any(each["outcome"] == "failed" for each in checks)
+    if as_json:
+        print_json({"distribution": distribution, "passed": not failed, "checks": checks})
+    else:
+        from mtl.console import output
+        from mtl.render.checks import checks_view
+
+        output().print(checks_view(checks))
+    if failed:
+        raise typer.Exit(1)

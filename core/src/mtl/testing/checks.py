@@ -1,0 +1,127 @@
+"""What a check is, and how one is run. Free of torch and of pytest."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from attrs import frozen
+
+from mtl.errors import MtlError
+
+Outcome = Literal["passed", "failed", "skipped"]
+
+
+@frozen
+class Check:
+    """One check of one subject (`representation BiLSTM`, or a distribution) and how it came out.
+
+    `message` says of a failed one what failed and why that matters, of a skipped one what it lacks.
+    """
+
+    subject: str
+    name: str
+    outcome: Outcome
+    message: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong; there may have been nothing to try."""
+        return self.outcome != "failed"
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.name}: {self.message or self.outcome}"
+
+
+class CheckError(AssertionError):
+    """Checks failed; `checks` are those, and the message has a line for each."""
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self.checks = tuple(checks)
+        super().__init__("\n".join(map(str, checks)))
+
+
+class Failed(Exception):
+    """A rule is broken; the message says how."""
+
+
+class Skipped(Exception):
+    """A rule has nothing to be tried on; the message says what it lacks."""
+
+
+SubjectT = TypeVar("SubjectT")
+SubjectT_contra = TypeVar("SubjectT_contra", contravariant=True)
+
+
+@frozen
+class Rule(Generic[SubjectT_contra]):
+    """What a component is held to: `asks` in one sentence, and `why` in another."""
+
+    name: str
+    asks: str
+    why: str
+    attempt: Callable[[SubjectT_contra], None]
+
+    def check(self, subject: SubjectT_contra, label: str) -> Check:
+        """Try the rule. Whatever the subject raises is a failed check."""
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                self.attempt(subject)
+        except Skipped as skipped:
+            return Check(label, self.name, "skipped", str(skipped))
+        except Failed as failed:
+            return Check(label, self.name, "failed", f"{failed}; {self.why}")
+        except (Exception, SystemExit) as error:
+            return Check(label, self.name, "failed", f"{raised(error)}; {self.why}")
+        return Check(label, self.name, "passed")
+
+
+def rule(why: str) -> Callable[[Callable[[SubjectT], None]], Rule[SubjectT]]:
+    """Make a rule of a function: its name is the check's, its docstring what is asked."""
+
+    def decorate(function: Callable[[SubjectT], None]) -> Rule[SubjectT]:
+        asks = " ".join((function.__doc__ or "").split())
+        return Rule(function.__name__, asks, why, function)
+
+    return decorate
+
+
+def raised(error: BaseException) -> str:
+    """An exception in a line, with the place outside mtl that it comes from."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if isinstance(error, MtlError):
+        return text
+    ours = str(Path(__file__).parents[1])
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(ours) and "/torch/" not in frame.filename
+    ]
+    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text
+
+
+def require(checks: Iterable[Check]) -> list[Check]:
+    """The checks. Raises `CheckError` with those that failed."""
+    __tracebackhide__ = True
+    done = list(checks)
+    failed = [check for check in done if not check.passed]
+    if failed:
+        raise CheckError(failed)
+    return done
+
+
+def equal_json(left: Any, right: Any, tolerance: float = 1e-4) -> bool:
+    """Whether two JSON values are the same, numbers but for rounding."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, int | float) and isinstance(right, int | float):
+        return left == right or abs(left - right) <= tolerance * max(1.0, abs(left), abs(right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(equal_json(left[k], right[k], tolerance) for k in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(equal_json, left, right, [tolerance] * len(left)))
+    return bool(left == right)

@@ -1,0 +1,167 @@
+"""What data sources and datasets are held to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+import polars as pl
+from attrs import frozen
+
+from mtl.components import Dataset, DataSource, Table
+from mtl.errors import DataError, UsageError
+from mtl.testing.bench import Bench
+from mtl.testing.checks import Failed, Skipped, rule
+
+ODD_FILES = {
+    "empty": b"",
+    "one line feed": b"\n",
+    "no line feed at the end": b"a good film\t1",
+    "carriage returns": b"a good film\t1\r\na dull one\t0\r\n",
+    "a byte order mark": b"\xef\xbb\xbfa good film\t1\n",
+    "bytes that are no UTF-8": b"a g\xffod film\t1\na dull one\t0\n",
+    "zero bytes": b"\x00\x00\n\x00",
+    "an opened quote": b'a "good film\t1\na dull one\t0\n',
+    "an opened bracket": b'{"text": "a\n{]\n',
+    "a long line": b"word " * 20_000 + b"\t1\n",
+}
+
+
+@frozen(slots=False)
+class SourceBench(Bench):
+    """A data source, with the file that its settings name, if it is there, and the columns that it has."""
+
+    columns: Sequence[str] = ("text",)
+
+    @cached_property
+    def source(self) -> DataSource[object]:
+        """The source with its settings."""
+        source = self.factory(self.config)
+        if not isinstance(source, DataSource):
+            raise Failed(f"the factory must give a DataSource, but gave {type(source).__name__}")
+        return source
+
+    @property
+    def path(self) -> Path:
+        """The file to read. Raises `Skipped` where there is none."""
+        path: Path = self.config.train_path
+        if not path.is_file():
+            raise Skipped("no file to read was given")
+        return path
+
+
+def _checked(table: Table, columns: Sequence[str], path: Path) -> pl.DataFrame:
+    if not isinstance(table, Table):
+        raise Failed(f"`read` must give a Table, but gives {type(table).__name__}")
+    frame = table.frame
+    missing = [name for name in (*columns, "line") if name not in frame.columns]
+    if missing:
+        raise Failed(f"the table has no column `{missing[0]}`")
+    wrong = [name for name in columns if frame[name].dtype != pl.String]
+    if wrong and len(frame):
+        raise Failed(f"the column `{wrong[0]}` must be text, but is {frame[wrong[0]].dtype}")
+    if len(frame):
+        lines = frame["line"].to_list()
+        count = path.read_bytes().count(b"\n") + 1
+        if lines != sorted(set(lines)) or lines[0] < 1 or lines[-1] > count:
+            raise Failed(f"`line` must count up within the file's {count} lines, but is {lines[:5]}")
+    return frame
+
+
+@rule("a task takes its columns from the table by name, and messages name `line`")
+def reads_rows(bench: SourceBench) -> None:
+    """A file gives its rows: the columns asked for, as text, and the line of each; twice the same."""
+    table = bench.source.read(bench.path, bench.columns)
+    frame = _checked(table, bench.columns, bench.path)
+    if frame.is_empty():
+        raise Failed("the file gives no rows")
+    if not frame.equals(bench.source.read(bench.path, bench.columns).frame):
+        raise Failed("reading the file twice gives different rows")
+
+
+@rule("any file may stand in a config, and a user must learn what is wrong with it and where")
+def survives_any_file(bench: SourceBench) -> None:
+    """A damaged or empty file gives a table, or a `DataError` that names it; so does one that is missing."""
+    with TemporaryDirectory() as folder:
+        for name, content in ODD_FILES.items():
+            path = Path(folder, "odd")
+            path.write_bytes(content)
+            try:
+                _checked(bench.source.read(path, bench.columns), bench.columns, path)
+            except DataError as error:
+                if str(path) not in str(error):
+                    raise Failed(f"the error of a file with {name} does not name the file: {error}") from None
+            except Failed as failed:
+                raise Failed(f"of a file with {name}: {failed}") from None
+            except Exception as error:
+                raise Failed(f"a file with {name} raises {type(error).__name__}: {error}") from error
+        try:
+            bench.source.read(Path(folder, "missing"), bench.columns)
+        except UsageError:
+            return
+        except Exception as error:
+            raise Failed(f"a missing file raises {type(error).__name__}: {error}") from error
+        raise Failed("a missing file is read as if it were there")
+
+
+@rule("a row that is left out in silence is missed by nobody until the figures are wrong")
+def skips_only_where_asked(bench: SourceBench) -> None:
+    """With `on_bad_row` "skip", rows are the same or fewer, and each that is left out is counted."""
+    rows = bench.source.read(bench.path, bench.columns).frame
+    lenient = bench.factory(bench.configured({**bench.settings, "on_bad_row": "skip"}).config)
+    table = lenient.read(bench.path, bench.columns)
+    if len(table.frame) + table.skipped != len(rows):
+        raise Failed(
+            f"of {len(rows)} good rows, {len(table.frame)} are read and {table.skipped} said to be skipped"
+        )
+
+
+@rule("`mtl data sample` and everything that is tried on it must give the same each time")
+def samples_alike(bench: Bench) -> None:
+    """`sample` gives text by path below the folder, if anything, and the same for a seed."""
+    dataset = _dataset(bench)
+    files = dataset.sample(0)
+    if not files:
+        return
+    for path, text in files.items():
+        _check_below(path)
+        if not isinstance(text, str) or not text.strip():
+            raise Failed(f"the sample's {path} is no text, or empty")
+    if dict(files) != dict(_dataset(bench).sample(0)):
+        raise Failed("two samples of one seed differ")
+
+
+@rule("`mtl data fetch` writes what it gets: it must come whole and stay below the folder")
+def says_what_it_downloads(bench: Bench) -> None:
+    """Each download has addresses of the web, an MD5 and files that stay below the folder."""
+    for download in _dataset(bench).downloads():
+        for url in download.urls:
+            if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).netloc:
+                raise Failed(f"{url!r} is no address of the web")
+        if not download.urls or not download.files:
+            raise Failed("a download has no addresses, or no files")
+        if not re.fullmatch(r"[0-9a-f]{32}", download.md5):
+            raise Failed(f"an MD5 has 32 hexadecimal digits, unlike {download.md5!r}")
+        for path in download.files.values():
+            _check_below(path)
+
+
+def _dataset(bench: Bench) -> Dataset:
+    dataset = bench.factory(bench.config)
+    if not isinstance(dataset, Dataset):
+        raise Failed(f"the factory must give a Dataset, but gave {type(dataset).__name__}")
+    return dataset
+
+
+def _check_below(path: str) -> None:
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or "\\" in path:
+        raise Failed(f"{path!r} does not stay below the folder")
+
+
+SOURCE = (reads_rows, survives_any_file, skips_only_where_asked)
+DATASET = (samples_alike, says_what_it_downloads)

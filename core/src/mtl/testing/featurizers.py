@@ -1,0 +1,173 @@
+"""What featurizers are held to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import polars as pl
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from mtl.components import Featurizer
+from mtl.data.columns import Batch, Column, Ragged, Rows
+from mtl.sharing import Builder
+from mtl.testing.checks import Failed, rule
+from mtl.testing.modules import MODULE, ModuleBench, call, differs, inside, scored
+
+TRAINING = (
+    ["the", "film", "is", "good", "and", "the", "cast", "is", "better"],
+    ["a", "dull", "film"],
+    ["good"],
+    ["the", "cast", "is", "a", "joke", "."],
+    ["better", "dull"],
+)
+OTHER_TASK = (["prices", "rose", "again"], ["the", "markets", "fell"])
+UNSEEN: tuple[list[str], ...] = (["Überraschung", "🎬", "x" * 50, "film"], ["..."], [])
+"""Words that no training row has, and a row without any."""
+
+
+def column_of(rows: Sequence[Sequence[str]]) -> pl.Series:
+    """Rows of tokens, as a featurizer gets them."""
+    return pl.Series("tokens", rows, dtype=pl.List(pl.String))
+
+
+@frozen(slots=False)
+class FeaturizerBench(ModuleBench):
+    """A featurizer fitted to a few rows, and its embedding."""
+
+    def fitted(self, **corpora: Sequence[Sequence[str]]) -> Featurizer[object]:
+        """A featurizer fitted to rows of tokens by task, by default those of one task."""
+        featurizer = self.factory(self.config)
+        if not isinstance(featurizer, Featurizer):
+            raise Failed(f"the factory must give a Featurizer, but gave {type(featurizer).__name__}")
+        given = corpora or {"one": TRAINING}
+        featurizer.fit({task: [column_of(rows)] for task, rows in given.items()})
+        return featurizer
+
+    @cached_property
+    def featurizer(self) -> Featurizer[object]:
+        """The featurizer, fitted."""
+        return self.fitted()
+
+    def make(self, build: Builder) -> nn.Module:
+        return self.featurizer.build_embedding(build)
+
+    def batch(self, rows: Sequence[Sequence[str]] = TRAINING) -> Batch:
+        """Rows of tokens as one batch."""
+        columns = self.featurizer.encode(column_of(rows))
+        count = len(column_of(rows))
+        lines = torch.arange(1, count + 1).numpy()
+        return Rows(columns, lines).batch(torch.arange(count).numpy())
+
+    def run(self, module: nn.Module) -> Tensor:
+        lengths = torch.tensor([len(row) for row in TRAINING])
+        return call(module, self.batch().tensors)[inside(lengths)]
+
+
+def same_columns(left: Mapping[str, Column], right: Mapping[str, Column]) -> bool:
+    """Whether two encodings are the same."""
+    return left.keys() == right.keys() and all(
+        torch.equal(left[name].values, right[name].values) for name in left
+    )
+
+
+@rule("a batch is cut from the columns by row, and each token needs its vector")
+def encodes_a_row_a_row(bench: FeaturizerBench) -> None:
+    """`encode` gives `Ragged` columns with an item a token, unseen words and empty rows included."""
+    for rows in (TRAINING, UNSEEN):
+        columns = bench.featurizer.encode(column_of(rows))
+        ragged = {name: column for name, column in columns.items() if isinstance(column, Ragged)}
+        if not ragged:
+            raise Failed("`encode` gives no Ragged column")
+        for name, column in ragged.items():
+            if column.lengths.tolist() != [len(row) for row in rows]:
+                raise Failed(f"the column `{name}` does not have an item a token")
+
+
+@rule("features are put beside each other by the width that the config declares")
+def embeds_each_token(bench: FeaturizerBench) -> None:
+    """The embedding gives `[batch, time, output_dim]`, for unseen words too."""
+    module = bench.built()
+    for rows in (TRAINING, UNSEEN):
+        output = scored(module, bench.batch(rows).tensors)
+        shape = [len(rows), max(map(len, rows)), bench.config.output_dim]
+        if list(output.shape) != shape:
+            raise Failed(f"the embedding gives {list(output.shape)}, not {shape}")
+
+
+@rule("training and `mtl predict` batch rows differently, and must mean the same")
+def rows_are_independent(bench: FeaturizerBench) -> None:
+    """A row alone, without padding, gives what it gives within a batch."""
+    module = bench.built()
+    together = scored(module, bench.batch().tensors)
+    for number, row in enumerate(TRAINING):
+        alone = scored(module, bench.batch([row]).tensors)[0]
+        if differs(alone, together[number, : len(row)]):
+            raise Failed(f"the row of {len(row)} tokens gives something else alone than in a batch")
+
+
+@rule("a loaded model would read other numbers for the same words")
+def state_survives(bench: FeaturizerBench) -> None:
+    """`state`, written as JSON and taken back by `load_state`, encodes alike and fits the weights."""
+    state = json.loads(json.dumps(bench.featurizer.state()))
+    loaded = bench.factory(bench.config)
+    loaded.load_state(state)
+    for rows in (TRAINING, UNSEEN):
+        if not same_columns(bench.featurizer.encode(column_of(rows)), loaded.encode(column_of(rows))):
+            raise Failed("after `load_state`, the same words have other numbers")
+    shapes = [
+        {name: tensor.shape for name, tensor in each.build_embedding(Builder()).state_dict().items()}
+        for each in (bench.featurizer, loaded)
+    ]
+    if shapes[0] != shapes[1]:
+        raise Failed("after `load_state`, the embedding has other shapes")
+
+
+@rule("a run repeats itself from its seed, its vocabulary included")
+def fits_alike(bench: FeaturizerBench) -> None:
+    """Fitting twice to the same rows gives the same state, and two featurizers do not touch each other."""
+    first = bench.fitted()
+    before = json.dumps(first.state())
+    second = bench.fitted(other=OTHER_TASK)
+    if json.dumps(first.state()) != before:
+        raise Failed("fitting a second featurizer changes the first")
+    del second
+    if json.dumps(bench.fitted().state()) != before:
+        raise Failed("two featurizers fitted to the same rows differ")
+
+
+@rule("tasks that share an embedding share one vocabulary, and each brings its words")
+def fits_all_tasks(bench: FeaturizerBench) -> None:
+    """Fitted to two tasks, it has learnt from both, if it learns from data at all."""
+    one, other = (json.dumps(bench.fitted(task=rows).state()) for rows in (TRAINING, OTHER_TASK))
+    if one == other:
+        return
+    both = json.dumps(bench.fitted(first=TRAINING, second=OTHER_TASK).state())
+    if both in (one, other):
+        raise Failed(f"fitted to two tasks it knows only the {'first' if both == one else 'second'}")
+
+
+@rule("`mtl plan` prints them, and a run writes them as JSON")
+def reports_in_json(bench: FeaturizerBench) -> None:
+    """`report` gives numbers by name and `notices` lines of text."""
+    report, notices = bench.featurizer.report(column_of(UNSEEN)), bench.featurizer.notices()
+    json.dumps(report)
+    if not all(isinstance(value, int | float) for value in report.values()):
+        raise Failed(f"`report` must give numbers, but gives {report}")
+    if not all(isinstance(line, str) for line in notices):
+        raise Failed(f"`notices` must give lines of text, but gives {notices}")
+
+
+RULES = (
+    encodes_a_row_a_row,
+    embeds_each_token,
+    rows_are_independent,
+    state_survives,
+    fits_alike,
+    fits_all_tasks,
+    reports_in_json,
+    *MODULE,
+)

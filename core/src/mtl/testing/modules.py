@@ -1,0 +1,393 @@
+"""What representations, poolings, decoders and featurizers' embeddings are held to, by trying them on
+a few generated rows."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import attrs
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mtl.components import Direction, FeaturesConfig, ModuleConfig, Output
+from mtl.config.fields import Component
+from mtl.model import load_tensors, save_tensors, unique_tensors
+from mtl.sharing import Builder
+from mtl.testing.bench import Bench
+from mtl.testing.checks import Failed, rule
+
+INPUT_DIM = 8
+LENGTHS = (7, 4, 1, 5, 2)
+"""Tokens a row of the generated batch; its longest row has no padding."""
+TOLERANCE = 1e-4
+LEARNING_STEPS = 40
+
+
+@frozen(slots=False)
+class ModuleBench(Bench):
+    """A component whose factory makes a torch module."""
+
+    @abstractmethod
+    def make(self, build: Builder) -> nn.Module:
+        """The module, built as a run builds it."""
+
+    @abstractmethod
+    def run(self, module: nn.Module) -> Tensor:
+        """What the module gives for the generated batch, without what is padding."""
+
+    def slots(self) -> Iterator[Component]:
+        """The components in its slots."""
+        return slots_within(self.config)
+
+    def built(self, seed: int = 0) -> nn.Module:
+        """The module, its initial weights a function of the seed."""
+        torch.manual_seed(seed)
+        module = self.make(Builder())
+        if not isinstance(module, nn.Module):
+            raise Failed(f"the factory must give an nn.Module, but gave {type(module).__name__}")
+        return module
+
+    def loss(self, module: nn.Module) -> Tensor:
+        """A mean loss that training can lower: the distance from random targets."""
+        output = self.run(module)
+        return F.mse_loss(output, noise(*output.shape, seed=7))
+
+    def losses(self, module: nn.Module) -> Iterator[Tensor]:
+        """Training losses that together use every parameter."""
+        for step in range(4):
+            torch.manual_seed(step)
+            yield self.loss(module)
+
+
+@frozen(slots=False)
+class SequenceBench(ModuleBench):
+    """A representation or a pooling, on a batch of rows of several lengths."""
+
+    @cached_property
+    def inputs(self) -> Tensor:
+        """`[batch, time, dim]`, with noise in the padding too."""
+        return noise(len(LENGTHS), max(LENGTHS), INPUT_DIM)
+
+    @property
+    def lengths(self) -> Tensor:
+        """`[batch]`."""
+        return torch.tensor(LENGTHS)
+
+    @property
+    def gives_a_sequence(self) -> bool:
+        """Whether a vector a token comes out."""
+        return self.kind == "representation" and self.config.output is Output.SEQUENCE
+
+    def make(self, build: Builder) -> nn.Module:
+        return self.factory(self.config, build, input_dim=INPUT_DIM)  # type: ignore[no-any-return]
+
+    def run(self, module: nn.Module) -> Tensor:
+        output = call(module, self.inputs, self.lengths)
+        return output[inside(self.lengths)] if self.gives_a_sequence else output
+
+
+@frozen(slots=False)
+class DecoderBench(ModuleBench):
+    """A decoder, on a batch of vectors."""
+
+    output_width = 3
+
+    @cached_property
+    def inputs(self) -> Tensor:
+        """`[batch, dim]`."""
+        return noise(6, INPUT_DIM)
+
+    def make(self, build: Builder) -> nn.Module:
+        return self.factory(  # type: ignore[no-any-return]
+            self.config, build, input_dim=INPUT_DIM, output_dim=self.output_width
+        )
+
+    def run(self, module: nn.Module) -> Tensor:
+        return call(module, self.inputs)
+
+
+def noise(*shape: int, seed: int = 5) -> Tensor:
+    """Standard normal numbers, the same at every call."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def inside(lengths: Tensor) -> Tensor:
+    """True where a position is in its row: `[batch]` to `[batch, time]`."""
+    return torch.arange(int(lengths.max())) < lengths[:, None]
+
+
+def call(module: nn.Module, *inputs: Any) -> Tensor:
+    """What a module gives, which must be finite numbers."""
+    output = module(*inputs)
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        raise Failed(f"`forward` must give a tensor of numbers, but gave {type(output).__name__}")
+    if not output.isfinite().all():
+        raise Failed("`forward` gives NaN or infinity")
+    return output
+
+
+def scored(module: nn.Module, *inputs: Any) -> Tensor:
+    """What a module gives in evaluation."""
+    module.eval()
+    with torch.no_grad():
+        return call(module, *inputs)
+
+
+def differs(left: Tensor, right: Tensor) -> bool:
+    """Whether two outputs are more than a rounding apart."""
+    return left.shape != right.shape or not torch.allclose(left, right, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def slots_within(config: Any) -> Iterator[Component]:
+    """The components right in a config's slots."""
+    for field in attrs.fields(type(config)):
+        value = getattr(config, field.name)
+        if isinstance(value, FeaturesConfig):
+            value = value.featurizers
+        values = (
+            value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+        )
+        yield from (each for each in values if isinstance(each, Component))
+
+
+# --- every module --------------------------------------------------------------------------------
+
+
+@rule("sharing, freezing, loading and saving of a module all hang on `build`")
+def builds_its_slots(bench: ModuleBench) -> None:
+    """The module in each of its slots is built by `build`."""
+    build = Builder()
+    torch.manual_seed(0)
+    bench.make(build)
+    known = [id(each.config) for each in build.built]
+    for component in bench.slots():
+        if isinstance(component.config, ModuleConfig) and id(component.config) not in known:
+            raise Failed(f"{component.path} is not built by `build`")
+
+
+@rule("what gets no gradient stays as it was drawn, whatever the task")
+def every_parameter_learns(bench: ModuleBench) -> None:
+    """Every trainable parameter gets a gradient from the loss."""
+    module = bench.built().train()
+    seen: dict[str, bool] = {}
+    for loss in bench.losses(module):
+        module.zero_grad(set_to_none=True)
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                gradient = parameter.grad
+                seen[name] = seen.get(name, False) or (gradient is not None and bool(gradient.any()))
+    without = [name for name, has in seen.items() if not has]
+    if without:
+        raise Failed(f"no gradient for {', '.join(without)}")
+
+
+@rule("a seed would no longer say what a run does, nor would an evaluation what a model is worth")
+def repeats_itself(bench: ModuleBench) -> None:
+    """The same seed gives the same weights and training losses, and evaluating twice the same output,
+    whatever was seen in between."""
+    first, second = bench.built(seed=3), bench.built(seed=3)
+    for (name, left), (_, right) in zip(unique_tensors(first), unique_tensors(second), strict=True):
+        if not torch.equal(left, right):
+            raise Failed(f"the initial values of {name} differ between two builds with one seed")
+    losses = [[loss.item() for loss in bench.losses(module.train())] for module in (first, second)]
+    if losses[0] != losses[1]:
+        raise Failed("the training loss differs between two runs with one seed")
+    module = bench.built().eval()
+    with torch.no_grad():
+        if not torch.equal(bench.run(module), bench.run(module)):
+            raise Failed("in evaluation, a second pass over the same batch gives something else")
+
+
+@rule("`mtl test`, `mtl predict` and `--resume` would go on with another model than the one trained")
+def saves_and_loads(bench: ModuleBench) -> None:
+    """Weights that are saved and loaded give the same output: everything learnt is in the state dict."""
+    trained, other = bench.built(seed=1), bench.built(seed=2)
+    train(bench, trained, steps=2)
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "weights.safetensors")
+        save_tensors(trained, path)
+        load_tensors(other, path)
+    with torch.no_grad():
+        if not torch.equal(bench.run(trained.eval()), bench.run(other.eval())):
+            raise Failed("after saving and loading, the output is another")
+
+
+@rule("a module that cannot lower the loss of a handful of rows learns nothing from a dataset")
+def loss_falls(bench: ModuleBench) -> None:
+    """Where it has parameters, training on a tiny set lowers the loss."""
+    module = bench.built()
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        return
+    before, after = train(bench, module, steps=LEARNING_STEPS)
+    if not after < before * 0.99:
+        raise Failed(f"the loss was {before:.4f} and is {after:.4f} after {LEARNING_STEPS} steps")
+
+
+def train(bench: ModuleBench, module: nn.Module, steps: int) -> tuple[float, float]:
+    """A few steps on the generated batch: the loss before and after, in evaluation."""
+
+    def evaluated() -> float:
+        module.eval()
+        with torch.no_grad():
+            return bench.loss(module).item()
+
+    before = evaluated()
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if parameters:
+        optimizer = torch.optim.Adam(parameters, lr=0.01)
+        module.train()
+        for step in range(steps):
+            torch.manual_seed(step)
+            optimizer.zero_grad(set_to_none=True)
+            bench.loss(module).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    after = evaluated()
+    return before, after if math.isfinite(after) else math.inf
+
+
+# --- representations and poolings ------------------------------------------------------------------
+
+
+@rule("what is built on top takes its width from the config, before any data are read")
+def has_the_declared_shape(bench: SequenceBench) -> None:
+    """The output has the kind and the width that the config declares."""
+    output = scored(bench.built(), bench.inputs, bench.lengths)
+    shape = [len(LENGTHS), bench.config.output_dim(INPUT_DIM)]
+    if bench.gives_a_sequence:
+        shape.insert(1, max(LENGTHS))
+    if list(output.shape) != shape:
+        raise Failed(
+            f"the output of an input {list(bench.inputs.shape)} is {list(output.shape)}, not {shape}"
+        )
+
+
+@rule("a row would be scored differently according to its neighbours in the batch")
+def ignores_padding(bench: SequenceBench) -> None:
+    """What stands in the padding changes nothing."""
+    module = bench.built()
+    padding = ~inside(bench.lengths)[:, :, None]
+    output = scored(module, bench.inputs, bench.lengths)
+    for filler in (0.0, 100.0):
+        changed = scored(module, bench.inputs.masked_fill(padding, filler), bench.lengths)
+        if bench.gives_a_sequence:
+            mask = inside(bench.lengths)
+            output, changed = output * mask[..., None], changed * mask[..., None]
+        if differs(output, changed):
+            raise Failed(f"rows change when their padding is filled with {filler:g}")
+
+
+@rule("training and `mtl predict` batch rows differently, and must mean the same")
+def rows_are_independent(bench: SequenceBench) -> None:
+    """A row alone, without padding, gives what it gives within a batch."""
+    module = bench.built()
+    together = scored(module, bench.inputs, bench.lengths)
+    for row, length in enumerate(LENGTHS):
+        alone = scored(module, bench.inputs[row : row + 1, :length], bench.lengths[row : row + 1])[0]
+        expected = together[row, :length] if bench.gives_a_sequence else together[row]
+        if differs(alone, expected):
+            raise Failed(f"the row of {length} tokens gives something else alone than in a batch")
+
+
+@rule("`mtl predict` answers every row, a line without a word too")
+def takes_empty_rows(bench: SequenceBench) -> None:
+    """A row of no tokens gives finite numbers, alone and beside others."""
+    module = bench.built()
+    lengths = torch.tensor((0, *LENGTHS[1:]))
+    scored(module, bench.inputs[:, : max(LENGTHS[1:])], lengths)
+    scored(module, bench.inputs[:1, :1], lengths[:1])
+
+
+@rule("embedding and encoder may be shared, so another task reads the same tensor")
+def leaves_its_input(bench: ModuleBench) -> None:
+    """The input is not written to."""
+    inputs: Tensor = bench.inputs  # type: ignore[attr-defined]
+    before = inputs.clone()
+    module = bench.built()
+    for mode in (True, False):
+        with torch.no_grad():
+            bench.run(module.train(mode))
+        if not torch.equal(inputs, before):
+            raise Failed(f"`forward` changes its input in {'training' if mode else 'evaluation'}")
+
+
+@rule("a pooling sums or takes the maximum over the padding, unless it is zero or masked")
+def zeros_the_padding(bench: SequenceBench) -> None:
+    """In a sequence, the positions after a row's end hold zeros."""
+    if not bench.gives_a_sequence:
+        return
+    output = scored(bench.built(), bench.inputs, bench.lengths)
+    if output[~inside(bench.lengths)].any():
+        raise Failed("positions after a row's end are not zero")
+
+
+@rule("a language model over it would see the word that it is to predict")
+def keeps_its_direction(bench: SequenceBench) -> None:
+    """A changed token changes no position that, as declared, does not depend on it, bit for bit."""
+    if not bench.gives_a_sequence:
+        return
+    direction = bench.config.direction
+    module = bench.built()
+    output = scored(module, bench.inputs, bench.lengths)
+    half = output.shape[-1] // 2
+    for changed_token in range(max(LENGTHS)):
+        inputs = bench.inputs.clone()
+        inputs[:, changed_token] += 1.0
+        moved = scored(module, inputs, bench.lengths) != output
+        before, after = moved[:, :changed_token], moved[:, changed_token + 1 :]
+        if direction is Direction.CAUSAL and before.any():
+            raise Failed("it declares itself causal, but a position changes with a token after it")
+        if direction is Direction.SPLIT and before[..., :half].any():
+            raise Failed("it declares itself split, but the first half changes with a token after it")
+        if direction is Direction.SPLIT and after[..., half:].any():
+            raise Failed("it declares itself split, but the second half changes with a token before it")
+
+
+@rule("a module that says the same whatever it reads has lost its input")
+def reads_its_input(bench: SequenceBench) -> None:
+    """Another input gives another output."""
+    module = bench.built()
+    other = noise(*bench.inputs.shape, seed=6)
+    if torch.equal(scored(module, bench.inputs, bench.lengths), scored(module, other, bench.lengths)):
+        raise Failed("two different batches give the same output")
+
+
+# --- decoders --------------------------------------------------------------------------------------
+
+
+@rule("tasks decode documents `[batch, dim]` and sequences `[batch, time, dim]` alike")
+def maps_the_last_dimension(bench: DecoderBench) -> None:
+    """`[..., input_dim]` becomes `[..., output_dim]`, and each vector is mapped on its own."""
+    module = bench.built()
+    flat = scored(module, bench.inputs)
+    nested = scored(module, bench.inputs.reshape(2, 3, INPUT_DIM))
+    if list(flat.shape) != [6, bench.output_width] or list(nested.shape) != [2, 3, bench.output_width]:
+        raise Failed(
+            f"vectors [6, {INPUT_DIM}] become {list(flat.shape)} and [2, 3, {INPUT_DIM}]"
+            f" {list(nested.shape)}, with `output_dim` {bench.output_width}"
+        )
+    if differs(flat, nested.reshape(flat.shape)) or differs(flat[:1], scored(module, bench.inputs[:1])):
+        raise Failed("a vector gives something else alone than beside others")
+
+
+MODULE = (builds_its_slots, every_parameter_learns, repeats_itself, saves_and_loads, loss_falls)
+POOLING = (
+    has_the_declared_shape,
+    ignores_padding,
+    rows_are_independent,
+    takes_empty_rows,
+    leaves_its_input,
+    reads_its_input,
+    *MODULE,
+)
+REPRESENTATION = (*POOLING, zeros_the_padding, keeps_its_direction)
+DECODER = (maps_the_last_dimension, leaves_its_input, *MODULE)

@@ -1,0 +1,467 @@
+"""What tasks are held to, by training them for a few steps on a few rows."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+import torch
+from attrs import evolve, frozen
+from torch import Tensor, nn
+
+from mtl.api import Result, load, train
+from mtl.components import FeaturesConfig, Loss, ModelOutput, ModuleConfig, Table, Task
+from mtl.config.dumping import json_form
+from mtl.config.fields import Component
+from mtl.config.load import load_config
+from mtl.data.columns import Batch, Rows
+from mtl.data.load import encode_rows, make_tasks
+from mtl.errors import DataError, MtlError
+from mtl.hookspecs import hookimpl
+from mtl.model import build_model
+from mtl.prepare import Prepared, prepare, torch_settings
+from mtl.run import WEIGHTS, RunFolder
+from mtl.sharing import Builder
+from mtl.testing.checks import Failed, equal_json, rule
+from mtl.testing.modules import LEARNING_STEPS, MODULE, ModuleBench, slots_within
+from mtl.testing.modules import train as train_alone
+from mtl.training.checkpoint import TENSORS
+
+TASK = "First"
+OTHER = "Second"
+BATCH_SIZE = 4
+"""Whatever the settings say, so that a few rows are several batches."""
+ROWS = 16
+"""Training rows that rules about single batches take."""
+WRONG_VALUES = ("", "☃ none that a task knows")
+ODD_TEXTS = ("", " ", "Überraschung 🎬 …", "word " * 300, "\t", "\x00")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+class KillAfter:
+    """A watcher that ends the process, as it were, after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    @hookimpl
+    def mtl_step_ended(self, step: int) -> None:
+        """Die where it is time."""
+        if step == self.step:
+            raise Killed
+
+
+@frozen(slots=False)
+class TaskBench(ModuleBench):
+    """A task with the rows that its settings name."""
+
+    def run_config(self, trainer: Mapping[str, Any], **tasks: Mapping[str, Any]) -> dict[str, Any]:
+        """The config of a run of this task, under each of these names with these settings."""
+        given = tasks or {TASK: self.settings}
+        return {
+            "base_dir": str(self.folder),
+            "tasks": {name: {self.name: {**each, "batch_size": BATCH_SIZE}} for name, each in given.items()},
+            "trainer": {"max_steps": 4, **trainer},
+            "device": "cpu",
+        }
+
+    def prepare(self, **tasks: Mapping[str, Any]) -> Prepared:
+        """The run, before its first step."""
+        loaded = load_config(self.run_config({}, **tasks), plugins=self.plugins)
+        with torch_settings(loaded.config):
+            return prepare(loaded, self.plugins)
+
+    def train(self, folder: Path, **options: Any) -> Result:
+        """A run of two batches or, with `trainer`, of as many as it says."""
+        trainer = options.pop("trainer", {"max_steps": 2})
+        return train(self.run_config(trainer), output=folder, plugins=self.plugins, **options)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The run of the task alone."""
+        return self.prepare()
+
+    @property
+    def task(self) -> Task[Any]:
+        """The task, fitted."""
+        return self.prepared.tasks.tasks[TASK]
+
+    @property
+    def rows(self) -> Rows:
+        """The training rows as numbers."""
+        return self.prepared.data[TASK].train
+
+    def table(self) -> Table:
+        """The training rows as they are read."""
+        task = self.unfitted()
+        data = task.config.data
+        table: Table = data.spec.load_factory()(data.config).read(data.config.train_path, task.columns)
+        return table
+
+    def unfitted(self) -> Task[Any]:
+        """The task before it has seen any row."""
+        loaded = load_config(self.run_config({}), plugins=self.plugins)
+        return make_tasks(loaded.config).tasks[TASK]
+
+    def make(self, build: Builder) -> nn.Module:
+        return self.task.build_model(build)
+
+    def slots(self) -> Iterator[Component]:
+        return slots_within(self.task.config)
+
+    def batch(self, numbers: Sequence[int] | None = None) -> Batch:
+        """Training rows as one batch, by default the first ones."""
+        chosen = range(min(ROWS, len(self.rows))) if numbers is None else numbers
+        return self.rows.batch(torch.tensor(list(chosen)).numpy())
+
+    def single_rows(self) -> Iterator[Batch]:
+        """The rows of `batch`, each alone."""
+        return (self.batch([number]) for number in range(min(ROWS, len(self.rows))))
+
+    def run(self, module: nn.Module) -> Tensor:
+        return self.loss(module)
+
+    def loss(self, module: nn.Module) -> Tensor:
+        loss = self.forward(module, self.batch()).loss
+        return _mean(loss)
+
+    def losses(self, module: nn.Module) -> Iterator[Tensor]:
+        for step, start in enumerate(range(0, min(len(self.rows), 4 * ROWS), BATCH_SIZE)):
+            torch.manual_seed(step)
+            numbers = range(start, min(start + BATCH_SIZE, len(self.rows)))
+            yield _mean(self.forward(module, self.batch(numbers)).loss)
+
+    def forward(self, module: nn.Module, batch: Batch) -> ModelOutput:
+        """What the model gives for a batch."""
+        output = module(batch)
+        if not isinstance(output, ModelOutput):
+            raise Failed(f"the model must give a ModelOutput, but gives {type(output).__name__}")
+        return output
+
+    def scored(self, module: nn.Module, batch: Batch) -> ModelOutput:
+        """What the model gives for a batch in evaluation."""
+        with torch.inference_mode():
+            return self.forward(module.eval(), batch)
+
+
+def _mean(loss: Loss | None) -> Tensor:
+    if loss is None:
+        raise Failed("the model gives no loss for training rows")
+    mean: Tensor = loss.total / loss.weight
+    if mean.dim() or not mean.isfinite():
+        raise Failed(f"the loss must be one finite number, but is {mean}")
+    return mean
+
+
+def _answers(bench: TaskBench, module: nn.Module, batch: Batch) -> list[dict[str, Any]]:
+    """The predictions for a batch, through JSON."""
+    output = bench.scored(module, batch)
+    with torch.inference_mode():
+        answers = bench.task.predictions(output, batch)
+    if len(answers) != len(batch):
+        raise Failed(f"`predictions` gives {len(answers)} answers for {len(batch)} rows")
+    copied: list[dict[str, Any]] = json.loads(json.dumps(answers))
+    return copied
+
+
+def _figures(
+    bench: TaskBench, module: nn.Module, batches: Iterator[Batch] | Sequence[Batch]
+) -> dict[str, Any]:
+    metrics = bench.task.metrics()
+    for batch in batches:
+        with torch.inference_mode():
+            metrics.update(bench.scored(module, batch), batch)
+    figures: dict[str, Any] = json.loads(json.dumps(metrics.compute()))
+    return figures
+
+
+# --- data ------------------------------------------------------------------------------------------
+
+
+@rule("the core reads `columns` from the files, and asks only `input_columns` of a row to predict")
+def declares_its_columns(bench: TaskBench) -> None:
+    """`columns` and `input_columns` are names, the latter among the former."""
+    factory = bench.factory
+    for name in ("columns", "input_columns"):
+        value = getattr(factory, name, None)
+        if not isinstance(value, tuple) or not value or not all(isinstance(each, str) for each in value):
+            raise Failed(f"`{name}` must be a tuple of names, but is {value!r}")
+    extra = sorted(set(factory.input_columns) - set(factory.columns))  # type: ignore[attr-defined]
+    if extra:
+        raise Failed(f"`input_columns` names {', '.join(extra)}, which `columns` does not")
+
+
+@rule("featurizers read `tokens`, and messages about a row name its `line`")
+def prepares_rows(bench: TaskBench) -> None:
+    """`prepare` gives `tokens`, a list of strings a row, and `line`, a line of the file."""
+    table = bench.table()
+    frame = bench.unfitted().prepare(table)
+    for name, wanted in {"tokens": pl.List(pl.String), "line": None}.items():
+        if name not in frame.columns:
+            raise Failed(f"the prepared rows have no column `{name}`")
+        if wanted is not None and frame[name].dtype != wanted:
+            raise Failed(f"the prepared rows' `{name}` must be {wanted}, but is {frame[name].dtype}")
+    if not set(frame["line"]) <= set(table.frame["line"]):
+        raise Failed("`line` names lines that the table does not have")
+
+
+@rule("a batch is cut from the columns by row")
+def encodes_a_row_a_row(bench: TaskBench) -> None:
+    """`encode` gives columns of as many rows as were prepared, and does without the targets."""
+    task, table = bench.task, bench.table()
+    inputs = evolve(table, frame=table.frame.select(*task.input_columns, "line"))
+    for frame in (task.prepare(table), task.prepare_input(inputs)):
+        for name, column in task.encode(frame).items():
+            if len(column) != len(frame):
+                raise Failed(f"the column `{name}` has {len(column)} rows, but {len(frame)} were prepared")
+    answered = task.prepare_input(inputs)
+    if len(answered) != len(inputs.frame):
+        raise Failed(f"`prepare_input` makes {len(answered)} rows of {len(inputs.frame)}")
+
+
+@rule("a user finds a wrong row by its line, not by a traceback")
+def names_wrong_rows(bench: TaskBench) -> None:
+    """A value that it cannot use is a `DataError` that names file and line."""
+    table = bench.table()
+    row = len(table.frame) // 2
+    for column in bench.task.columns:
+        for wrong in WRONG_VALUES:
+            values = table.frame[column].to_list()
+            values[row] = wrong
+            changed = evolve(
+                table, frame=table.frame.with_columns(pl.Series(column, values, dtype=pl.String))
+            )
+            place = f"{table.path}:{table.frame['line'][row]}"
+            try:
+                encode_rows(bench.task, changed, bench.task.prepare(changed))
+            except DataError as error:
+                if place not in str(error):
+                    raise Failed(
+                        f"the error of `{column}` {wrong!r} does not name {place}: {error}"
+                    ) from None
+            except Exception as error:
+                raise Failed(
+                    f"`{column}` {wrong!r} in line {table.frame['line'][row]} raises {type(error).__name__}:"
+                    f" {error}"
+                ) from error
+
+
+@rule("the model folder holds what was learnt from the data as JSON, and a loaded model has nothing else")
+def state_survives(bench: TaskBench) -> None:
+    """What `fit` learnt comes back through `state` and `load_state`: the same columns, the same shapes."""
+    state = json.loads(json.dumps(bench.prepared.tasks.state()))
+    loaded = make_tasks(bench.prepared.config)
+    loaded.load_state(state)
+    task, table = loaded.tasks[TASK], bench.table()
+    again = encode_rows(task, table, task.prepare(table)).columns
+    for name, column in bench.rows.columns.items():
+        if name not in again or not torch.equal(column.values, again[name].values):
+            raise Failed(f"after `load_state`, the column `{name}` is another")
+    shapes = [
+        {name: tensor.shape for name, tensor in build_model(tasks, 0).state_dict().items()}
+        for tasks in (bench.prepared.tasks, loaded)
+    ]
+    if shapes[0] != shapes[1]:
+        raise Failed("after `load_state`, the model has other shapes")
+
+
+# --- model -----------------------------------------------------------------------------------------
+
+
+@rule("accumulated batches must be one big batch, and an evaluation must not hang on the batch size")
+def losses_add_up(bench: TaskBench) -> None:
+    """`Loss` is a sum and what it is over: those of single rows add up to that of their batch."""
+    module = bench.built()
+    whole = bench.scored(module, bench.batch()).loss
+    parts = [bench.scored(module, row).loss for row in bench.single_rows()]
+    _mean(whole)
+    for name in ("total", "weight"):
+        together = float(getattr(whole, name))
+        apart = sum(float(getattr(part, name)) for part in parts if part is not None)
+        if not math.isclose(together, apart, rel_tol=1e-3, abs_tol=1e-3):
+            raise Failed(f"the `{name}` of a batch is {together:.4f}, but its rows' add up to {apart:.4f}")
+
+
+@rule("`mtl predict` answers in batches of its own, and must mean the same")
+def predictions_are_independent(bench: TaskBench) -> None:
+    """A row alone is answered as within a batch, padding included; an answer is JSON."""
+    module = bench.built()
+    together = _answers(bench, module, bench.batch())
+    for number, row in enumerate(bench.single_rows()):
+        [alone] = _answers(bench, module, row)
+        if not equal_json(alone, together[number]):
+            line = bench.rows.lines[number]
+            raise Failed(f"line {line} is answered {alone} alone, and {together[number]} in a batch")
+
+
+@rule("figures must not hang on the batch size, and the best model is chosen by them")
+def metrics_add_up(bench: TaskBench) -> None:
+    """Metrics gathered row by row are those of one batch, start afresh each time, are JSON, and hold the
+    figure that the config's `metric` names."""
+    module, name = bench.built(), bench.config.metric.name
+    whole = _figures(bench, module, [bench.batch()])
+    if name not in whole:
+        raise Failed(f"`metric` names `{name}`, but the figures are {', '.join(whole)}")
+    if not (whole[name] is None or isinstance(whole[name], int | float)):
+        raise Failed(f"`{name}` must be a number or null, but is {whole[name]!r}")
+    apart = _figures(bench, module, bench.single_rows())
+    wrong = [key for key in whole if not equal_json(whole[key], apart.get(key))]
+    if wrong:
+        raise Failed(f"`{wrong[0]}` is {whole[wrong[0]]} for a batch, but {apart.get(wrong[0])} row by row")
+    _figures(bench, module, [])
+
+
+@rule("the best model would be the worst")
+def metric_follows_the_loss(bench: TaskBench) -> None:
+    """When training lowers the loss of a few rows, their `metric` does not become worse."""
+    module, metric = bench.built(), bench.config.metric
+    before = _figures(bench, module, [bench.batch()]).get(metric.name)
+    train_alone(bench, module, LEARNING_STEPS)
+    after = _figures(bench, module, [bench.batch()]).get(metric.name)
+    if before is None or after is None:
+        return
+    better = after >= before if metric.higher_is_better else after <= before
+    if not better:
+        word = "higher" if metric.higher_is_better else "lower"
+        raise Failed(
+            f"`{metric.name}` goes from {before:.4f} to {after:.4f} with training, and {word} is better"
+        )
+
+
+# --- runs ------------------------------------------------------------------------------------------
+
+
+@rule("what is saved must score what was printed")
+def trains_and_loads(bench: TaskBench) -> None:
+    """Two batches train, and the model that is loaded from the run scores what the run said."""
+    data = json_form(bench.component, bench.folder)[bench.name]["data"]
+    [(source, settings)] = data.items()
+    tested = {**settings, "eval_path": settings["train_path"], "test_path": settings["train_path"]}
+    with TemporaryDirectory() as folder:
+        config = bench.run_config({"max_steps": 2}, **{TASK: {**bench.settings, "data": {source: tested}}})
+        result = train(config, output=Path(folder, "run"), plugins=bench.plugins).data
+        figures = load(Path(folder, "run"), device="cpu", plugins=bench.plugins).test(TASK)[TASK]
+    said = result["tasks"][TASK]["test"]
+    wrong = [name for name in said if not equal_json(said[name], figures.get(name))]
+    if wrong:
+        raise Failed(f"`{wrong[0]}` of the loaded model is {figures.get(wrong[0])}, but was {said[wrong[0]]}")
+
+
+@rule("`mtl predict` answers line by line, and users join the answers to their rows by position")
+def answers_every_row(bench: TaskBench) -> None:
+    """A loaded model answers each row, without targets, in order."""
+    inputs = bench.table().frame.select(bench.task.input_columns).head(ROWS).to_dicts()
+    with TemporaryDirectory() as folder:
+        bench.train(Path(folder, "run"))
+        run = load(Path(folder, "run"), device="cpu", plugins=bench.plugins)
+        answers = list(run.predict(TASK, inputs))
+        turned = list(run.predict(TASK, inputs[::-1]))[::-1]
+        if len(answers) != len(inputs) or not all(answers):
+            raise Failed(f"{len(inputs)} rows have {sum(map(bool, answers))} answers")
+        if not equal_json(json.loads(json.dumps(answers)), json.loads(json.dumps(turned))):
+            raise Failed("the answers change when the rows come in another order")
+        for text in ODD_TEXTS:
+            row = dict.fromkeys(bench.task.input_columns, text)
+            try:
+                list(run.predict(TASK, [row]))
+            except MtlError:
+                continue
+            except Exception as error:
+                raise Failed(
+                    f"the text {text[:20]!r} raises {type(error).__name__}, not an error for users: {error}"
+                ) from error
+
+
+@rule("a run repeats itself bit for bit from its seed")
+def trains_alike(bench: TaskBench) -> None:
+    """Two runs of one seed end with the same weights."""
+    with TemporaryDirectory() as folder:
+        runs = [Path(folder, name) for name in ("one", "two")]
+        for run in runs:
+            bench.train(run, trainer={"max_steps": 4})
+        weights = [(RunFolder(run).model / WEIGHTS).read_bytes() for run in runs]
+    if weights[0] != weights[1]:
+        raise Failed("two runs with one config and seed end with different weights")
+
+
+@rule("a run that was killed and resumed must be the one that was not")
+def resumes_exactly(bench: TaskBench) -> None:
+    """A run that is resumed in the middle ends with the weights of the one that was not, bit for bit."""
+    trainer = {"max_steps": 5, "checkpoint_every_steps": 2, "evaluate_every_steps": 5}
+    with TemporaryDirectory() as folder:
+        whole, broken = Path(folder, "whole"), Path(folder, "broken")
+        bench.train(whole, trainer=trainer)
+        try:
+            bench.train(broken, trainer=trainer, watchers=[KillAfter(3)])
+        except Killed:
+            bench.train(broken, trainer=trainer, resume=True)
+        tensors = [(RunFolder(run).saved_checkpoints()[0] / TENSORS).read_bytes() for run in (whole, broken)]
+    if tensors[0] != tensors[1]:
+        raise Failed("a run resumed after step 2 differs from one that was not interrupted")
+
+
+@rule("tasks with a `shared_module_key` in common train one module, or sharing does nothing")
+def shares_its_modules(bench: TaskBench) -> None:
+    """Beside a second task with the same keys, embedding and slots are one module and both tasks train."""
+    settings, keys = _with_shared_keys(bench)
+    prepared = bench.prepare(**{TASK: settings, OTHER: settings})
+    owned = [{id(each) for each in model.parameters()} for model in prepared.model.tasks.values()]
+    # Keys within a shared module are met once, when the first task builds it.
+    shared = {built.config.shared_module_key: built for built in prepared.model.built}
+    for key in keys:
+        if key not in shared:
+            raise Failed(f"the {key} is not built by `build`")
+        if len(shared[key].users) < 2:
+            raise Failed(f"the {key} of a second task is not the first one's")
+        if any(id(each) not in ids for each in shared[key].module.parameters() for ids in owned):
+            raise Failed(f"the {key} is shared, but a task's model does not use it as it is")
+    with TemporaryDirectory() as folder:
+        config = bench.run_config({"max_steps": 4}, **{TASK: settings, OTHER: settings})
+        result = train(config, output=Path(folder, "run"), plugins=bench.plugins).data
+    idle = [name for name, facts in result["tasks"].items() if not facts["steps"]]
+    if idle:
+        raise Failed(f"{' and '.join(idle)} did not train")
+
+
+def _with_shared_keys(bench: TaskBench) -> tuple[dict[str, Any], list[str]]:
+    """The task's settings in full, with a key for its features and each of its modules; and these keys."""
+    settings: dict[str, Any] = json_form(bench.component, bench.folder)[bench.name]
+    keys = []
+    for name in settings:
+        value = getattr(bench.config, name)
+        if isinstance(value, FeaturesConfig):
+            settings[name]["shared_module_key"] = name
+        elif isinstance(value, Component) and isinstance(value.config, ModuleConfig):
+            settings[name][value.name]["shared_module_key"] = name
+        else:
+            continue
+        keys.append(name)
+    return settings, keys
+
+
+RULES = (
+    declares_its_columns,
+    prepares_rows,
+    encodes_a_row_a_row,
+    names_wrong_rows,
+    losses_add_up,
+    predictions_are_independent,
+    metrics_add_up,
+    metric_follows_the_loss,
+    *MODULE,
+    state_survives,
+    trains_and_loads,
+    answers_every_row,
+    trains_alike,
+    resumes_exactly,
+    shares_its_modules,
+)

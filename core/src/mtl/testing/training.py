@@ -1,0 +1,257 @@
+"""What optimizers, learning-rate schedulers, schedules and balancers are held to. A run hangs on their
+state being whole: what `--resume` goes on from is what they give to a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from mtl.components import Balancer, Schedule
+from mtl.testing.bench import Bench
+from mtl.testing.checks import Failed, rule
+from mtl.training.checkpoint import flatten_optimizer, restore_optimizer
+
+STEPS = 12
+SIZES = {"First": 3, "Second": 7, "Third": 1}
+WEIGHTS = {"First": 1.0, "Second": 0.5}
+LOSSES = (2.0, 0.5, 1.5, 0.25)
+RATE = 0.5
+
+
+@frozen(slots=False)
+class OptimizerBench(Bench):
+    """An optimizer, with two parameters; the second one's task comes later."""
+
+    def start(self) -> tuple[list[nn.Parameter], Optimizer]:
+        """Parameters and an optimizer of them."""
+        generator = torch.Generator().manual_seed(1)
+        parameters = [nn.Parameter(torch.randn(4, 3, generator=generator)) for _ in range(2)]
+        optimizer = self.factory(self.config, iter(parameters))
+        if not isinstance(optimizer, Optimizer):
+            raise Failed(f"the factory must give a torch Optimizer, but gave {type(optimizer).__name__}")
+        return parameters, optimizer
+
+
+def _step(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> float:
+    """A step down the squared length of some parameters; the others have no gradient."""
+    optimizer.zero_grad(set_to_none=True)
+    loss = torch.stack([parameter.square().sum() for parameter in parameters]).sum()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.item()
+
+
+@rule("a step that does not go down trains nothing")
+def goes_down(bench: OptimizerBench) -> None:
+    """Steps lower a convex loss."""
+    parameters, optimizer = bench.start()
+    losses = [_step(parameters, optimizer) for _ in range(STEPS)]
+    if not losses[-1] < losses[0]:
+        raise Failed(f"the loss was {losses[0]:.4f} and is {losses[-1]:.4f} after {STEPS} steps")
+
+
+@rule("a task that is not in a step must not move, momentum and weight decay included")
+def leaves_idle_parameters(bench: OptimizerBench) -> None:
+    """A parameter without a gradient stays as it is, before its first gradient and after."""
+    parameters, optimizer = bench.start()
+    for turn in ("before its first gradient", "after it has had one"):
+        before = parameters[1].detach().clone()
+        for _ in range(3):
+            _step(parameters[:1], optimizer)
+        if not torch.equal(before, parameters[1]):
+            raise Failed(f"a parameter without a gradient moves, {turn}")
+        _step(parameters, optimizer)
+
+
+@rule("a run that was killed and resumed must be the one that was not")
+def resumes_exactly(bench: OptimizerBench) -> None:
+    """After its state has gone through a checkpoint, it steps as it would have, bit for bit."""
+    parameters, optimizer = bench.start()
+    for turn in range(3):
+        _step(parameters[: 1 + turn % 2], optimizer)
+    tensors, rest = flatten_optimizer(optimizer)
+    kept = [parameter.detach().clone() for parameter in parameters]
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    rest = json.loads(json.dumps(rest))
+    again, other = bench.start()
+    with torch.no_grad():
+        for parameter, value in zip(again, kept, strict=True):
+            parameter.copy_(value)
+    restore_optimizer(other, tensors, rest)
+    for _ in range(3):
+        _step(parameters, optimizer)
+        _step(again, other)
+    if not all(map(torch.equal, parameters, again)):
+        raise Failed("a step after the state was restored is another")
+
+
+# --- learning-rate schedulers ------------------------------------------------------------------------
+
+
+@frozen(slots=False)
+class LRSchedulerBench(Bench):
+    """A learning-rate scheduler of an optimizer that does nothing else."""
+
+    def start(self, total_steps: int = STEPS) -> tuple[Optimizer, LRScheduler]:
+        """An optimizer and its scheduler."""
+        optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=RATE)
+        made = self.factory(self.config, optimizer, total_steps=total_steps, higher_is_better=True)
+        if not isinstance(made, LRScheduler):
+            raise Failed(f"the factory must give a scheduler of torch, but gave {type(made).__name__}")
+        return optimizer, made
+
+    def rates(self, optimizer: Optimizer, scheduler: LRScheduler, steps: int) -> list[float]:
+        """The rate of each step, as the loop moves it: by the figure or by the step."""
+        rates = []
+        for step in range(steps):
+            rates.append(float(optimizer.param_groups[0]["lr"]))
+            optimizer.step()
+            if self.config.by_metric:
+                scheduler.step(0.9 if step == 0 else 0.5)  # type: ignore[arg-type]
+            else:
+                scheduler.step()
+        return rates
+
+
+@rule("a rate below zero climbs, and one that is no number ends the run")
+def gives_sound_rates(bench: LRSchedulerBench) -> None:
+    """Over runs of one step and of many, each rate is finite, not below zero, and not zero throughout."""
+    for total in (1, 2, STEPS):
+        rates = bench.rates(*bench.start(total), total)
+        if not all(math.isfinite(rate) and rate >= 0 for rate in rates) or not any(rates):
+            raise Failed(f"the rates of {total} steps are {rates}")
+
+
+@rule("the loop calls a scheduler with the figure after an evaluation, or after every step, by `by_metric`")
+def is_stepped_as_declared(bench: LRSchedulerBench) -> None:
+    """A scheduler that takes a figure declares `by_metric`, and no other does."""
+    _, scheduler = bench.start()
+    if isinstance(scheduler, ReduceLROnPlateau) != bench.config.by_metric:
+        raise Failed(f"`by_metric` is {bench.config.by_metric}, but it is a {type(scheduler).__name__}")
+
+
+@rule("a run that was killed and resumed must be the one that was not")
+def resumes_its_rates(bench: LRSchedulerBench) -> None:
+    """After its state has gone through JSON, it gives the rates that it would have given."""
+    optimizer, scheduler = bench.start()
+    bench.rates(optimizer, scheduler, STEPS // 2)
+    state = json.loads(json.dumps(scheduler.state_dict()))
+    rate = optimizer.param_groups[0]["lr"]
+    expected = bench.rates(optimizer, scheduler, STEPS // 2)
+    other, again = bench.start()
+    other.param_groups[0]["lr"] = rate
+    again.load_state_dict(state)
+    if bench.rates(other, again, STEPS // 2) != expected:
+        raise Failed("the rates after the state was restored are others")
+
+
+# --- schedules ---------------------------------------------------------------------------------------
+
+
+def _schedule(bench: Bench) -> Schedule[object]:
+    schedule = bench.factory(bench.config)
+    if not isinstance(schedule, Schedule):
+        raise Failed(f"the factory must give a Schedule, but gave {type(schedule).__name__}")
+    return schedule
+
+
+def _counts(tasks: Iterable[str], sizes: Mapping[str, int]) -> dict[str, int]:
+    counts = dict.fromkeys(sizes, 0)
+    for task in tasks:
+        if task not in counts:
+            raise Failed(f"it names the task {task!r}, which there is not")
+        counts[task] += 1
+    return counts
+
+
+@rule("an epoch of all datasets is each row once")
+def gives_each_step_once(bench: Bench) -> None:
+    """Without `cycle`, each task comes exactly as often as it has steps, and then the order ends."""
+    for sizes in (SIZES, {"First": 4}, {"First": 2, "Second": 0}):
+        steps = sum(sizes.values())
+        order = list(islice(_schedule(bench).order(sizes, cycle=False, seed=1), steps + 10))
+        if _counts(order, sizes) != sizes:
+            raise Failed(f"of {sizes} it gives {_counts(order, sizes)}")
+
+
+@rule("an epoch that ends with one dataset goes on until that one has had its turn")
+def never_ends_in_a_cycle(bench: Bench) -> None:
+    """With `cycle`, the order goes on and every task comes again and again."""
+    wanted = 40 * sum(SIZES.values())
+    order = list(islice(_schedule(bench).order(SIZES, cycle=True, seed=1), wanted))
+    if len(order) < wanted:
+        raise Failed(f"it ends after {len(order)} steps")
+    never = [task for task, count in _counts(order[wanted // 2 :], SIZES).items() if not count]
+    if never:
+        raise Failed(f"{', '.join(never)} comes no more")
+
+
+@rule("the timeline is computed before the first step, and again when a run is resumed")
+def orders_alike(bench: Bench) -> None:
+    """The same seed gives the same order, at every call and from every object."""
+    schedule = _schedule(bench)
+    for cycle in (False, True):
+        orders = [
+            list(islice(each.order(SIZES, cycle=cycle, seed=3), 30))
+            for each in (schedule, schedule, _schedule(bench))
+        ]
+        if orders[0] != orders[1] or orders[0] != orders[2]:
+            raise Failed("two orders of one seed differ")
+
+
+# --- balancers ---------------------------------------------------------------------------------------
+
+
+def _balancer(bench: Bench) -> Balancer[object]:
+    balancer = bench.factory(bench.config, tasks=WEIGHTS)
+    if not isinstance(balancer, Balancer):
+        raise Failed(f"the factory must give a Balancer, but gave {type(balancer).__name__}")
+    return balancer
+
+
+def _factors(balancer: Balancer[object], losses: Iterable[float]) -> list[float]:
+    factors = []
+    for loss in losses:
+        for task in WEIGHTS:
+            factor = balancer.factor(task, torch.tensor(loss))
+            if not (isinstance(factor, Tensor) and not factor.dim()) and not isinstance(factor, float | int):
+                raise Failed(f"`factor` must give a number, but gives {factor!r}")
+            factors.append(float(factor))
+    return factors
+
+
+@rule("a factor below zero trains a task backwards, and one that is no number ends the run")
+def gives_sound_factors(bench: Bench) -> None:
+    """Every factor is a finite number that is not below zero, and the same for the same losses."""
+    factors = _factors(_balancer(bench), LOSSES)
+    if not all(math.isfinite(factor) and factor >= 0 for factor in factors):
+        raise Failed(f"the factors are {factors}")
+    if factors != _factors(_balancer(bench), LOSSES):
+        raise Failed("the same losses get different factors")
+
+
+@rule("a run that was killed and resumed must be the one that was not")
+def resumes_its_factors(bench: Bench) -> None:
+    """After its tensors have gone through a checkpoint, it gives the factors that it would have given."""
+    balancer = _balancer(bench)
+    _factors(balancer, LOSSES)
+    state = {name: tensor.clone() for name, tensor in balancer.state_dict().items()}
+    expected = _factors(balancer, LOSSES)
+    again = _balancer(bench)
+    again.load_state_dict(state)
+    if _factors(again, LOSSES) != expected:
+        raise Failed("the factors after the state was restored are others")
+
+
+OPTIMIZER = (goes_down, leaves_idle_parameters, resumes_exactly)
+LR_SCHEDULER = (gives_sound_rates, is_stepped_as_declared, resumes_its_rates)
+SCHEDULE = (gives_each_step_once, never_ends_in_a_cycle, orders_alike)
+BALANCER = (gives_sound_factors, resumes_its_factors)

@@ -1,0 +1,223 @@
+"""Which rules a kind of component is held to, and what its components are tried with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from attrs import field, frozen
+
+from mtl.config.dumping import json_form
+from mtl.config.fields import Component
+from mtl.config.load import LoadedConfig, load_config
+from mtl.config.suggest import did_you_mean
+from mtl.errors import ConfigError, UsageError
+from mtl.plugins import SHOW_INSTALLED, Plugins, Provided
+from mtl.testing import configs, data, featurizers, modules, plugin, tasks, training
+from mtl.testing.bench import Bench
+from mtl.testing.checks import Check, Rule
+from mtl.testing.modules import slots_within
+from mtl.testing.plugin import PluginBench
+
+SAMPLE_LINES = 40
+"""Lines of a dataset's sample that a task is tried on."""
+
+
+@frozen
+class Tried:
+    """How a kind of component is tried."""
+
+    bench: type[Bench]
+    rules: tuple[Rule[Any], ...]
+    settings: Mapping[str, Any] = field(factory=dict)
+
+
+_NO_FILE = {"train_path": "no-file"}
+KINDS_TRIED: Mapping[str, Tried] = {
+    "task": Tried(tasks.TaskBench, tasks.RULES, {"data": _NO_FILE}),
+    "representation": Tried(modules.SequenceBench, modules.REPRESENTATION),
+    "featurizer": Tried(featurizers.FeaturizerBench, featurizers.RULES),
+    "pooling": Tried(modules.SequenceBench, modules.POOLING),
+    "decoder": Tried(modules.DecoderBench, modules.DECODER),
+    "data_source": Tried(data.SourceBench, data.SOURCE, _NO_FILE),
+    "dataset": Tried(Bench, data.DATASET),
+    "optimizer": Tried(training.OptimizerBench, training.OPTIMIZER),
+    "lr_scheduler": Tried(training.LRSchedulerBench, training.LR_SCHEDULER),
+    "schedule": Tried(Bench, training.SCHEDULE),
+    "balancer": Tried(Bench, training.BALANCER),
+    "logger": Tried(Bench, ()),
+    "exporter": Tried(Bench, ()),
+}
+
+
+@frozen
+class Example:
+    """What a component is tried with: its settings, the folder of the files that they name, and, for a
+    data source, the columns of its file."""
+
+    settings: Mapping[str, Any]
+    folder: Path
+    columns: Sequence[str] = ("text",)
+
+
+@frozen
+class Trial:
+    """A subject and all that it is held to."""
+
+    label: str
+    run: Callable[[], Iterator[Check]]
+
+
+def component_trial(
+    plugins: Plugins, provided: Provided, example: Example | None, *, behaviour: bool = True
+) -> Trial:
+    """The trial of a component; without `behaviour` that of its config class alone."""
+    tried = KINDS_TRIED[provided.kind]
+    given = example or Example(tried.settings, Path())
+    more = {"columns": given.columns} if issubclass(tried.bench, data.SourceBench) else {}
+    bench = tried.bench(plugins, provided, given.settings, given.folder.resolve(), **more)
+
+    def run() -> Iterator[Check]:
+        yield from _checked_config(bench, is_given=example is not None)
+        if behaviour and _is_configured(bench):
+            yield from _checked_behaviour(bench, tried, example)
+
+    return Trial(bench.label, run)
+
+
+def _checked_config(bench: Bench, *, is_given: bool) -> Iterator[Check]:
+    """The rules of its config class, if it takes the settings."""
+    name = "takes_its_settings"
+    try:
+        bench.component  # noqa: B018
+    except ConfigError as error:
+        lacks = not is_given and all(problem.message.endswith("is missing") for problem in error.problems)
+        wrong = "; ".join(f"{each.path}: {each.message}" for each in error.problems)
+        advice = "; give it settings to be tried with" if lacks else "; nothing else can be tried"
+        yield Check(bench.label, name, "skipped" if lacks else "failed", wrong + advice)
+    except Exception as error:
+        yield Check(bench.label, name, "failed", f"{error}; nothing else can be tried")
+    else:
+        yield Check(bench.label, name, "passed")
+        yield from (rule.check(bench, bench.label) for rule in configs.RULES)
+
+
+def _is_configured(bench: Bench) -> bool:
+    try:
+        return bench.component is not None
+    except Exception:
+        return False
+
+
+def _checked_behaviour(bench: Bench, tried: Tried, example: Example | None) -> Iterator[Check]:
+    if bench.kind == "task" and example is None:
+        message = "it has no rows to be tried on: give a config that trains it, or a dataset with a sample"
+        yield Check(bench.label, "trains", "failed", message)
+        return
+    with _quiet_torch():
+        yield from (rule.check(bench, bench.label) for rule in tried.rules)
+
+
+@contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """One thread, and the caller's random state given back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def plugin_trial(plugins: Plugins, distribution: str) -> Trial:
+    """The trial of a distribution as a whole. Raises `UsageError` where it brings no plugin."""
+    bench = PluginBench(plugins, distribution)
+    if not bench.statuses:
+        known = sorted({status.distribution for status in plugins.statuses})
+        hint = did_you_mean(distribution, known) or SHOW_INSTALLED
+        raise UsageError(f"no installed distribution called `{distribution}` brings a plugin; {hint}")
+    return Trial(distribution, lambda: (rule.check(bench, distribution) for rule in plugin.RULES))
+
+
+@contextmanager
+def distribution_trials(
+    plugins: Plugins, distribution: str, config: Path | Mapping[str, Any] | None = None
+) -> Iterator[list[Trial]]:
+    """The trials of a distribution and of all its components.
+
+    A component that `config` names is tried with the settings and files that it has there, a task
+    that it does not name on the sample of one of the distribution's datasets, and everything else
+    with its defaults. Raises `UsageError` where the distribution or the config cannot be used.
+    """
+    whole = plugin_trial(plugins, distribution)
+    components = list(PluginBench(plugins, distribution).provided())
+    with TemporaryDirectory() as folder:
+        examples = _of_config(load_config(config, plugins=plugins)) if config is not None else {}
+        sample = _sample(components, Path(folder))
+        trials = []
+        for each in components:
+            example = examples.get(id(each.spec)) or (sample if each.kind == "task" else None)
+            trials.append(component_trial(plugins, each, example))
+        yield [whole, *trials]
+
+
+def _of_config(loaded: LoadedConfig) -> dict[int, Example]:
+    """An example of each component that a config names, by the identity of its spec."""
+    examples: dict[int, Example] = {}
+    folder = Path(loaded.config.base_dir)
+
+    def walk(component: Component, columns: Sequence[str]) -> None:
+        if component.kind == "task":
+            columns = component.spec.load_factory().columns
+        settings = _writing_nothing(json_form(component.config, folder))
+        examples.setdefault(id(component.spec), Example(settings, folder, columns))
+        for inner in slots_within(component.config):
+            walk(inner, columns)
+
+    for holder in (loaded.config, loaded.config.trainer):
+        for component in slots_within(holder):
+            walk(component, ("text",))
+    return examples
+
+
+def _writing_nothing(settings: Any) -> Any:
+    """Settings without the files that a run would write: a trial overwrites nobody's weights."""
+    if not isinstance(settings, dict):
+        return settings
+    return {key: None if key == "save_path" else _writing_nothing(value) for key, value in settings.items()}
+
+
+def _sample(components: Sequence[Provided], folder: Path) -> Example | None:
+    """A task's example from the first of these datasets that has a sample to train on."""
+    for each in components:
+        if each.kind != "dataset":
+            continue
+        try:
+            files = each.load_factory()(each.load_config()()).sample(0)
+        except Exception:  # its own trial says so
+            continue
+        training_file = next((path for path in files if "train" in Path(path).name), None)
+        if training_file is not None:
+            cut = {path: "".join(text.splitlines(True)[:SAMPLE_LINES]) for path, text in files.items()}
+            write_files(folder, cut)
+            return Example({"data": {"train_path": training_file}}, folder)
+    return None
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write texts by their paths below a folder."""
+    for path, text in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+
+def all_rules() -> dict[str, tuple[Rule[Any], ...]]:
+    """Every rule, by the kind that is held to it: for the reference."""
+    by_kind = {kind: tried.rules for kind, tried in KINDS_TRIED.items() if tried.rules}
+    return {"plugin": plugin.RULES, "config": configs.RULES, **by_kind}

@@ -1,0 +1,60 @@
+"""Everything that is installed from this workspace passes the kit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from mtl.plugins import discover
+from mtl.testing import check_data_source
+from mtl.testing.trials import Trial, distribution_trials
+
+OWN = ("pytext-mtl", "mtl-text", "pytext-plugins-sst", "pytext-plugins-lm")
+
+
+@pytest.fixture(scope="module")
+def trials() -> Iterator[dict[str, Trial]]:
+    plugins = discover(blocked=[])
+    with ExitStack() as stack:
+        yield {
+            f"{distribution}: {trial.label}": trial
+            for distribution in OWN
+            for trial in stack.enter_context(distribution_trials(plugins, distribution))
+        }
+
+
+def labels() -> list[str]:
+    plugins = discover(blocked=[])
+    with ExitStack() as stack:
+        return [
+            f"{distribution}: {trial.label}"
+            for distribution in OWN
+            for trial in stack.enter_context(distribution_trials(plugins, distribution))
+        ]
+
+
+@pytest.mark.parametrize("label", labels())
+def test_our_own_pass(label: str, trials: dict[str, Trial]) -> None:
+    checks = list(trials[label].run())
+    assert [str(check) for check in checks if check.outcome == "failed"] == []
+    lacking = [str(check) for check in checks if check.outcome == "skipped"]
+    assert not lacking or "data source" in label  # their files are below
+    assert len(checks) >= 7
+
+
+ROWS = {
+    "TSV": "text\tlabel\na fine film\t1\na dull one\t0\n",
+    "JSONL": '{"text": "a fine film", "label": "1"}\n{"text": "a dull one", "label": "0"}\n',
+    "TextLines": "a fine film\n\na dull one\n",
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_our_data_sources_pass_with_a_file(name: str) -> None:
+    columns = ("text",) if name == "TextLines" else ("text", "label")
+    checks = check_data_source(
+        name, files={"rows": ROWS[name]}, config={"train_path": "rows"}, columns=columns
+    )
+    assert {check.outcome for check in checks} == {"passed"}
