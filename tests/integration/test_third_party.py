@@ -105,7 +105,9 @@ def run(mtl: Mtl, config: Path) -> Path:
 def test_c6_a_third_partys_components_train_beside_ours(run: Path) -> None:
     result = json.loads((run / "result.json").read_text())
     assert result["best"]["metric"] == "Ratings.mean_squared_error"
-    first = next(json.loads(line) for line in (run / "metrics.jsonl").open() if '"eval"' in line)
+    first = next(
+        json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines() if '"eval"' in line
+    )
     assert result["tasks"]["Ratings"]["eval"]["loss"] < first["loss"]
     assert result["tasks"]["LM"]["eval"]["perplexity"] > 1
 
