@@ -6,8 +6,10 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+EXAMPLES_INSTALLED := .venv/.installed-examples
 DATA := data/sample
 DISTRIBUTIONS := core plugins/mtl_text pytext_plugins_sst pytext_plugins_lm
+EXAMPLES := examples/mtl_tagging
 TOOLS := editables hatchling hypothesis import-linter jsonschema mypy pytest pytest-timeout pytest-xdist ruff torchmetrics
 
 help: ## list these commands
@@ -19,13 +21,14 @@ train: $(INSTALLED) ## train the quickstart: two tasks on generated data
 	@$(BIN)/mtl data sample data/sample --force
 	@$(BIN)/mtl train configs/quickstart.json
 
-test: lint ## check style, types and imports, then run all tests
+test: lint $(EXAMPLES_INSTALLED) ## check style, types and imports, then run all tests
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
 lint: $(INSTALLED) ## check style, types and who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@cd examples/mtl_tagging && ../../$(BIN)/mypy --cache-dir ../../.mypy_cache/examples
 	@$(BIN)/lint-imports
 
 bench: $(INSTALLED) ## measure speed beside a bare torch loop; DATA=data takes the real datasets
@@ -46,4 +49,9 @@ $(INSTALLED): constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 	@echo "installing mtl and its plugins (the first time this takes minutes)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt \
 		$(DISTRIBUTIONS:%=-e %) $(TOOLS)
+	@touch $@
+
+$(EXAMPLES_INSTALLED): $(INSTALLED) $(EXAMPLES:%=%/pyproject.toml)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt \
+		$(EXAMPLES:%=-e '%[test]')
 	@touch $@

@@ -195,6 +195,7 @@ def _values(words: list[str], kind: str) -> dict[str, str]:
         "summary": part.summary,
         "answer": part.answer,
         "api": f">={API_VERSION},<{int(API_VERSION.split('.')[0]) + 1}",
+        "mtl_series": _series("pytext-mtl"),
         "dependencies": _toml_lines(part.needs),
         "test_dependencies": _toml_lines(("pytext-mtl[testing]", *part.tests_need, "mypy", "ruff")),
         "prepare_data": "" if part.rows else "mtl data sample data\n",
@@ -212,11 +213,17 @@ def _bounds(requirement: str) -> str:
     if not requirement.startswith(("pytext-", "mtl-")):
         return ""
     try:
-        version = Version(importlib.metadata.version(requirement.partition("[")[0]))
+        series = Version(_series(requirement.partition("[")[0]))
     except importlib.metadata.PackageNotFoundError:
         return ""
-    breaking = f"{version.major + 1}" if version.major else f"0.{version.minor + 1}"
-    return f">={version.major}.{version.minor},<{breaking}"
+    breaking = f"{series.major + 1}" if series.major else f"0.{series.minor + 1}"
+    return f">={series},<{breaking}"
+
+
+def _series(distribution: str) -> str:
+    """The major and minor version of a distribution. Raises `PackageNotFoundError`."""
+    version = Version(importlib.metadata.version(distribution))
+    return f"{version.major}.{version.minor}"
 
 
 def _check_free(name: str, values: Mapping[str, str], templates: Iterable[str]) -> None:

@@ -1,0 +1,67 @@
+"""Settings. Free of torch."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from attrs import Factory
+from mtl import (
+    Component,
+    DatasetConfig,
+    DataSourceConfig,
+    Metric,
+    Output,
+    TaskConfig,
+    configclass,
+    option,
+    slot,
+)
+
+
+@configclass
+class WordTaggingTaskConfig(TaskConfig):
+    """A tag for each word: O outside of spans, and in them B, I, E or S with the span's type.
+
+    IOB2, IOB1 and IOBES are read as they come: see `mtl_tagging.spans`.
+    """
+
+    default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
+
+    data: Component = slot(
+        "data_source", "CoNLL", "Where the rows are; they have `text` and `tags`, one for each of its words."
+    )
+    representation: Component = slot(
+        "representation", "BiLSTM", "Words to one vector a word.", output=Output.SEQUENCE
+    )
+    decoder: Component = slot("decoder", "MLPDecoder", "A word's vector to one score a tag.")
+    head: Literal["crf", "softmax"] = option(
+        "crf", "Whether a sentence's tags are scored together, with their order (`crf`), or each alone."
+    )
+
+    @property
+    def metric(self) -> Metric:
+        """The F1 of whole spans."""
+        return Metric("span_f1", higher_is_better=True)
+
+
+@configclass
+class CoNLLConfig(DataSourceConfig):
+    """A word a line with its columns, a blank line after each sentence; quotes mean nothing.
+
+    Columns stand apart by tabs, in a line that has one, or else by spaces. Lines of `-DOCSTART-`
+    begin a document: they are left out, and `mtl plan` says how many there were.
+    """
+
+    columns: dict[str, int] = option(
+        Factory(dict),
+        "Where each of the task's columns is, counted from 0, or from the last one back as -1, -2 and so on;"
+        " `text`, the words, is the first and `tags` the last if absent.",
+    )
+
+
+@configclass
+class MadeUpNamesConfig(DatasetConfig):
+    """Sentences with names of people, places and companies, made by a grammar.
+
+    There is nothing to fetch: `mtl data sample` writes it.
+    """
