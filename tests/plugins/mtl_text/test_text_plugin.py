@@ -23,6 +23,7 @@ SPECS = [
 def test_everything_is_announced() -> None:
     assert {spec.name for _, spec in SPECS} == {
         "TSV", "JSONL", "TextLines", "word_feat", "char_feat", "BiLSTM", "BiLSTMDocAttention", "DocNN",
+        "PooledRepresentation", "Stack", "Transformer",
         "SelfAttention", "MaxPool", "MeanPool", "LastStep", "MLPDecoder",
     }  # fmt: skip
 

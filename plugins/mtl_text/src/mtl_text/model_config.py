@@ -51,6 +51,42 @@ class BiLSTMConfig(RepresentationConfig):
 
 
 @configclass
+class TransformerConfig(RepresentationConfig):
+    """The Transformer's encoder: a vector a token.
+
+    Vaswani et al., "Attention Is All You Need", NeurIPS 2017; normalised before each part, as in Xiong
+    et al., "On Layer Normalization in the Transformer Architecture", ICML 2020.
+    """
+
+    model_dim: int = option(128, "Width of the vectors.", minimum=1)
+    num_layers: int = option(2, "Layers, each over the vectors of the one below.", minimum=1)
+    num_heads: int = option(4, "Parts of a vector that attend apart; they divide `model_dim`.", minimum=1)
+    feedforward_dim: int = option(512, "Width of the layer between two attentions.", minimum=1)
+    dropout: float = option(0.1, "Share that training drops, everywhere.", minimum=0, below=1)
+    causal: bool = option(False, "See only the tokens up to one's own.")
+
+    def __attrs_post_init__(self) -> None:
+        if self.model_dim % self.num_heads:
+            raise ValueError(
+                f"`model_dim` must be a multiple of `num_heads` ({self.num_heads}), but is {self.model_dim}"
+            )
+
+    @property
+    def output(self) -> Output:
+        """A vector a token."""
+        return Output.SEQUENCE
+
+    @property
+    def direction(self) -> Direction:
+        """Both directions are mixed, unless it is causal."""
+        return Direction.CAUSAL if self.causal else Direction.BIDIRECTIONAL
+
+    def output_dim(self, input_dim: int) -> int:
+        """Width of the vectors."""
+        return self.model_dim
+
+
+@configclass
 class BiLSTMDocAttentionConfig(RepresentationConfig):
     """An encoder of sequences, a pooling and dense layers: a vector a document.
 
@@ -105,6 +141,59 @@ class DocNNConfig(RepresentationConfig):
     def output_dim(self, input_dim: int) -> int:
         """All filters of all convolutions."""
         return self.kernel_num * len(self.kernel_sizes)
+
+
+@configclass
+class PooledRepresentationConfig(RepresentationConfig):
+    """Any encoder of sequences and any pooling: a vector a document."""
+
+    encoder: Component = slot(
+        "representation", "BiLSTM", "Tokens to a vector a token.", output=Output.SEQUENCE
+    )
+    pooling: Component = slot("pooling", "SelfAttention", "The vectors of all tokens to one.")
+
+    @property
+    def output(self) -> Output:
+        """A vector a document."""
+        return Output.DOCUMENT
+
+    def output_dim(self, input_dim: int) -> int:
+        """Width of the pooled vector."""
+        dim: int = self.pooling.config.output_dim(self.encoder.config.output_dim(input_dim))
+        return dim
+
+
+@configclass
+class StackConfig(RepresentationConfig):
+    """Encoders of sequences, each over the vectors of the one before: a vector a token.
+
+    Layers that see nothing after a token make a stack that does not either. Halves that are apart by
+    direction stay so in a stack of one layer alone, since the next layer reads both halves.
+    """
+
+    layers: list[Component] = slot(
+        "representation", ["BiLSTM", "BiLSTM"], "The encoders, the lowest first.", output=Output.SEQUENCE
+    )
+
+    @property
+    def output(self) -> Output:
+        """A vector a token."""
+        return Output.SEQUENCE
+
+    @property
+    def direction(self) -> Direction:
+        """That of a single layer; of several, causal where all are."""
+        directions = [layer.config.direction for layer in self.layers]
+        if len(directions) == 1:
+            return Direction(directions[0])
+        is_causal = all(direction is Direction.CAUSAL for direction in directions)
+        return Direction.CAUSAL if is_causal else Direction.BIDIRECTIONAL
+
+    def output_dim(self, input_dim: int) -> int:
+        """Width of the last layer's vectors."""
+        for layer in self.layers:
+            input_dim = layer.config.output_dim(input_dim)
+        return input_dim
 
 
 @configclass

@@ -42,6 +42,9 @@ def mtl_representations() -> list[ComponentSpec]:
     return [
         _model("BiLSTM", "encoders", "LSTM in both directions or one: a vector a token"),
         _model("BiLSTMDocAttention", "encoders", "BiLSTM, pooling and dense layers: a vector a document"),
+        _model("Transformer", "transformer", "Layers of self-attention: a vector a token"),
+        _model("PooledRepresentation", "encoders", "Any encoder and any pooling: a vector a document"),
+        _model("Stack", "encoders", "Encoders one over another: a vector a token"),
         _model("DocNN", "encoders", "Convolutions over words and a maximum: a vector a document"),
     ]
 
