@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mtl import Loss
+from mtl import DataError, Loss
 from mtl.model import load_tensors, save_tensors
 from mtl_text.text import BOS, EOS
 from pytext_plugins_lm.metrics import LMMetrics
@@ -240,3 +240,12 @@ def test_training_learns_a_grammar_and_the_leak_shows(kit: Any) -> None:
     floor = 10 ** (8 / 9)  # eight words of ten each, then a certain end
     assert found["next-word"] > floor
     assert found["unmasked"] < floor / 3
+
+
+def test_a_line_too_long_for_a_row_must_be_cut(kit: Any) -> None:
+    table = kit.table("the dog", "the " * 100_001)
+    message = r"train\.txt:2: a row must have at most 100,000 words, but this line has 100,001; `max_tokens`"
+    with pytest.raises(DataError, match=message):
+        kit.task(kit.config()).prepare(table)
+    for settings in ({"max_tokens": 1000}, {"rows": "stream"}):
+        assert kit.task(kit.config(**settings)).prepare(table)["tokens"].list.len().max() <= 1001

@@ -59,6 +59,19 @@ class LMTaskConfig(TaskConfig):
     tie_weights: bool = option(
         False, "Score words with their embeddings, to whose width the decoder then leads."
     )
+    softmax: Literal["full", "sampled", "adaptive"] = option(
+        "full",
+        "Learn the probabilities over all words; or over the word itself and some that are drawn in each"
+        " step, which estimates the same, and is evaluated over all; or, another model, over groups of"
+        " words of like frequency, with narrower vectors for the rare ones.",
+    )
+    samples: int = option(1024, "Words drawn a step, with `sampled`.", minimum=1)
+    cutoffs: list[int] | None = option(
+        None,
+        "Where the groups begin, by the rank of their most frequent word, with `adaptive`; at a tenth and a"
+        " third of the words if absent.",
+        minimum=1,
+    )
     rows: Literal["lines", "stream"] = option(
         "lines", "A row is a line, or a window of the stream of all lines, one after another."
     )
@@ -90,6 +103,14 @@ class LMTaskConfig(TaskConfig):
         """An objective that would see what it predicts, and settings that would do nothing."""
         yield from self._check_objective()
         yield from self._check_features()
+        if self.softmax == "adaptive" and self.tie_weights:
+            yield Problem(
+                "tie_weights", "`tie_weights` needs the `softmax` full or sampled, but it is adaptive"
+            )
+        if self.cutoffs is not None and self.softmax != "adaptive":
+            yield Problem("cutoffs", f'`cutoffs` needs `softmax` "adaptive", but it is {self.softmax!r}')
+        if self.cutoffs is not None and self.cutoffs != sorted(set(self.cutoffs)):
+            yield Problem("cutoffs", f"`cutoffs` must rise, but is {self.cutoffs}")
         if self.long_lines == "truncate" and (self.rows == "stream" or self.max_tokens is None):
             needed = '`rows` "lines"' if self.rows == "stream" else "`max_tokens`"
             yield Problem("long_lines", f'`long_lines` "truncate" needs {needed}')

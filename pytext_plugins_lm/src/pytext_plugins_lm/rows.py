@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from attrs import frozen
 
+from mtl import DataError
 from mtl_text.text import BOS, EOS
 
 
@@ -19,6 +20,21 @@ class LMRows:
     frame: pl.DataFrame
     cut_lines: int = 0
     cut_tokens: int = 0
+
+
+MOST_WORDS = 100_000
+"""Words of a line that is a row as it stands; a text in one line, as some corpora are, must be cut."""
+
+
+def refuse_endless_lines(lines: pl.DataFrame, path: str) -> None:
+    """Raise `DataError` for a line of `words` that no computer could read as one row."""
+    endless = lines.filter(lines["words"].list.len() > MOST_WORDS)
+    if len(endless):
+        words, line = endless.select(pl.col("words").list.len(), "line").row(0)
+        raise DataError(
+            f"{path}:{line}: a row must have at most {MOST_WORDS:,} words, but this line has {words:,};"
+            ' `max_tokens` cuts it into rows, and so does `"rows": "stream"`'
+        )
 
 
 def line_rows(lines: pl.DataFrame, *, max_tokens: int | None = None, truncate: bool = False) -> LMRows:

@@ -8,14 +8,15 @@ import polars as pl
 import torch
 from torch import nn
 
-from mtl import Batch, Builder, Dense, Embedding, Features, Ragged, Table, Task
+from mtl import Batch, Builder, ConfigError, Dense, Embedding, Features, Problem, Ragged, Table, Task
 from mtl_text.featurizers import WordEmbedding, WordFeat
 from mtl_text.text import split_words
 from pytext_plugins_lm.config import LMTaskConfig
 from pytext_plugins_lm.metrics import LMMetrics, figures
-from pytext_plugins_lm.model import LanguageModel, LMOutput, NextWords, ScoredReading, WordScorer
+from pytext_plugins_lm.model import LanguageModel, LMOutput, NextWords, ScoredReading
 from pytext_plugins_lm.objectives import Objective, make_objective
-from pytext_plugins_lm.rows import LMRows, line_rows, stream_rows
+from pytext_plugins_lm.rows import LMRows, line_rows, refuse_endless_lines, stream_rows
+from pytext_plugins_lm.scorers import AdaptiveWordScorer, SampledWordScorer, WordScorer
 
 NOTICES = {
     "both-directions": (
@@ -31,6 +32,11 @@ NOTICES = {
     ),
 }
 
+SOFTMAX_NOTICES = {
+    "sampled": "training losses are estimates from the words drawn; evaluation is over all words",
+    "adaptive": "rare words have narrower vectors: another model than the full softmax",
+}
+
 
 class LMTask(Task[LMTaskConfig]):
     """Predicts the words of a text, in the way that its objective says."""
@@ -41,6 +47,7 @@ class LMTask(Task[LMTaskConfig]):
     def __init__(self, config: LMTaskConfig, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)
         self.truncated: dict[str, LMRows] = {}
+        self.frequencies: torch.Tensor | None = None
 
     @property
     def word_feat(self) -> WordFeat:
@@ -53,8 +60,14 @@ class LMTask(Task[LMTaskConfig]):
         return make_objective(self.config, len(self.word_feat.vocabulary))
 
     def prepare(self, table: Table) -> pl.DataFrame:
-        """`tokens`, the first of which is not predicted, and `line`; see `rows`."""
-        rows = self._rows(_words(table))
+        """`tokens`, the first of which is not predicted, and `line`; see `rows`.
+
+        Raises `DataError` for a line too long to be a row, where nothing cuts it.
+        """
+        lines = _words(table)
+        if self.config.row_tokens is None:
+            refuse_endless_lines(lines, table.path)
+        rows = self._rows(lines)
         if rows.cut_lines:
             self.truncated[table.path] = rows
         return rows.frame
@@ -69,6 +82,12 @@ class LMTask(Task[LMTaskConfig]):
             return stream_rows(lines, max_tokens=max_tokens)
         return line_rows(lines, max_tokens=max_tokens, truncate=self.config.long_lines == "truncate")
 
+    def fit(self, frame: pl.DataFrame) -> None:
+        """Count the words, where the softmax asks how frequent they are."""
+        if self.config.softmax != "full":
+            ids = cast(Ragged, self.word_feat.encode(frame["tokens"])["ids"]).values.long()
+            self.frequencies = torch.bincount(ids, minlength=len(self.word_feat.vocabulary))
+
     def encode(self, frame: pl.DataFrame) -> dict[str, Dense | Ragged]:
         """Nothing: the words are their own targets."""
         return {}
@@ -78,18 +97,37 @@ class LMTask(Task[LMTaskConfig]):
         embedding = cast(Embedding, self.features.build_embedding(build))
         width = config.features.output_dim
         representation = build(config.representation, input_dim=width)
-        tied = _word_vectors(embedding) if config.tie_weights else None
-        decoder = build(
-            config.decoder,
-            input_dim=objective.width(config.representation.config.output_dim(width)),
-            output_dim=len(self.word_feat.vocabulary) if tied is None else tied.shape[1],
-        )
         return LanguageModel(
             embedding=embedding,
             representation=representation,
-            scorer=WordScorer(decoder, tied),
+            scorer=self._scorer(
+                build, embedding, objective.width(config.representation.config.output_dim(width))
+            ),
             objective=objective,
         )
+
+    def _scorer(self, build: Builder, embedding: Embedding, width: int) -> WordScorer | AdaptiveWordScorer:
+        config, words = self.config, len(self.word_feat.vocabulary)
+        tied = _word_vectors(embedding) if config.tie_weights else None
+        leads_to = width if config.softmax == "adaptive" else words if tied is None else tied.shape[1]
+        decoder = build(config.decoder, input_dim=width, output_dim=leads_to)
+        if config.softmax == "full":
+            return WordScorer(decoder, tied)
+        # A loaded model has not seen the training data, and needs it no more.
+        frequencies = self.frequencies if self.frequencies is not None else torch.ones(words)
+        if config.softmax == "sampled":
+            return SampledWordScorer(decoder, tied, frequencies=frequencies, samples=config.samples)
+        cutoffs = config.cutoffs or sorted({max(words // 10, 1), max(words // 3, 1)})
+        if cutoffs[-1] >= words:
+            raise ConfigError(
+                [
+                    Problem(
+                        f"{self.features.path.removesuffix('.features')}.cutoffs",
+                        f"`cutoffs` must be below the number of words, {words:,}, but has {cutoffs[-1]:,}",
+                    )
+                ]
+            )
+        return AdaptiveWordScorer(decoder, dim=width, frequencies=frequencies, cutoffs=cutoffs)
 
     def metrics(self) -> LMMetrics:
         return LMMetrics(self.objective.readings)
@@ -118,7 +156,8 @@ class LMTask(Task[LMTaskConfig]):
     def notices(self) -> list[str]:
         """What the perplexity is not, and what was cut off."""
         objective = self.config.resolved_objective
-        return [NOTICES[name] for name in NOTICES if name == objective] + [
+        softmax = [SOFTMAX_NOTICES[name] for name in SOFTMAX_NOTICES if name == self.config.softmax]
+        return [*(NOTICES[name] for name in NOTICES if name == objective), *softmax] + [
             f"{path}: {rows.cut_lines} lines are longer than `max_tokens` ({self.config.max_tokens})"
             f" and lost {rows.cut_tokens} tokens"
             for path, rows in self.truncated.items()

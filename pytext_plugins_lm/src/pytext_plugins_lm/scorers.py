@@ -1,0 +1,141 @@
+"""From the vectors that predict to words: all of them, some of them, or groups of them."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pytext_plugins_lm.loss import linear_cross_entropy
+
+
+class WordScorer(nn.Module):
+    """A decoder that scores each word of the vocabulary.
+
+    With `tied_weight` `[words, dim]` the decoder leads to `dim`, and a word's score is the product
+    with its row: Press and Wolf, "Using the Output Embedding to Improve Language Models", EACL 2017.
+
+    *Shape:* `[..., input_dim]` to `[..., words]`.
+    """
+
+    def __init__(self, decoder: nn.Module, tied_weight: nn.Parameter | None = None) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.tied_weight = tied_weight
+        self.tied_bias = None if tied_weight is None else nn.Parameter(torch.zeros(len(tied_weight)))
+
+    def forward(self, states: Tensor) -> Tensor:
+        scores: Tensor = self.decoder(states)
+        return scores if self.tied_weight is None else F.linear(scores, self.tied_weight, self.tied_bias)
+
+    def loss(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of `states` `[n, input_dim]` with `targets` `[n]`: sum, and parts `[n]`."""
+        layer = self.last_layer(states)
+        if layer is not None:
+            return linear_cross_entropy(*layer, targets)
+        losses = F.cross_entropy(self(states).float(), targets, reduction="none")
+        return losses.sum(), losses.detach()
+
+    def last_layer(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """What the last linear layer reads, `[n, dim]`, its weight `[words, dim]` and its bias `[words]`;
+        None where the decoder keeps them to itself."""
+        if self.tied_weight is not None:
+            return self.decoder(states), self.tied_weight, self.tied_bias
+        output = getattr(self.decoder, "output", None)
+        if not hasattr(self.decoder, "hidden") or not isinstance(output, nn.Linear):
+            return None
+        return cast(nn.Module, self.decoder.hidden)(states), output.weight, output.bias
+
+
+class SampledWordScorer(WordScorer):
+    """Trains on the target and `samples` words drawn anew in each step; evaluates on all words.
+
+    The sum over the other words, which the softmax divides by, is estimated from the draws, each
+    weighed by how rarely it is drawn, so that the estimate is right on average: Bengio and Senecal,
+    "Quick Training of Probabilistic Neural Nets by Importance Sampling", AISTATS 2003; Jean et al., "On
+    Using Very Large Target Vocabulary for Neural Machine Translation", ACL 2015.
+
+    `frequencies` `[words]` are the counts that words are drawn by, each at least one.
+    """
+
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        decoder: nn.Module,
+        tied_weight: nn.Parameter | None = None,
+        *,
+        frequencies: Tensor,
+        samples: int,
+    ) -> None:
+        super().__init__(decoder, tied_weight)
+        self.samples = samples
+        self.register_buffer("frequencies", frequencies.clamp(min=1).float(), persistent=False)
+
+    def loss(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.training:
+            return super().loss(states, targets)
+        layer = self.last_layer(states)
+        if layer is None:
+            raise ValueError("sampled words need a decoder whose last layer, `output`, is linear")
+        share = self.frequencies / self.frequencies.sum()
+        drawn = torch.multinomial(share, self.samples, replacement=True)
+        losses = sampled_losses(*layer, targets, drawn, share)
+        return losses.sum(), losses.detach()
+
+
+def sampled_losses(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, drawn: Tensor, share: Tensor
+) -> Tensor:
+    """The estimated cross-entropy of each row, `[n]`.
+
+    Shapes: `hidden` `[n, dim]`, `weight` `[words, dim]`, `bias` `[words]`, `targets` `[n]`, `drawn`
+    `[samples]` with replacement in proportion to `share` `[words]`.
+    """
+    bias = weight.new_zeros(len(weight)) if bias is None else bias
+    correction = (len(drawn) * share[drawn]).log()
+    others = F.linear(hidden, weight[drawn], bias[drawn]).float() - correction
+    others = others.masked_fill(drawn == targets[:, None], float("-inf"))
+    wanted = ((hidden * weight[targets]).sum(-1) + bias[targets]).float()
+    return torch.cat([wanted[:, None], others], dim=-1).logsumexp(-1) - wanted
+
+
+class AdaptiveWordScorer(nn.Module):
+    """Words in groups by frequency; the rarer a group, the narrower the vectors of its words.
+
+    Grave et al., "Efficient softmax approximation for GPUs", ICML 2017, as
+    `torch.nn.AdaptiveLogSoftmaxWithLoss`. A model of its own: its scores are log-probabilities.
+
+    *Shape:* `[..., input_dim]` to `[..., words]`.
+    """
+
+    order: Tensor
+    rank: Tensor
+
+    def __init__(self, decoder: nn.Module, *, dim: int, frequencies: Tensor, cutoffs: list[int]) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(dim, len(frequencies), cutoffs)
+        # Saved with the weights, since a loaded model has no training data to count words in.
+        self.register_buffer("order", frequencies.argsort(descending=True, stable=True))
+        self.register_buffer(
+            "rank", torch.empty_like(self.order).index_put_((self.order,), _places(self.order))
+        )
+
+    def forward(self, states: Tensor) -> Tensor:
+        hidden = self.decoder(states)
+        by_rank = self.softmax.log_prob(hidden.flatten(0, -2))
+        return by_rank[:, self.rank].reshape(*hidden.shape[:-1], -1)
+
+    def loss(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of `states` `[n, input_dim]` with `targets` `[n]`: sum, and parts `[n]`."""
+        if not len(targets):
+            return states.sum() * 0.0, states.new_zeros(0)
+        losses = -self.softmax(self.decoder(states), self.rank[targets]).output.float()
+        return losses.sum(), losses.detach()
+
+
+def _places(order: Tensor) -> Tensor:
+    return torch.arange(len(order), device=order.device)
