@@ -93,18 +93,6 @@ def test_more_rows_than_a_chunk_come_back_in_order(loaded: LoadedRun) -> None:
     assert labels == [expected[index % 3] for index in range(2500)]
 
 
-def test_a_model_folder_that_is_not_whole_is_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not a run folder"):
-        mtl.load(tmp_path)
-    broken = tmp_path / "broken"
-    (broken / "model").mkdir(parents=True)
-    for name in ("config", "tasks", "featurizers"):
-        (broken / f"model/{name}.json").write_bytes((run / f"model/{name}.json").read_bytes())
-    (broken / "model/weights.safetensors").write_bytes(b"\x80\x04pickle")
-    with pytest.raises(UsageError, match="not a file of weights"):
-        mtl.load(broken)
-
-
 def test_a_model_trained_with_a_plugin_that_is_gone_says_which(run: Path, tmp_path: Path) -> None:
     from mtl.plugins import discover
 

@@ -15,19 +15,19 @@ import torch
 from attrs import frozen
 
 from mtl.components import DataSource, Table, Task
-from mtl.config.dumping import dump
 from mtl.config.load import LoadedConfig, load_config
 from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
-from mtl.data.load import Tasks, encode_rows, make_tasks
-from mtl.errors import MtlError, UsageError
-from mtl.files import write_json
-from mtl.model import MultitaskModel, build_model, load_tensors, save_tensors
+from mtl.data.load import Tasks, encode_rows, make_tasks, read_rows, skipped_rows
+from mtl.errors import MtlError, UsageError, blaming
+from mtl.files import BackgroundWriter, read_json, write_json
+from mtl.model import MultitaskModel, load_model, load_tensors, save_tensors
 from mtl.plugins import Plugins, discover
-from mtl.prepare import Prepared, choose_device, make_training, prepare, torch_settings, versions
+from mtl.prepare import Prepared, choose_device, make_training, prepare, torch_settings
+from mtl.provenance import plugins_of_run
+from mtl.resume import check_config, identity, restore
 from mtl.run import WEIGHTS, RunFolder
 from mtl.summary import describe
-from mtl.training.checkpoint import DamagedCheckpoint, load_checkpoint
 from mtl.training.evaluation import evaluate
 from mtl.training.loop import PRECISIONS, Training
 from mtl.training.observer import RunObserver, Watchers, logger
@@ -56,7 +56,9 @@ class Interrupted(MtlError):
 def plan(source: Source, *, base_dir: Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Everything but the training, as JSON: what `mtl plan --json` prints."""
     plugins = discover()
-    return describe(prepare(_load(source, plugins, overrides, base_dir), plugins))
+    loaded = _load(source, plugins, overrides, base_dir)
+    with torch_settings(loaded.config):
+        return describe(prepare(loaded, plugins))
 
 
 def _load(source: Source, plugins: Plugins, overrides: Sequence[str], base_dir: Path | None) -> LoadedConfig:
@@ -74,13 +76,16 @@ def train(
     device: str | None = None,
     seed: int | None = None,
     resume: bool = False,
+    allow_changes: bool = False,
     watchers: Sequence[object] = (),
     plugins: Plugins | None = None,
 ) -> Result:
     """Train a config (a path, JSON text that begins with "{", or a mapping) into the folder `output`.
 
-    `device` and `seed` override the config's. `resume` goes on from the folder's newest
-    checkpoint. Watchers are objects with run-time hooks (`mtl.hookimpl`).
+    `device` and `seed` override the config's. `resume` goes on from the folder's newest checkpoint,
+    or from the start where the folder is new or empty; where config, data or vocabularies are not what
+    they were it refuses to, unless `allow_changes` is set. Watchers are objects with run-time hooks
+    (`mtl.hookimpl`).
 
     Raises `ConfigError`, `DataError` or `PluginError` before anything is written, `MtlError` where
     the run fails, `Interrupted` where a signal ended it.
@@ -91,42 +96,69 @@ def train(
         *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None),
     ]
     plugins = plugins or discover()
-    loaded = _load(source, plugins, overrides, base_dir)
     folder = RunFolder(Path(output).absolute())
     if resume:
-        done = _resumed_result(folder, loaded, plugins)
-        if done is not None:
-            return done
+        folder.sweep()
+        plugins = plugins_of_run(folder.path, plugins)
+    loaded = _load(source, plugins, overrides, base_dir)
+    if resume and folder.is_unused:
+        logger.warning("%s: there is no run to go on with; it starts from the beginning", folder.path)
+        resume = False
+    if resume:
+        same = check_config(folder, loaded, plugins, allow_changes=allow_changes)
+        if folder.result.exists() and same:
+            logger.warning("%s: this run is complete already; its figures are in result.json", folder.path)
+            return Result(folder.path, read_json(folder.result))
     else:
         folder.refuse_used()
     with torch_settings(loaded.config):
-        return _run(prepare(loaded, plugins), folder, resume=resume, watchers=watchers)
+        prepared = prepare(loaded, plugins)
+        training = make_training(prepared)
+        now = identity(prepared)
+        if resume:
+            restore(training, folder, now, allow_changes=allow_changes)
+        folder.create(now["config"])
+        return _run(prepared, training, folder, now, watchers)
 
 
-def _run(prepared: Prepared, folder: RunFolder, *, resume: bool, watchers: Sequence[object]) -> Result:
-    config = dump(prepared.config)
-    training = make_training(prepared)
-    if resume:
-        _restore(training, folder)
-    else:
-        folder.create(config)
-    observer = RunObserver(
-        folder=folder,
-        watchers=Watchers(_watchers(prepared, folder, watchers)),
-        config=prepared.config.trainer,
-        metric=prepared.selection.name,
-        keep_best=lambda: folder.save_model(prepared.model, _model_files(prepared, config)),
-    )
-    observer.watchers.call("mtl_run_started", folder=str(folder.path), config=config, plan=describe(prepared))
-    with observer.stopping_on([signal.SIGINT, signal.SIGTERM]):
-        training.train(observer)
-        if observer.signal_number is not None:
-            raise Interrupted(
-                f"stopped after step {training.state.step}, its state is saved;"
-                f" go on with the same command and --resume --output {folder.path}",
-                observer.signal_number,
-            )
-        return _finish(prepared, training, observer)
+def _run(
+    prepared: Prepared,
+    training: Training,
+    folder: RunFolder,
+    now: Mapping[str, Any],
+    watchers: Sequence[object],
+) -> Result:
+    with BackgroundWriter() as writer:
+        observer = RunObserver(
+            folder=folder,
+            watchers=Watchers(_watchers(prepared, folder, watchers)),
+            config=prepared.config.trainer,
+            model=prepared.model,
+            metric=prepared.selection.name,
+            model_files={"config": now["config"], **prepared.tasks.state(), "versions": now["versions"]},
+            identity=now,
+            writer=writer,
+        )
+        observer.watchers.call(
+            "mtl_run_started", folder=str(folder.path), config=now["config"], plan=describe(prepared)
+        )
+        with observer.stopping_on([signal.SIGINT, signal.SIGTERM]):
+            try:
+                training.train(observer)
+                writer.settle(wait=True)
+                if observer.signal_number is not None:
+                    raise Interrupted(
+                        f"stopped after step {training.state.step}, its state is saved;"
+                        f" go on with the same command and --resume --output {folder.path}",
+                        observer.signal_number,
+                    )
+                return _finish(prepared, training, observer)
+            except OSError as error:
+                reason = error.strerror or error
+                raise MtlError(
+                    f"{error.filename or folder.path}: cannot be written: {reason}; the run ends at step"
+                    f" {training.state.step}; {folder.last_state}"
+                ) from error
 
 
 def _watchers(prepared: Prepared, folder: RunFolder, watchers: Sequence[object]) -> dict[str, object]:
@@ -134,48 +166,6 @@ def _watchers(prepared: Prepared, folder: RunFolder, watchers: Sequence[object])
     for component in prepared.config.loggers:
         named[component.path] = component.spec.load_factory()(component.config, folder=folder.path)
     return named | {f"watcher {index}": watcher for index, watcher in enumerate(watchers)}
-
-
-def _model_files(prepared: Prepared, config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"config": config, **prepared.tasks.state(), "versions": versions(prepared.plugins)}
-
-
-def _resumed_result(folder: RunFolder, loaded: LoadedConfig, plugins: Plugins) -> Result | None:
-    """The result of a run that is complete already; otherwise what stands in the way of going on."""
-    before = dump(load_config(folder.read_config(), plugins=plugins, check_paths=False).config)
-    now = dump(loaded.config)
-    free = {"trainer.epochs", "trainer.max_steps", "trainer.keep_checkpoints", "trainer.report_every_steps"}
-    changed = [line for path, line in _differences(before, now) if path not in free]
-    if changed:
-        raise UsageError(
-            f"{folder.path}: the config is not the one that this run began with:\n" + "\n".join(changed)
-        )
-    if folder.result.exists() and before == now:
-        logger.warning("%s: this run is complete already; its figures are in result.json", folder.path)
-        return Result(folder.path, folder.read_json(folder.result))
-    return None
-
-
-def _differences(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in [*before, *(key for key in now if key not in before)]:
-            yield from _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)
-    elif before != now:
-        yield path, f"  {path}: {json.dumps(before)} before, {json.dumps(now)} now"
-
-
-def _restore(training: Training, folder: RunFolder) -> None:
-    """Go on from the newest checkpoint that is whole, or from the start where there is none."""
-    for path in folder.saved_checkpoints():
-        try:
-            tensors, state = load_checkpoint(path)
-        except DamagedCheckpoint as error:
-            logger.warning("%s; the one before is used", error)
-            continue
-        training.restore(tensors, state, path)
-        folder.truncate_metrics(state["metrics_size"])
-        return
-    folder.truncate_metrics(0)
 
 
 def _finish(prepared: Prepared, training: Training, observer: RunObserver) -> Result:
@@ -188,7 +178,6 @@ def _finish(prepared: Prepared, training: Training, observer: RunObserver) -> Re
         observer.record({"kind": "test", "step": state.step, "task": task, **figures})
     for built in prepared.model.built:
         if built.config.save_path is not None:
-            built.config.save_path.parent.mkdir(parents=True, exist_ok=True)
             save_tensors(built.module, built.config.save_path)
     result = _result(prepared, training, test)
     write_json(folder.result, result)
@@ -209,6 +198,8 @@ def _result(prepared: Prepared, training: Training, test: Mapping[str, Any]) -> 
             "rows_seen": progress.distinct_rows(total),
             "rows_total": total,
             "rows_trained": progress.rows,
+            "rows_skipped": prepared.data[name].skipped,
+            "skipped_steps": progress.skipped,
             "examples_per_second": progress.rows / progress.seconds if progress.seconds else None,
             "tokens_per_second": progress.tokens / progress.seconds if progress.seconds else None,
         }
@@ -265,8 +256,9 @@ class LoadedRun:
     def _score(self, task: Task[Any], path: Path) -> dict[str, Any]:
         component = task.config.data
         source: DataSource[Any] = component.spec.load_factory()(component.config)
-        table = source.read(path, task.columns)
-        rows = encode_rows(task, table, task.prepare(table))
+        rows = encode_rows(task, *read_rows(source, task, path))
+        if rows.skipped:
+            logger.warning("%s: %s", rows.path, skipped_rows(rows))
         precision = PRECISIONS[self.config.trainer.precision]
         return evaluate(task, self.model.tasks[task.name], rows, device=self.device, precision=precision)
 
@@ -296,7 +288,8 @@ class LoadedRun:
             schema={**dict.fromkeys(columns, pl.String), "line": pl.Int64},
         )
         table = Table(frame, path="input")
-        return self._answer(task, encode_rows(task, table, task.prepare_input(table)))
+        with blaming(task, "to predict"):
+            return self._answer(task, encode_rows(task, table, task.prepare_input(table)))
 
     def _answer(self, task: Task[Any], rows: Rows) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = [{}] * len(rows)
@@ -317,13 +310,17 @@ def load(run: Path | str, *, device: str = "auto", plugins: Plugins | None = Non
     needs is not installed.
     """
     folder = RunFolder(Path(run).absolute())
-    parts = {
-        name: folder.read_json(folder.model / f"{name}.json") for name in ("config", "tasks", "featurizers")
-    }
-    loaded = load_config(parts["config"], plugins=plugins or discover(), check_paths=False)
+    plugins = plugins_of_run(folder.path, plugins or discover())
+    parts = folder.read_model()
+    loaded = load_config(parts["config"], plugins=plugins, check_paths=False)
     tasks = make_tasks(loaded.config)
-    tasks.load_state(parts)
-    model = build_model(tasks, loaded.config.seed, load_paths=False)
-    load_tensors(model, folder.model / WEIGHTS)
+    try:
+        tasks.load_state(parts)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{folder.model}: what was learnt from the data cannot be used: {type(error).__name__}: {error}"
+        ) from error
+    with torch_settings(loaded.config):
+        model = load_model(tasks, loaded.config.seed, folder.model / WEIGHTS)
     chosen = choose_device(device)
     return LoadedRun(loaded.config, tasks, model.to(chosen).eval(), chosen)

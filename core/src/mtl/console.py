@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from rich.console import Console as Terminal
-from rich.console import Group, RenderableType
+from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from mtl.hookspecs import hookimpl
 from mtl.render.cells import count, duration, number, rate, size
+from mtl.render.plain import escaped
 from mtl.render.plan import plan_summary
 from mtl.render.results import result_table
 
@@ -25,6 +27,15 @@ PLAIN_WIDTH = 120
 """Columns where the output is no terminal and nothing says how wide it is."""
 SECONDS_BETWEEN_LINES = 10.0
 """Between two progress lines where there is no terminal; metrics.jsonl holds every record."""
+
+
+class Terminal(RichConsole):
+    """A rich console that shows the control characters in a text instead of obeying them."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """The pieces of what is printed."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=escaped(segment.text))
 
 
 def terminal(stream: TextIO) -> Terminal:

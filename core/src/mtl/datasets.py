@@ -17,6 +17,7 @@ import stat
 import time
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
@@ -236,11 +237,20 @@ def _members(
 ) -> dict[str, zipfile.ZipInfo]:
     """The members to unpack by the path they go to, from an archive that is what it should be."""
     for info in archive.infolist():
-        if _climbs_out(info.filename) or stat.S_ISLNK(info.external_attr >> 16):
+        mode = stat.S_IFMT(info.external_attr >> 16)
+        if _climbs_out(info.filename) or mode == stat.S_IFLNK:
             raise FetchError(
                 f"the archive of {name} is refused: its entry {info.filename!r} leads out of its folder"
             )
-    missing = sorted(set(download.files) - set(archive.namelist()))
+        if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise FetchError(
+                f"the archive of {name} is refused: its entry {info.filename!r} is neither file nor folder"
+            )
+    names = Counter(archive.namelist())
+    twice = [member for member in download.files if names[member] > 1]
+    if twice:
+        raise FetchError(f"the archive of {name} is refused: it has {twice[0]!r} {names[twice[0]]} times")
+    missing = sorted(set(download.files) - names.keys())
     if missing:
         raise FetchError(f"the archive of {name} lacks {', '.join(missing)}")
     members = {path: archive.getinfo(member) for member, path in download.files.items()}

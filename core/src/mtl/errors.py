@@ -6,10 +6,14 @@ ends with its `exit_status`. Anything else is a bug and keeps its traceback.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from attrs import frozen
+
+PROBLEMS_SHOWN = 50
+"""Mistakes of a config that its message names; `ConfigError.problems` has them all."""
 
 
 class MtlError(Exception):
@@ -40,6 +44,37 @@ class PluginError(UsageError):
         super().__init__(f"{reason} ({hint})" if hint else reason)
 
 
+class ComponentError(MtlError):
+    """A component failed while it was used; the message names it, its module and what it did."""
+
+
+@contextmanager
+def blaming(component: object, doing: str) -> Iterator[None]:
+    """Turn what `component` raises inside into a `ComponentError`: it failed "to read the rows", say,
+    which is what `doing` says.
+
+    Expected failures pass as they are, and so does a lack of memory, which is nobody's fault.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MtlError) or is_out_of_memory(error):
+            raise
+        kind = component if hasattr(component, "__name__") else type(component)
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ComponentError(
+            f"{kind.__name__} ({kind.__module__}) failed {doing}: {what}; --debug shows where"
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: Python's, or torch's on a CPU or a GPU."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
 @frozen
 class Problem:
     """One mistake in a config.
@@ -67,4 +102,6 @@ class ConfigError(UsageError):
     def __init__(self, problems: Iterable[Problem], source: str = "config") -> None:
         self.problems = tuple(sorted(problems, key=lambda p: (p.line or 0, p.column or 0)))
         self.source = source
-        super().__init__("\n".join(problem.render(source) for problem in self.problems))
+        lines = [problem.render(source) for problem in self.problems[:PROBLEMS_SHOWN]]
+        left_out = len(self.problems) - len(lines)
+        super().__init__("\n".join([*lines, *([f"{source}: and {left_out:,} more"] if left_out else [])]))

@@ -1,15 +1,42 @@
-"""Files that are complete or absent."""
+"""Files that are complete or absent, and folders that can be checked."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from attrs import define, field
+
+from mtl.errors import UsageError
+
+MANIFEST = "manifest.json"
+"""Names and SHA-256 of the other files in a folder."""
+
+
+class DamagedFolder(UsageError):
+    """A folder whose files are not those that were written."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises `UsageError` where the file is missing or holds something else."""
+    try:
+        if not path.is_file():
+            raise UsageError(f"{path}: {'not a file' if path.exists() else 'there is no such file'}")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: a JSON object was expected")
+    return value
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -38,11 +65,54 @@ def replaced(path: Path) -> Iterator[Path]:
             if file.is_file():
                 _flush(file)
         if path.is_dir():
-            path.rename(holder / "old")
+            path.rename(holder / _OLD)
         temporary.replace(path)
         _flush(path.parent)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+_OLD = "old"
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed process left half-written of `path`, whose name may be a pattern.
+
+    A folder that was just being replaced is put back as it was.
+    """
+    for holder in path.parent.glob(f".{path.name}-*"):
+        name, _, _ = holder.name.removeprefix(".").rpartition("-")
+        if (holder / _OLD).exists() and not (holder.parent / name).exists():
+            (holder / _OLD).rename(holder.parent / name)
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def write_manifest(folder: Path) -> None:
+    """Write down what every file in `folder` holds, for `check_manifest`."""
+    digests = {file.name: _digest(file) for file in sorted(folder.iterdir())}
+    write_json(folder / MANIFEST, digests)
+
+
+def check_manifest(folder: Path, names: Iterable[str]) -> None:
+    """Raises `DamagedFolder` unless `folder` holds the files `names` as they were written."""
+    try:
+        digests = read_json(folder / MANIFEST)
+        for name in names:
+            path = folder / name
+            if not path.is_file():
+                raise DamagedFolder(f"{path}: is missing")
+            if digests.get(name) != _digest(path):
+                raise DamagedFolder(f"{path}: is not what was written")
+        unknown = sorted(digests.keys() - set(names))
+    except (OSError, UsageError) as error:
+        raise DamagedFolder(str(error)) from None
+    if unknown:
+        raise DamagedFolder(f"{folder / MANIFEST}: names files that do not belong here: {unknown[:3]}")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:
@@ -51,3 +121,50 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@define(eq=False)
+class BackgroundWriter:
+    """Runs jobs that write files in a thread of its own, in order, while its user goes on.
+
+    What a job raises, the user's next call raises; no job runs after one that failed. As a context
+    manager it waits, at the end, for the job under way.
+    """
+
+    _executor: ThreadPoolExecutor = field(init=False, factory=lambda: ThreadPoolExecutor(1, "mtl-writer"))
+    _jobs: deque[tuple[Future[None], Callable[[], None]]] = field(init=False, factory=deque)
+    _failed: bool = field(init=False, default=False)
+
+    def submit(self, job: Callable[[], None], then: Callable[[], None] = lambda: None) -> None:
+        """Run `job` soon; `then` is called by the user's own thread, in a later call, once it is done.
+
+        Waits where more than one job is not done yet, so that what they hold is never much.
+        """
+        while len(self._jobs) > 1:
+            self._take()
+        self._jobs.append((self._executor.submit(self._run, job), then))
+
+    def settle(self, *, wait: bool = False) -> None:
+        """Finish what is done, or, with `wait`, everything."""
+        while self._jobs and (wait or self._jobs[0][0].done()):
+            self._take()
+
+    def _take(self) -> None:
+        future, then = self._jobs.popleft()
+        future.result()
+        then()
+
+    def _run(self, job: Callable[[], None]) -> None:
+        if self._failed:
+            return
+        try:
+            job()
+        except BaseException:
+            self._failed = True
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(cancel_futures=True)

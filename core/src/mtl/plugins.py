@@ -12,8 +12,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NoReturn
 
 import attrs
 import pluggy
@@ -62,12 +62,16 @@ class Provided:
     entry_point: str
 
     def load_config(self) -> type[Any]:
-        """The config class. Raises `PluginError` where it cannot be imported or is none."""
+        """The config class. Raises `PluginError` where it cannot be imported, is none, or has fields
+        that no config can hold."""
+        from mtl.config.settings import fields_of  # which knows plugins itself
+
         cls = self._load(self.spec.load_config)
         base = KINDS[self.kind].config
         if not (isinstance(cls, type) and attrs.has(cls) and issubclass(cls, base)):
             below = f" below `{base.__name__}`" if base is not object else ""
             raise PluginError(f"{self}: its config {self.spec.config} must be a config class{below}")
+        self._load(lambda: fields_of(cls))
         return cls
 
     def load_factory(self) -> Any:
@@ -96,10 +100,14 @@ class Provided:
 
 @define(eq=False)
 class Plugins:
-    """Installed plugins and the components that they provide."""
+    """Installed plugins and the components that they provide.
+
+    `preferred` says, by kind and name, whose component is meant where several provide it.
+    """
 
     statuses: list[PluginStatus] = Factory(list)
     warnings: list[str] = Factory(list)
+    preferred: Mapping[tuple[str, str], str] = Factory(dict)
     manager: pluggy.PluginManager = field(factory=lambda: _new_manager(), repr=False)
     _provided: dict[str, dict[str, list[Provided]]] = field(
         factory=lambda: {kind: {} for kind in KINDS}, repr=False
@@ -132,8 +140,15 @@ class Plugins:
         if not found:
             raise self._unknown(kind, name, all_found)
         if len(found) > 1:
-            raise self._ambiguous(kind, plain, found)
+            own = [each for each in found if each.distribution == self.preferred.get((kind, plain))]
+            if len(own) != 1:
+                raise self._ambiguous(kind, plain, found)
+            return own[0]
         return found[0]
+
+    def knows(self, kind: str, name: str) -> bool:
+        """Whether somebody provides a component of `kind` that is or once was called `name`."""
+        return bool(self._provided[kind].get(name)) or self.renamed(kind, name) is not None
 
     def renamed(self, kind: str, name: str) -> Provided | None:
         """The component of `kind` that was once called `name`, or `"distribution:name"`; None where
@@ -241,12 +256,12 @@ def discover(blocked: Collection[str] | None = None) -> Plugins:
     unused = {canonicalize_name(name): name for name in blocked}
     wanted = set(unused)
     plugins = Plugins()
-    for candidate, entry_point in _entry_points():
+    for candidate, load in _candidates():
         names = {canonicalize_name(candidate.distribution), canonicalize_name(candidate.name)}
         if names & wanted:
             plugins.statuses.append(candidate.status("blocked", f"{BLOCK_VARIABLE} names it"))
         else:
-            plugins._add(candidate, entry_point.load)
+            plugins._add(candidate, load)
         for name in names:
             unused.pop(name, None)
     plugins.warnings += [
@@ -287,22 +302,36 @@ def _new_manager() -> pluggy.PluginManager:
     return manager
 
 
-def _entry_points() -> Iterator[tuple[_Candidate, importlib.metadata.EntryPoint]]:
-    """Every entry point of the group, sorted. `importlib.metadata.entry_points` would do, but fails
-    whole where one distribution's metadata is damaged."""
-    found: dict[str, list[tuple[_Candidate, importlib.metadata.EntryPoint]]] = {}
+def _candidates() -> Iterator[tuple[_Candidate, Callable[[], object]]]:
+    """Every entry point of the group, sorted, with what imports it. `importlib.metadata.entry_points`
+    would do, but fails whole where one distribution's metadata is damaged."""
+    found: dict[str, list[tuple[_Candidate, Callable[[], object]]]] = {}
     for distribution in importlib.metadata.distributions():
         try:
-            name, version = distribution.metadata["Name"], distribution.version
-            entry_points = [each for each in distribution.entry_points if each.group == GROUP]
-        except Exception:  # damaged metadata names no plugin, so there is none to report
+            name, version = str(distribution.metadata["Name"] or ""), str(distribution.version)
+        except Exception:  # without a name it is nobody's
             continue
         if name and canonicalize_name(name) not in found:  # the first on the path is the one imported
-            found[canonicalize_name(name)] = [
-                (_Candidate(each.name, name, version, each.value), each) for each in entry_points
-            ]
+            found[canonicalize_name(name)] = list(_plugins_of(distribution, name, version))
     for name in sorted(found):
         yield from sorted(found[name], key=lambda pair: pair[0].name)
+
+
+def _plugins_of(
+    distribution: importlib.metadata.Distribution, name: str, version: str
+) -> Iterator[tuple[_Candidate, Callable[[], object]]]:
+    try:
+        entry_points = [each for each in distribution.entry_points if each.group == GROUP]
+    except Exception:
+        entry_points = []
+    if not entry_points and f"[{GROUP}" in (distribution.read_text("entry_points.txt") or ""):
+        yield _Candidate(name, name, version, ""), _refuse_damaged
+    for each in entry_points:
+        yield _Candidate(each.name, name, version, each.value), each.load
+
+
+def _refuse_damaged() -> NoReturn:
+    raise _Refused("broken", "its entry points cannot be read: its entry_points.txt is damaged")
 
 
 @contextlib.contextmanager

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from attrs import frozen
 
 from mtl.config.load import LoadedConfig
 from mtl.config.run_config import RunConfig
-from mtl.data.batching import Batching
+from mtl.data.batching import Batching, seed_generators
 from mtl.data.load import TaskData, Tasks, load_data, make_tasks
 from mtl.errors import UsageError
 from mtl.model import MultitaskModel, build_model
 from mtl.plan import Selection, selection, task_weights
 from mtl.plugins import Plugins
+from mtl.training.averages import WeightAverages
 from mtl.training.loop import Training, fresh_state
 from mtl.training.timeline import EpochRule, Timeline
 
@@ -52,6 +54,7 @@ def prepare(loaded: LoadedConfig, plugins: Plugins) -> Prepared:
     device = choose_device(config.device)
     if config.trainer.precision == "fp16" and device.type == "cpu":
         raise UsageError("`trainer.precision` fp16 needs a GPU; a CPU takes bf16 or fp32")
+    seed_generators(config.seed, "data")
     tasks = make_tasks(config)
     data = load_data(config, tasks)
     model = build_model(tasks, config.seed)
@@ -125,6 +128,11 @@ def make_training(prepared: Prepared) -> Training:
         selection=prepared.selection,
         device=prepared.device,
         seed=config.seed,
+        averages=(
+            WeightAverages.of(prepared.model, trainer.average_decay)
+            if trainer.average_decay is not None
+            else None
+        ),
         state=fresh_state(prepared.tasks.tasks, prepared.device),
     )
 
@@ -142,7 +150,7 @@ def torch_settings(config: RunConfig) -> Iterator[None]:
     """The config's process-wide settings of torch, given back at the end, random state included."""
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
-    random_state = torch.random.get_rng_state()
+    states = torch.random.get_rng_state(), random.getstate(), np.random.get_state()
     try:
         if config.trainer.num_threads is not None:
             torch.set_num_threads(config.trainer.num_threads)
@@ -153,10 +161,6 @@ def torch_settings(config: RunConfig) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
-        torch.random.set_rng_state(random_state)
-
-
-def versions(plugins: Plugins) -> dict[str, str]:
-    """The versions of mtl, torch and all plugins in use, by distribution."""
-    own = {name: importlib.metadata.version(name) for name in ("pytext-mtl", "torch")}
-    return own | {status.distribution: status.version for status in plugins.statuses if status.state == "ok"}
+        torch.random.set_rng_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+from torch import Tensor
 
 from mtl.errors import UsageError
-from mtl.files import replaced, write_json
-from mtl.model import MultitaskModel, save_tensors
+from mtl.files import check_manifest, read_json, replaced, sweep, write_json, write_manifest
+from mtl.model import write_tensors
 
 WEIGHTS = "weights.safetensors"
+MODEL_FILES = ("config", "tasks", "featurizers", "versions")
+"""What stands beside the weights: the resolved config, what was learnt from the data, and the versions
+of all plugins."""
 
 
 @frozen
@@ -51,59 +55,110 @@ class RunFolder:
 
     def refuse_used(self) -> None:
         """Raises `UsageError` where the folder holds a run already."""
-        if self.config.exists():
+        if self.holds_run:
             raise UsageError(
                 f"{self.path}: this folder holds a run already;"
                 " continue it with --resume, or give another --output"
             )
 
     def create(self, config: Mapping[str, Any]) -> None:
-        """Make the folder and write its config. Raises `UsageError` where it cannot be written."""
+        """Make the folder, or make it a run that is not complete, and write its config.
+
+        Raises `UsageError` where it cannot be written.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self.result.unlink(missing_ok=True)
             write_json(self.config, config)
         except OSError as error:
             raise UsageError(f"{self.path}: the run folder cannot be written: {error.strerror}") from None
 
+    def sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for path in (self.config, self.result, self.model, self.checkpoints / "step-*"):
+            sweep(path)
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run was begun here."""
+        return self.config.exists()
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether the folder is new or empty, but for what a killed process left half-written."""
+        return not self.path.exists() or (
+            self.path.is_dir() and all(entry.name.startswith(".") for entry in self.path.iterdir())
+        )
+
+    @property
+    def last_state(self) -> str:
+        """Where a failed run can go on, in words."""
+        saved = self.saved_checkpoints()
+        if not saved:
+            return "it has no checkpoint yet"
+        again = f"the same command with --resume --output {self.path}"
+        return f"{saved[0].name} is whole: {again} goes on from there"
+
     def read_config(self) -> dict[str, Any]:
         """The resolved config of the run. Raises `UsageError` where there is none."""
-        return self.read_json(self.config)
+        if not self.holds_run:
+            raise UsageError(f"{self.path}: not a run folder, {self.config.name} is missing")
+        return read_json(self.config)
 
-    def read_json(self, path: Path) -> dict[str, Any]:
-        """A JSON object of this run. Raises `UsageError` where it cannot be read."""
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UsageError(
-                f"{self.path}: not a run folder, {path.relative_to(self.path)} is missing"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: cannot be read: {error}") from None
-        if not isinstance(value, dict):
-            raise UsageError(f"{path}: a JSON object was expected")
-        return value
+    def read_model(self) -> dict[str, dict[str, Any]]:
+        """What stands beside the best model's weights, by name.
+
+        Raises `UsageError` where there is no model, `DamagedFolder` where it is not what was written.
+        """
+        if not self.model.is_dir():
+            what = (
+                "this run has kept no model yet" if self.holds_run else "not a run folder, model is missing"
+            )
+            raise UsageError(f"{self.path}: {what}")
+        check_manifest(self.model, [WEIGHTS, *(f"{name}.json" for name in MODEL_FILES)])
+        return {name: read_json(self.model / f"{name}.json") for name in MODEL_FILES}
 
     def record(self, record: Mapping[str, Any]) -> None:
-        """Add a line to the metrics."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        """Add a line to the metrics, whole or not at all. Raises `OSError`."""
+        line = json.dumps(record, ensure_ascii=False) + "\n"
+        # Appending to what somebody deleted would begin a new file in its place.
+        if not self.path.is_dir():
+            raise FileNotFoundError(None, "the run folder is gone", str(self.path))
+        with self.metrics.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                written = file.write(line.encode())
+                if written != len(line.encode()):
+                    raise OSError(None, "No space left on device", str(self.metrics))
+            except OSError:
+                file.truncate(size)
+                raise
 
-    def truncate_metrics(self, size: int) -> None:
-        """Drop what was recorded after the first `size` bytes."""
-        if self.metrics.exists():
+    def truncate_metrics(self, size: int) -> bool:
+        """Drop what was recorded after the first `size` bytes; whether there were as many."""
+        if not self.metrics.exists():
+            return size == 0
+        complete = self.metrics.stat().st_size >= size
+        if complete:
             os.truncate(self.metrics, size)
+        return complete
 
-    def metrics_size(self) -> int:
-        """Bytes recorded so far."""
-        return self.metrics.stat().st_size if self.metrics.exists() else 0
+    def flush_metrics(self) -> int:
+        """Bytes recorded so far, all of them on the disk."""
+        if not self.metrics.exists():
+            return 0
+        with self.metrics.open("ab") as file:
+            os.fsync(file.fileno())
+            return file.tell()
 
-    def save_model(self, model: MultitaskModel, files: Mapping[str, Any]) -> None:
-        """Replace the best model: its weights, and `files` as `NAME.json`."""
+    def save_model(self, tensors: Mapping[str, Tensor], files: Mapping[str, Any]) -> None:
+        """Replace the best model: its weights, and `files` (`MODEL_FILES`) as `NAME.json`."""
         with replaced(self.model) as folder:
             folder.mkdir()
-            save_tensors(model, folder / WEIGHTS)
-            for name, value in files.items():
-                write_json(folder / f"{name}.json", value)
+            write_tensors(tensors, folder / WEIGHTS)
+            for name in MODEL_FILES:
+                write_json(folder / f"{name}.json", files[name])
+            write_manifest(folder)
 
     def checkpoint(self, step: int) -> Path:
         """The folder of the checkpoint after `step` steps."""

@@ -11,7 +11,7 @@ from torch import nn
 from mtl.components import Split
 from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Dense, Rows
-from mtl.data.load import SPLITS
+from mtl.data.load import SPLITS, skipped_rows
 from mtl.model import unique_tensors
 from mtl.plan import task_weights
 from mtl.prepare import Prepared
@@ -158,6 +158,6 @@ def _notices(prepared: Prepared) -> list[str]:
         for split, rows in data.splits.items():
             if rows is not None and not len(rows):
                 notices.append(f"{name}: {rows.path} has no rows, so {split} scores nothing")
-            if rows is not None and rows.skipped:
-                notices.append(f"{name}: {rows.skipped} bad rows skipped in {split} ({rows.path})")
+        skipping = {rows.path: rows for rows in data.splits.values() if rows is not None and rows.skipped}
+        notices += [f"{name}: {path}: {skipped_rows(rows)}" for path, rows in skipping.items()]
     return notices

@@ -58,15 +58,17 @@ class DocClassificationTaskConfig(TaskConfig):
             return
         if len(self.labels) == 1:
             yield Problem("labels", "`labels` must name at least two labels, but names one")
+        seen: set[str] = set()
         for position, label in enumerate(self.labels):
             if not label or label != label.strip():
                 yield Problem(
                     f"labels[{position}]",
                     f"a label must not be empty or have spaces around it, but is {label!r}",
                 )
-            elif label in self.labels[:position]:
+            elif label in seen:
                 yield Problem(f"labels[{position}]", f"`labels` must differ, but {label!r} is there twice")
-        yield from self.misfits(self.labels)
+            seen.add(label)
+        yield from self.misfits(seen)
 
     def misfits(self, labels: Collection[str]) -> Iterator[Problem]:
         """What of the settings does not fit these labels, given or found."""

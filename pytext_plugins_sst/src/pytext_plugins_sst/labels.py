@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -36,6 +37,18 @@ def require_two_labels(frame: pl.DataFrame) -> None:
             f"{frame['path'][0]}: `label` must have at least two values to train on,"
             f" but all rows say {frame['label'][0]!r}"
         )
+
+
+def saved_labels(state: Mapping[str, Any]) -> list[str]:
+    """The labels that a task saved. Raises `DataError` for what are none."""
+    labels = state.get("labels")
+    if (
+        isinstance(labels, list)
+        and all(isinstance(label, str) for label in labels)
+        and len(set(labels)) == len(labels) >= 2
+    ):
+        return labels
+    raise DataError("`labels` must be a list of at least two different strings")
 
 
 def sort_labels(labels: Sequence[str]) -> list[str]:

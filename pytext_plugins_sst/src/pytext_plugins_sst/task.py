@@ -14,7 +14,7 @@ from mtl import Batch, Builder, ConfigError, DataError, Dense, Features, Table, 
 from mtl.data.columns import Column
 from mtl_text.text import split_words
 from pytext_plugins_sst.config import DocClassificationTaskConfig
-from pytext_plugins_sst.labels import find_labels, number_labels, require_two_labels
+from pytext_plugins_sst.labels import find_labels, number_labels, require_two_labels, saved_labels
 from pytext_plugins_sst.metrics import ClassificationMetrics
 from pytext_plugins_sst.model import Classifier, ClassifierOutput
 
@@ -101,7 +101,7 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
         return {"labels": self.labels}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self.labels = list(state["labels"])
+        self.labels = saved_labels(state)
 
     def notices(self) -> list[str]:
         """Labels that the config gives and no training row has."""

@@ -97,3 +97,12 @@ def _read(content: bytes, format: str) -> list[dict[str, Any]]:
         return list(read_rows("-", format))
     finally:
         sys.stdin = stdin
+
+
+def test_a_row_that_is_too_deep_is_said_and_so_is_a_first_one(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    path.write_text('{"text": "a"}\n' + "[" * 100_000)
+    with pytest.raises(DataError, match=r"rows:2: must be a JSON object, but is too deep"):
+        list(read_rows(str(path), "auto"))
+    path.write_text("[" * 100_000)
+    assert list(read_rows(str(path), "auto")) == [{"text": "[" * 100_000}]

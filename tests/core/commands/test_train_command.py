@@ -76,7 +76,7 @@ def test_c3_says_what_it_waits_for_on_a_terminal(
 
 def test_standard_input_that_is_no_text(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", standard_input(b"{\xff}"))
-    assert invoke("plan")[::2] == (2, "mtl: standard input: must be UTF-8, but byte 1 is not\n")
+    assert invoke("plan")[::2] == (2, "mtl: standard input:1:2: must be UTF-8, but this byte is not\n")
 
 
 def test_quiet_says_nothing(invoke: Any, calls: list[dict[str, Any]]) -> None:

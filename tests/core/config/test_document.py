@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -143,20 +145,31 @@ def test_nesting_up_to_the_limit_is_read() -> None:
     assert parse('{"a":' + "[" * depth + "]" * depth + "}").value
 
 
+def test_the_places_of_a_deep_document_take_little_memory() -> None:
+    """The paths of its values would take twenty megabytes."""
+    text = '{"a":' + "[" * 190 + ",".join("1" * 10_000) + "]" * 190 + "}"
+    tracemalloc.start()
+    parse(text)
+    assert tracemalloc.get_traced_memory()[1] < 400 * len(text)
+    tracemalloc.stop()
+
+
 def test_a_text_that_is_too_large_is_refused() -> None:
     with pytest.raises(ConfigError, match="larger"):
         parse(" " * (MAXIMUM_SIZE + 1))
 
 
 def test_files_that_cannot_be_read_are_usage_errors(tmp_path: Path) -> None:
-    latin, large = tmp_path / "latin.json", tmp_path / "large.json"
-    latin.write_bytes(b'{"a": "\xe9"}')
+    latin, large, pipe = (tmp_path / name for name in ("latin.json", "large.json", "pipe"))
+    os.mkfifo(pipe)
+    latin.write_bytes(b'{\n"a": "\xe9"}')
     large.write_bytes(b" " * (MAXIMUM_SIZE + 2))
     for path, words in [
         (tmp_path, "is a folder"),
         (tmp_path / "none.json", "no such file"),
         (latin / "below", "no such file"),
-        (latin, "must be UTF-8, but byte 7 is not"),
+        (latin, "latin.json:2:7: must be UTF-8, but this byte is not"),
+        (pipe, "is a pipe or a device"),
         (large, "larger"),
     ]:
         with pytest.raises(UsageError, match=words) as caught:
@@ -175,6 +188,9 @@ def test_a_mapping_that_is_no_json_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         from_value({"a": {1: 2}, "b": {3}, "c": loop, "d": (1, Path("x"))})
     assert [problem.path for problem in caught.value.problems] == ["a", "b", "c[0][0]"]
+    with pytest.raises(ConfigError, match="whole characters") as caught:
+        from_value({"a": "\ud800", "b": [Path("\udcff")], "c": {"\udcff": 1}})
+    assert [problem.path for problem in caught.value.problems] == ["a", "b[0]", "c"]
     assert from_value({"d": (1, Path("x"))}).value == {"d": [1, "x"]}
 
 

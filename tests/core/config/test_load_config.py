@@ -177,7 +177,7 @@ def test_what_runs_before_torch_needs_no_torch() -> None:
         ("tasks", {}, "must name at least one task, but is empty"),
         ("tasks", [], "must be an object, but is []"),
         ("loggers", {}, "must be a list, but is {}"),
-        ("seed", -1, "must be at least 0, but is -1"),
+        ("seed", -1, "must be at least 0 and at most 9223372036854775807, but is -1"),
     ],
 )
 def test_c4_a_value_is_taken_for_nothing_else(

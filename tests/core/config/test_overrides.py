@@ -129,3 +129,21 @@ def test_a_wrong_value_says_that_it_comes_from_the_command_line(
         " from `--set trainer.max_steps=0` (steps to train, all epochs together)",
     ]
     assert said[3].startswith("run.json:1:")
+
+
+def test_an_argument_that_is_no_utf_8_is_refused() -> None:
+    document = parse("{}")
+    override(document, ["a=\udcff", "b.\udcff=1", "c=1"])
+    assert [problem.message.split(",")[0] for problem in document.problems] == [
+        "an override must be UTF-8"
+    ] * 2
+    assert document.value == {"c": 1}
+
+
+@pytest.mark.parametrize("path", ["a." * 5000 + "x", "a" + '["x"]' * 5000])
+def test_a_path_that_is_too_deep_is_refused(path: str) -> None:
+    document = parse("{}")
+    override(document, [f"{path}=1", "c=1"])
+    [problem] = document.problems
+    assert problem.message.startswith("a path must have at most 200 parts, but has 5,001")
+    assert document.value == {"c": 1}

@@ -8,14 +8,17 @@ import http.server
 import io
 import json
 import re
+import shutil
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import pytest
 from attrs import define, field
@@ -299,6 +302,30 @@ def test_an_archive_with_a_link_is_refused(server: Server, tmp_path: Path) -> No
         fetch("corpus", corpus(server), tmp_path)
 
 
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
+def test_an_archive_with_a_special_file_is_refused(server: Server, tmp_path: Path, kind: int) -> None:
+    buffer = io.BytesIO(archive())
+    with zipfile.ZipFile(buffer, "a") as opened:
+        special = zipfile.ZipInfo("Corpus/special")
+        special.external_attr = (kind | 0o666) << 16
+        opened.writestr(special, "")
+    server.content = buffer.getvalue()
+    with pytest.raises(FetchError, match="its entry 'Corpus/special' is neither file nor folder"):
+        fetch("corpus", corpus(server), tmp_path)
+    assert not (tmp_path / "corpus").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_archive_that_has_a_file_twice_is_refused(server: Server, tmp_path: Path) -> None:
+    buffer = io.BytesIO(archive())
+    with zipfile.ZipFile(buffer, "a") as opened:
+        opened.writestr("Corpus/dev.tsv", "another\n")
+    server.content = buffer.getvalue()
+    with pytest.raises(FetchError, match=r"is refused: it has 'Corpus/dev\.tsv' 2 times"):
+        fetch("corpus", corpus(server), tmp_path)
+    assert not (tmp_path / "corpus").exists()
+
+
 def test_a_dataset_that_would_write_elsewhere_is_refused(server: Server, tmp_path: Path) -> None:
     wanted = Corpus((server.url,), server.content, {"Corpus/dev.tsv": "../outside"})
     with pytest.raises(FetchError, match=r"may write below its folder only, but names '\.\./outside'"):
@@ -318,6 +345,32 @@ def test_a_zip_bomb_is_refused(server: Server, tmp_path: Path) -> None:
     with pytest.raises(FetchError, match="more than 100 times as many"):
         fetch("corpus", corpus(server), tmp_path)
     assert not (tmp_path / "corpus").exists()
+
+
+def test_an_archive_that_lies_about_its_size_unpacks_no_more_than_it_says(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sizes that are checked are those that the archive states; the unpacking keeps to them."""
+    bomb = b"0" * 10_000_000
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("Corpus/train.tsv", bomb)
+        opened.writestr("Corpus/dev.tsv", "a\t1\n")
+    server.content = buffer.getvalue().replace(struct.pack("<I", len(bomb)), struct.pack("<I", 1000))
+    written: list[int] = []
+    copy = shutil.copyfileobj
+
+    def counting(source: IO[bytes], target: IO[bytes], length: int) -> None:
+        try:
+            copy(source, target, length)
+        finally:
+            written.append(target.tell())
+
+    monkeypatch.setattr(datasets.shutil, "copyfileobj", counting)
+    with pytest.raises(FetchError, match=r"the archive of corpus cannot be unpacked: Bad CRC-32"):
+        fetch("corpus", corpus(server), tmp_path)
+    assert written and max(written) <= 1000
+    assert not (tmp_path / "corpus").exists() or not any((tmp_path / "corpus").iterdir())
 
 
 @pytest.mark.parametrize("damage", ["no archive", "a member's bytes"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import attrs
 import pytest
 
 from mtl.components import ComponentSpec
@@ -223,7 +224,8 @@ def test_what_a_plugin_prints_does_not_reach_the_results(
 ) -> None:
     module = install("loud-parts", "print('hello')\n" + GOOD.format(name="Sort", module="loud"))
     Path(sys.path[0], "loud_config.py").write_text(
-        "print('config')\nfrom mtl.components import TaskConfig\nConfig = TaskConfig\n"
+        "print('config')\nfrom mtl import Component, TaskConfig, configclass, slot\n"
+        "@configclass\nclass Config(TaskConfig):\n    data: Component = slot('data_source')\n"
     )
     plugins = discover()
     plugins.find("task", "Sort").load_config()
@@ -350,3 +352,56 @@ def test_c7_what_is_installed_is_found_in_a_fresh_process(install: Install, site
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert found.stdout == "1.0\n"
+
+
+# --- config classes that no config can hold, and who is meant -------------------------------------
+
+CONFIG = """
+from attrs import Factory
+from mtl import Component, TaskConfig, configclass, option, slot
+@configclass
+class Config(TaskConfig):
+    data: Component = slot("data_source")
+"""
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("size: int = option(object())", "Config.size has a default that is no JSON: TypeError"),
+        ("size: int = option(Factory(lambda: 1 / 0))", "no JSON: ZeroDivisionError: division by zero"),
+        ("size: 'Nowhere' = option(1)", "the type hints of Config cannot be read: name 'Nowhere'"),
+        ("size: Component = option(1)", "Config.size must be a `slot` with the hint Component, or neither"),
+    ],
+)
+def test_c8_fields_that_no_config_can_hold_are_their_distributions_mistake(
+    install: Install, site: Path, field: str, words: str
+) -> None:
+    install("acme-parts", GOOD.format(name="Sort", module="fielded"))
+    (site / "fielded_config.py").write_text(f"{CONFIG}    {field}\n")
+    with pytest.raises(PluginError, match=r"task 'Sort' of acme-parts 1\.0: ") as caught:
+        discover().find("task", "Sort").load_config()
+    assert words in str(caught.value)
+
+
+def test_damaged_entry_points_are_a_row_of_their_own(install: Install, site: Path) -> None:
+    install("good-parts")
+    install("odd-parts")
+    (site / "odd_parts-1.0.dist-info/entry_points.txt").write_text("[mtl.plugins\nodd_parts")
+    found = statuses(discover())
+    assert found["good-parts:good_parts"].state == "ok"
+    assert found["odd-parts:odd-parts"].state == "broken"
+    assert "entry_points.txt is damaged" in found["odd-parts:odd-parts"].cause
+
+
+def test_whose_component_is_preferred_is_meant_where_two_provide_it(install: Install) -> None:
+    install("one-parts")
+    install("two-parts")
+    plugins = discover()
+    chosen = attrs.evolve(plugins, preferred={("task", "Sort"): "two-parts"})
+    assert chosen.find("task", "Sort").distribution == "two-parts"
+    assert chosen.find("task", "one-parts:Sort").distribution == "one-parts"
+    other = attrs.evolve(plugins, preferred={("task", "Sort"): "three-parts"})
+    for ambiguous in (plugins, other):
+        with pytest.raises(PluginError, match="is provided by one-parts"):
+            ambiguous.find("task", "Sort")

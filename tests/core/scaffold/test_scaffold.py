@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import io
 import json
 import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import mtl
 from mtl.commands import main
 from mtl.components import KINDS
 from mtl.errors import UsageError
-from mtl.plugins import API_VERSION, discover
+from mtl.plugins import API_VERSION
 from mtl.scaffold import PARTS, render_plugin, write_plugin
 
 ROOT = Path(__file__).parents[3]
@@ -55,13 +54,17 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sources(written: Path) -> Iterator[Path]:
-    """As `written`, with the plugins' modules to import."""
-    paths = [str(written / kind / "src") for kind in PARTS]
-    sys.path[:0] = paths
-    yield written
-    for path in paths:
-        sys.path.remove(path)
+def fresh(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a new environment with all of them installed; everything else it has from ours."""
+    folder = tmp_path_factory.mktemp("environment")
+    run(sys.executable, "-m", "venv", "--without-pip", folder, folder=written)
+    ours = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    next(folder.glob("lib/python*/site-packages")).joinpath("ours.pth").write_text(ours)
+    python = folder / "bin/python"
+    options = "--quiet --no-deps --no-index --no-build-isolation --disable-pip-version-check".split()
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", *options)
+    run(*pip, *(f"./{kind}" for kind in PARTS), folder=written)
+    return python
 
 
 def test_there_is_one_of_each_kind_that_anything_calls() -> None:
@@ -70,26 +73,10 @@ def test_there_is_one_of_each_kind_that_anything_calls() -> None:
     assert [kind for kind in PARTS if f"`{kind}`" not in guide and kind != "task"] == []
 
 
-@pytest.mark.parametrize("kind", PARTS)
-def test_it_trains_beside_our_language_model(kind: str, sources: Path, tmp_path: Path) -> None:
-    plugins = discover()
-    status = plugins.register(
-        importlib.import_module(f"acme_{kind}.plugin"), f"acme-{kind}", "0.1.0", f"acme_{kind}"
-    )
-    assert (status.state, status.cause) == ("ok", "")
-    assert list(status.components) == [kind]
-
-    data = sources / kind / "data"
-    if kind == "dataset":
-        found = plugins.find("dataset", "acme")
-        data = tmp_path
-        for path, text in found.load_factory()(found.load_config()()).sample(0).items():
-            (data / path).parent.mkdir(exist_ok=True)
-            (data / path).write_text(text)
-    lines = tmp_path / "lines.txt"
-    lines.write_text("".join(" ".join(WORDS[start:]) + "\n" for start in range(6)) * 2)
-
-    config = json.loads((sources / kind / "config.json").read_text())
+def joint_config(kind: str, plugin: Path, lines: Path) -> dict[str, Any]:
+    """The config of a new plugin, with our language model beside its task."""
+    config: dict[str, Any] = json.loads((plugin / "config.json").read_text())
+    config["base_dir"] = str(plugin / "data")
     config["tasks"]["LM"] = {
         "LMTask": {
             "data": {"train_path": str(lines), "eval_path": str(lines)},
@@ -100,16 +87,44 @@ def test_it_trains_beside_our_language_model(kind: str, sources: Path, tmp_path:
     (reviews,) = config["tasks"]["Reviews"].values()
     reviews["features"]["shared_module_key"] = "WORDS"
     config["trainer"]["epochs"] = 1
-    result = mtl.train(config, output=tmp_path / "run", base_dir=data, device="cpu", plugins=plugins)
-    assert result.data["status"] == "completed"
-    assert set(result.data["tasks"]) == {"Reviews", "LM"}
+    return config
 
 
-def test_what_a_plugin_says_is_free_of_torch(sources: Path) -> None:
+TRAIN = """
+import json, sys
+from pathlib import Path
+import mtl
+for config in map(Path, sys.argv[1:]):
+    try:
+        result = mtl.train(config, output=config.with_suffix(""), device="cpu").data
+        print(json.dumps([config.stem, result["status"], sorted(result["tasks"])]))
+    except Exception as error:
+        print(json.dumps([config.stem, f"{type(error).__name__}: {error}", []]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_each_kind_trains_beside_our_language_model_once_it_is_installed(
+    written: Path, fresh: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "lines.txt").write_text("".join(" ".join(WORDS[start:]) + "\n" for start in range(6)) * 2)
+    run(fresh, "-m", "mtl", "data", "sample", "data", folder=written / "dataset")
+    for kind in PARTS:
+        config = joint_config(kind, written / kind, tmp_path / "lines.txt")
+        (tmp_path / f"{kind}.json").write_text(json.dumps(config))
+    configs = [tmp_path / f"{kind}.json" for kind in PARTS]
+    trained = run(fresh, "-c", TRAIN, *configs, folder=tmp_path).splitlines()
+    assert [json.loads(line) for line in trained] == [
+        [kind, "completed", ["LM", "Reviews"]] for kind in PARTS
+    ]
+
+
+def test_what_a_plugin_says_is_free_of_torch(written: Path) -> None:
     modules = [f"acme_{kind}.{name}" for kind in PARTS for name in ("plugin", "config")]
     script = f"import sys, {', '.join(modules)}; print(*{{'torch', 'polars'}} & sys.modules.keys())"
-    paths = os.pathsep.join(str(sources / kind / "src") for kind in PARTS)
-    assert run(sys.executable, "-c", script, folder=sources, PYTHONPATH=paths).strip() == ""
+    paths = os.pathsep.join(str(written / kind / "src") for kind in PARTS)
+    assert run(sys.executable, "-c", script, folder=written, PYTHONPATH=paths).strip() == ""
 
 
 @pytest.mark.parametrize("name", ["a", LONGEST, "acme-words"])
@@ -132,18 +147,14 @@ def test_its_types_are_clean(written: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_its_own_tests_pass_once_it_is_installed(written: Path, tmp_path: Path) -> None:
-    options = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check")
-    plugins = [f"./{kind}" for kind in PARTS]
-    run(sys.executable, "-m", "pip", "install", *options, "--target", tmp_path, *plugins, folder=written)
-    installed = json.loads(run("mtl", "plugins", "--json", folder=written, PYTHONPATH=str(tmp_path)))
+def test_its_own_tests_pass_once_it_is_installed(written: Path, fresh: Path) -> None:
+    installed = json.loads(run(fresh, "-m", "mtl", "plugins", "--json", folder=written))
     mine = {plugin["distribution"]: plugin for plugin in installed["plugins"] if "acme" in plugin["name"]}
     assert len(mine) == len(PARTS)
     assert all(plugin["version"] == "0.1.0" and plugin["state"] == "ok" for plugin in mine.values())
-    pytest_alone = (sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", written, "-W", "error")
+    pytest_alone = (fresh, "-m", "pytest", "-c", os.devnull, "--rootdir", written, "-W", "error")
     tests = [f"{kind}/tests" for kind in PARTS]
-    printed = run(*pytest_alone, "--import-mode=importlib", *tests, folder=written, PYTHONPATH=str(tmp_path))
-    assert " passed" in printed
+    assert " passed" in run(*pytest_alone, "--import-mode=importlib", *tests, folder=written)
 
 
 # --- names ---------------------------------------------------------------------------------------

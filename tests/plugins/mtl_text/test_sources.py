@@ -157,7 +157,37 @@ def test_d11_skipping_is_chosen_and_counted() -> None:
     data = b"sentence\tlabel\ngood\t1\nno tab\n\nna\xefve\t1\nn\0l\t1\n\t0\nbad\t \nlast\t0\n"
     table = tsv(on_bad_row="skip").parse(data, "train.tsv", BOTH)
     assert rows(table) == [(2, "good", "1"), (9, "last", "0")]
-    assert table.skipped == 6
+    assert table.skipped == 5
+    assert table.skipped_first == [
+        "line 3: a row must have 2 columns, but has 1 column",
+        "line 5: text must be UTF-8, but byte 3 of the line is not",
+        "line 6: text must not hold NUL, but character 2 is one",
+        "line 7: `text` must not be empty",
+        "line 8: `label` must not be empty",
+    ]
+
+
+@pytest.mark.parametrize("source", [tsv(), tsv(header="yes"), jsonl()])
+def test_blank_lines_are_no_rows(source: LineSource[Any]) -> None:
+    data = b"\n \ntext\tlabel\n\na\t1\n  \r\n\nb\t0\n"
+    if isinstance(source, JSONL):
+        data = b'\n\n\n\n{"text": "a", "label": 1}\n  \r\n\n{"text": "b", "label": 0}\n'
+    table = source.parse(data, "train.tsv", BOTH)
+    assert (rows(table), table.skipped) == ([(5, "a", "1"), (8, "b", "0")], 0)
+
+
+def test_a_header_after_blank_lines_is_named_by_its_line() -> None:
+    data = b"\n\nreview\tlabel\n\na\t1\nb\t1\n"
+    assert refusal(tsv(header="yes"), data).startswith("train.tsv:3: `text` must be there")
+    assert refusal(tsv(), data.replace(b"label", b"x")).startswith("train.tsv:3: looks like a header")
+
+
+def test_a_line_that_is_no_row_but_a_file_is_bad() -> None:
+    long = b"x" * 1_000_001
+    why = "a line must have at most 1,000,000 characters, but has 1,000,003"
+    assert refusal(tsv(), b"a\t1\n" + long + b"\t1\nb\t0\n").startswith(f"train.tsv:2: {why}")
+    assert rows(tsv(on_bad_row="skip").parse(b"a\t1\n" + long + b"\n", "rows", BOTH)) == [(1, "a", "1")]
+    assert rows(text_lines().parse(long, "corpus", ["text"])) == [(1, long.decode())]
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \n", b"sentence\tlabel\n"])
@@ -170,7 +200,7 @@ def test_d4_a_file_without_rows_is_an_empty_table(data: bytes) -> None:
     [
         (b"a\t1\nna\xefve\t0\n", "train.tsv:2: text must be UTF-8, but byte 3 of the line is not"),
         (b"a\t1\nn\0l\t0\n", "train.tsv:2: text must not hold NUL, but character 2 is one"),
-        (b"a\t1\n\nb\t0\n", "train.tsv:2: a row must have 2 columns, but is blank"),
+        (b"a\t1\n\t\t\nb\t0\n", "train.tsv:2: a row must have 2 columns, but is blank"),
         (b"a\t1\n \t0\n", "train.tsv:2: `text` must not be empty"),
         (b"a\t1\nb\t \n", "train.tsv:2: `label` must not be empty"),
         (b"one\ntwo\n", "train.tsv:1: a row must have 2 columns, but has 1 column"),
@@ -263,7 +293,8 @@ def reference_rows(data: bytes) -> list[tuple[int, str, str]]:
             lines.append(None)
     while lines and lines[-1] is not None and not lines[-1].strip(" "):
         lines.pop()
-    widths = Counter(len((line or "").split("\t")) for line in lines)
+    lines = [line if line is None or line.strip(" ") else "" for line in lines]
+    widths = Counter(len((line or "").split("\t")) for line in lines if line != "")
     usual = max((width for width, count in widths.items() if count == max(widths.values())), default=0)
     good = []
     for number, line in enumerate(lines, start=1):
@@ -355,7 +386,6 @@ def test_jsonl_columns_by_key_and_optional() -> None:
     ("line", "message"),
     [
         (b"{", "a row must be a JSON object, but column 2: "),
-        (b"", "a row must be a JSON object, but is blank"),
         (b"[1]", "a row must be a JSON object, but is a list"),
         (b"NaN", "a row must be a JSON object, but is a number"),
         (b"[" * 100_000, "a row must be a JSON object, but is too deep or has too long a number"),

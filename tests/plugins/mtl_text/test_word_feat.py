@@ -15,7 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl import Builder, DataError, Ragged
-from mtl_text import BOS, EOS, MASK, PAD, SPECIAL_TOKENS, UNK, UNK_ID, WordFeat, WordFeatConfig, split_words
+from mtl_text import (
+    BOS,
+    EOS,
+    MASK,
+    PAD,
+    SPECIAL_TOKENS,
+    UNK,
+    UNK_ID,
+    CharFeat,
+    CharFeatConfig,
+    WordFeat,
+    WordFeatConfig,
+    split_words,
+)
 
 quick = settings(deadline=None, max_examples=150)
 Corpus = list[list[str]]
@@ -201,7 +214,10 @@ def test_d14_the_tutorials_stray_lines_are_left_out_and_counted(tmp_path: Path) 
     path = write(tmp_path, "\t0\n\t1\n!\nthe\t7\r\nThe\n\n'\n")
     made = featurizer({"A": [["the", "!"]]}, vocab_file=path, vocab_from_train_data=False)
     assert made.vocabulary.words == ("!", "the", "'")
-    assert made.notices() == [f"{path}: 3 lines without a word are left out"]
+    assert made.notices() == [
+        f"{path}: 3 lines without a word are left out",
+        f"{path}: 1 line repeats a word, read in lower case",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -225,6 +241,26 @@ def test_d14_a_file_that_is_no_vocabulary_is_refused(tmp_path: Path, content: by
 def test_d14_a_missing_vocabulary_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.txt: must be a file that can be read, but: No such file"):
         featurizer({"A": [["a"]]}, vocab_file=tmp_path / "absent.txt", vocab_from_train_data=False)
+
+
+@pytest.mark.parametrize("featurizer", [WordFeat(WordFeatConfig()), CharFeat(CharFeatConfig())])
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [
+        (None, "must be a list of strings"),
+        ("abc", "must be a list of strings"),
+        (["a", 1], "must be a list of strings"),
+        (["a", "b", "a"], "must differ from each other"),
+        (["a", "__PAD__"], "and from the special tokens"),
+        (["a", "\ud800"], "half a surrogate pair"),
+    ],
+)
+def test_a_saved_vocabulary_that_is_none_is_refused(
+    featurizer: WordFeat | CharFeat, saved: Any, message: str
+) -> None:
+    name = "words" if isinstance(featurizer, WordFeat) else "characters"
+    with pytest.raises(DataError, match=f"`{name}` {message}|`{name}` .*{message}"):
+        featurizer.load_state({name: saved} if saved is not None else {})
 
 
 def test_d14_a_vocabulary_of_special_tokens_alone_is_refused() -> None:

@@ -56,6 +56,10 @@ class WarmupConfig(LRSchedulerConfig):
 class ConstantConfig(WarmupConfig):
     """A constant rate."""
 
+    @property
+    def uses_total_steps(self) -> bool:
+        return False
+
 
 @configclass
 class LinearConfig(WarmupConfig):
@@ -82,6 +86,10 @@ class ReduceOnPlateauConfig(LRSchedulerConfig):
     @property
     def by_metric(self) -> bool:
         return True
+
+    @property
+    def uses_total_steps(self) -> bool:
+        return False
 
 
 @configclass

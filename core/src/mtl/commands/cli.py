@@ -26,6 +26,7 @@ from mtl.commands.test import test
 from mtl.commands.train import train
 from mtl.config.suggest import did_you_mean
 from mtl.errors import ConfigError, MtlError, UsageError
+from mtl.render.plain import readable
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -168,7 +169,7 @@ def _report(error: BaseException) -> int:
         _say("interrupted")
         return INTERRUPTED
     if isinstance(error, ConfigError):
-        print(error, file=sys.stderr)
+        print(readable(str(error)), file=sys.stderr)
         found = len(error.problems)
         _say(f"{found} problem{'s' if found != 1 else ''} in {error.source}")
         return error.exit_status
@@ -188,4 +189,4 @@ def _report(error: BaseException) -> int:
 
 
 def _say(message: str) -> None:
-    print(f"mtl: {message}", file=sys.stderr)
+    print(f"mtl: {readable(message)}", file=sys.stderr)

@@ -15,7 +15,9 @@ from mtl.commands.options import (
     load,
     print_json,
     read_config,
+    results_only,
 )
+from mtl.render.plain import escaped, readable
 
 if TYPE_CHECKING:
     from mtl.config.load import LoadedConfig
@@ -37,7 +39,9 @@ def schema() -> None:
     from mtl.config.schema import json_schema
     from mtl.plugins import discover
 
-    print_json(json_schema(discover()))
+    with results_only():
+        made = json_schema(discover())
+    print_json(made)
 
 
 @config_app.command()
@@ -47,7 +51,7 @@ def validate(
     """Check a config, without reading data."""
     tasks = _load(config, overrides, base_dir).config.tasks
     named = ", ".join(f"{name} ({component.name})" for name, component in tasks.items())
-    print(f"{config or '-'}: valid; {len(tasks)} task{'s' if len(tasks) != 1 else ''}: {named}")
+    print(readable(f"{config or '-'}: valid; {len(tasks)} task{'s' if len(tasks) != 1 else ''}: {named}"))
 
 
 @config_app.command()
@@ -66,13 +70,14 @@ def migrate(
     from mtl.files import write_text
     from mtl.plugins import discover
 
-    result = migrated(read_config(config), plugins=discover())
+    with results_only():
+        result = migrated(read_config(config), plugins=discover())
     if output == "-":
-        print(result.text, end="")
+        print(escaped(result.text), end="")
     else:
         write_text(Path(output), result.text)
     for note in result.notes:
-        print(note, file=sys.stderr)
+        print(readable(note), file=sys.stderr)
     if not result.notes:
         print("mtl: nothing to change", file=sys.stderr)
     result.check(output)
@@ -81,5 +86,5 @@ def migrate(
 def _load(config: str | None, overrides: list[str] | None, base_dir: Path | None) -> LoadedConfig:
     loaded = load(config, overrides, base_dir)[1]
     for warning in loaded.warnings:
-        print(f"mtl: warning: {warning}", file=sys.stderr)
+        print(f"mtl: warning: {readable(warning)}", file=sys.stderr)
     return loaded

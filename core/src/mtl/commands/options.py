@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from typer.exceptions import TyperException
 
 from mtl.errors import UsageError
+from mtl.render.plain import escaped
 
 if TYPE_CHECKING:
     from mtl.config.load import LoadedConfig
@@ -94,23 +97,32 @@ def read_config(argument: str | None) -> Any:
     """The config that a command was given: its path, or what standard input holds."""
     if argument not in (None, "-"):
         return Path(argument)
+    from mtl.config.document import MAXIMUM_SIZE, decode
+
     say_waiting("a config (JSON)")
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"standard input: must be UTF-8, but byte {error.start} is not") from None
+    return decode(sys.stdin.buffer.read(MAXIMUM_SIZE + 1), "standard input")
 
 
 def load(
-    argument: str | None, overrides: list[str] | None, base_dir: Path | None
+    argument: str | None, overrides: list[str] | None, base_dir: Path | None, run: Path | None = None
 ) -> tuple[Any, LoadedConfig]:
     """The source of a config, as `mtl.train` takes it, and the checked config: what is wrong with it
-    is said before torch is imported, which takes seconds."""
+    is said before torch is imported, which takes seconds. `run` is the folder of a run that goes on."""
     source = read_config(argument)
     from mtl.config.load import load_config
     from mtl.plugins import discover
+    from mtl.provenance import plugins_of_run
 
-    return source, load_config(source, plugins=discover(), overrides=overrides or (), base_dir=base_dir)
+    with results_only():
+        plugins = discover()
+        plugins = plugins_of_run(run, plugins) if run else plugins
+        return source, load_config(source, plugins=plugins, overrides=overrides or (), base_dir=base_dir)
+
+
+def results_only() -> AbstractContextManager[object]:
+    """While a plugin's code may run: standard output is for results, so what it prints goes to
+    standard error."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def say_waiting(what: str) -> None:
@@ -119,6 +131,6 @@ def say_waiting(what: str) -> None:
         print(f"mtl: waiting for {what} on standard input; Ctrl-D ends it", file=sys.stderr)
 
 
-def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """JSON on standard output."""
-    print(json.dumps(value, indent=indent, ensure_ascii=False))
+def print_json(value: Any, *, indent: int | None = 2, file: TextIO | None = None) -> None:
+    """JSON on standard output, or to `file`."""
+    print(escaped(json.dumps(value, indent=indent, ensure_ascii=False)), file=file)

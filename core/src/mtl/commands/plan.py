@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from mtl.commands.options import BaseDirOption, ConfigArgument, JsonOption, SetOption, load, print_json
+from mtl.commands.options import (
+    BaseDirOption,
+    ConfigArgument,
+    JsonOption,
+    SetOption,
+    load,
+    print_json,
+    results_only,
+)
 
 
 def plan(
@@ -18,7 +26,8 @@ def plan(
     source, _ = load(config, overrides, base_dir)
     from mtl.api import plan as make_plan
 
-    planned = make_plan(source, base_dir=base_dir, overrides=overrides or ())
+    with results_only():
+        planned = make_plan(source, base_dir=base_dir, overrides=overrides or ())
     if as_json:
         print_json(planned)
         return

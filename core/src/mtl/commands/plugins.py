@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mtl.commands.new import new
-from mtl.commands.options import JsonOption, print_json
+from mtl.commands.options import JsonOption, print_json, results_only
 
 plugins_app = typer.Typer(help="Show what is installed, and from where.", invoke_without_command=True)
 plugins_app.command()(new)
@@ -41,7 +41,8 @@ def show(
     from mtl.catalog import described
     from mtl.plugins import discover
 
-    found = described(discover(), name)
+    with results_only():
+        found = described(discover(), name)
     if as_json:
         print_json(found)
         return
@@ -73,7 +74,7 @@ def check(
     from mtl.plugins import discover
     from mtl.testing.trials import distribution_trials
 
-    with distribution_trials(discover(), distribution, config) as trials:
+    with results_only(), distribution_trials(discover(), distribution, config) as trials:
         checks = [attrs.asdict(each) for trial in trials for each in trial.run()]
     failed = any(each["outcome"] == "failed" for each in checks)
     if as_json:

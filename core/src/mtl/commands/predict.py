@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mtl.commands.options import RunArgument, one_of, print_json, say_waiting
+from mtl.commands.options import RunArgument, one_of, print_json, results_only, say_waiting
 from mtl.errors import DataError, UsageError
 
 STANDARD_INPUT = "<stdin>"
@@ -41,14 +41,16 @@ def predict(
     """
     from mtl import load
 
-    loaded = load(run)
-    names = ", ".join(loaded.task_names)
-    if task is None and len(loaded.task_names) > 1:
-        raise UsageError(f"`--task` is needed, one of: {names}")
-    if task is not None and task not in loaded.task_names:
-        raise UsageError(f"`--task` must be one of {names}, but is `{task}`")
-    for prediction in loaded.predict(task or loaded.task_names[0], read_rows(file, format)):
-        print_json(prediction, indent=None)
+    results = sys.stdout
+    with results_only():
+        loaded = load(run)
+        names = ", ".join(loaded.task_names)
+        if task is None and len(loaded.task_names) > 1:
+            raise UsageError(f"`--task` is needed, one of: {names}")
+        if task is not None and task not in loaded.task_names:
+            raise UsageError(f"`--task` must be one of {names}, but is `{task}`")
+        for prediction in loaded.predict(task or loaded.task_names[0], read_rows(file, format)):
+            print_json(prediction, indent=None, file=results)
 
 
 def read_rows(file: str | None, format: str) -> Iterator[dict[str, Any]]:
@@ -94,7 +96,7 @@ def _lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
 def _is_object(line: str) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -103,6 +105,8 @@ def _object(line: str, where: str) -> dict[str, Any]:
         row = json.loads(line)
     except ValueError as error:
         raise DataError(f"{where}: must be a JSON object, but is not JSON: {error}") from None
+    except RecursionError:
+        raise DataError(f"{where}: must be a JSON object, but is too deep") from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: must be a JSON object, but is `{line[:40]}`")
     return row

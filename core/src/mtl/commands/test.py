@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mtl.commands.options import JsonOption, RunArgument, print_json
+from mtl.commands.options import JsonOption, RunArgument, print_json, results_only
 from mtl.errors import UsageError
 
 
@@ -28,12 +28,13 @@ def test(
     """Evaluate a run's model on test data."""
     from mtl import load
 
-    loaded = load(run)
-    if data is not None and task is None:
-        if len(loaded.task_names) > 1:
-            raise UsageError(f"`--data` needs `--task`, one of: {', '.join(loaded.task_names)}")
-        task = loaded.task_names[0]
-    figures = loaded.test(task, data)
+    with results_only():
+        loaded = load(run)
+        if data is not None and task is None:
+            if len(loaded.task_names) > 1:
+                raise UsageError(f"`--data` needs `--task`, one of: {', '.join(loaded.task_names)}")
+            task = loaded.task_names[0]
+        figures = loaded.test(task, data)
     if as_json:
         print_json(figures)
         return

@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from mtl.commands.options import BaseDirOption, ConfigArgument, SetOption, load, one_of, whole_number
+from mtl.commands.options import (
+    BaseDirOption,
+    ConfigArgument,
+    SetOption,
+    load,
+    one_of,
+    results_only,
+    whole_number,
+)
 from mtl.errors import UsageError
 
 RUNS = Path("runs")
@@ -26,6 +34,12 @@ def train(
     overrides: SetOption = None,
     base_dir: BaseDirOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    allow_changes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-changes", help="Resume although config, data or vocabularies are not what they were."
+        ),
+    ] = False,
     device: Annotated[
         str | None,
         typer.Option(
@@ -47,11 +61,11 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show errors only.")] = False,
 ) -> None:
     """Train on the tasks of CONFIG and evaluate."""
-    source, _ = load(config, overrides, base_dir)
     folder = output or run_folder(config, resume=resume)
+    source, _ = load(config, overrides, base_dir, folder if resume else None)
     from mtl.console import Console
 
-    with Console(quiet=quiet) as console:
+    with Console(quiet=quiet) as console, results_only():
         from mtl import train as run
 
         run(
@@ -62,6 +76,7 @@ def train(
             device=device,
             seed=seed,
             resume=resume,
+            allow_changes=allow_changes,
             watchers=[console],
         )
 

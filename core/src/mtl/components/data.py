@@ -45,12 +45,14 @@ class Table:
     """Rows of one file.
 
     `frame` holds a column for each that the task asked for and `line`, the row's line number
-    (from 1). `skipped` counts bad rows left out by the user's choice.
+    (from 1). `skipped` counts bad rows left out by the user's choice; `skipped_first` says of the
+    first of them what is wrong, as in "line 3: a row must have 2 columns, but has 1 column".
     """
 
     frame: pl.DataFrame
     path: str
     skipped: int = 0
+    skipped_first: Sequence[str] = ()
 
 
 class DataSource(ABC, Generic[ConfigT]):

@@ -54,6 +54,12 @@ class LRSchedulerConfig:
         """Whether it steps on the selection figure after an evaluation, instead of every step."""
         return False
 
+    @property
+    def uses_total_steps(self) -> bool:
+        """Whether the rate of a step depends on the length of the run, so that a run that has begun
+        cannot be made longer."""
+        return True
+
 
 class Balancer(ABC, Generic[ConfigT]):
     """Weighs the tasks' losses against each other."""

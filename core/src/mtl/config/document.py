@@ -18,8 +18,32 @@ from mtl.config.json_path import JSONPath, render_path
 from mtl.errors import ConfigError, Problem, UsageError
 
 MAXIMUM_DEPTH = 200
-MAXIMUM_SIZE = 10_000_000
+MAXIMUM_SIZE = 1_000_000
 """Bytes of a file, characters of a text."""
+
+HALF_A_PAIR = "must be whole characters, but has half of a surrogate pair"
+
+LONGEST_INTEGER = 400
+"""Digits of an integer that is still read; Python itself reads some thousand."""
+
+
+@define(eq=False)
+class Place:
+    """Where a value begins in the text and, within an object, its key; and what is inside of it.
+
+    A tree, as the paths of all values would take the square of the memory in deep documents.
+    """
+
+    value: int
+    key: int | None = None
+    inside: dict[str | int, Place] | None = None
+
+    def add(self, part: str | int, place: Place) -> Place:
+        """Put the place of what stands under `part` inside."""
+        if self.inside is None:
+            self.inside = {}
+        self.inside[part] = place
+        return place
 
 
 @define(eq=False)
@@ -35,8 +59,7 @@ class Document:
     source: str
     problems: list[Problem] = Factory(list)
     origins: dict[JSONPath, str] = Factory(dict)
-    _value_offsets: dict[JSONPath, int] = Factory(dict)
-    _key_offsets: dict[JSONPath, int] = Factory(dict)
+    _place: Place | None = None
     _line_offsets: list[int] = field(factory=lambda: [0])
     moved: dict[JSONPath, JSONPath] = Factory(dict)
 
@@ -51,12 +74,23 @@ class Document:
         """Line and column, both from 1, of the value at `path` or of its key; those of the nearest
         value around it where there is no such value, and None where nothing came from a text."""
         path = self.original(path)
-        offset = self._key_offsets.get(path) if key else None
-        for length in range(len(path), -1, -1):
-            if offset is not None:
-                break
-            offset = self._value_offsets.get(path[:length])
-        return None if offset is None else self._line_and_column(offset)
+        places = self._places(path)
+        if not places:
+            return None
+        nearest, found = places[-1], len(places) == len(path) + 1
+        offset = nearest.key if key and found and nearest.key is not None else nearest.value
+        return self._line_and_column(offset)
+
+    def _places(self, path: JSONPath) -> list[Place]:
+        """The places on the way to `path`, as far as the text has them."""
+        places: list[Place] = []
+        place = self._place
+        for part in path:
+            if place is None:
+                return places
+            places.append(place)
+            place = (place.inside or {}).get(part)
+        return places if place is None else [*places, place]
 
     def problem(self, path: JSONPath, message: str, hint: str = "", *, key: bool = False) -> Problem:
         """A mistake at `path`, with its place, as the text has it."""
@@ -72,7 +106,7 @@ class Document:
         for written, origin in self.origins.items():
             if path[: len(written)] == written:
                 return origin
-            if path and written[: len(path)] == path and path not in self._value_offsets:
+            if path and written[: len(path)] == path and len(self._places(path)) <= len(path):
                 return origin
         return None
 
@@ -88,18 +122,29 @@ def read(path: Path) -> Document:
             raise UsageError(f"{path}: is a folder, but must be a JSON file")
         if not path.exists():
             raise UsageError(f"{path}: there is no such file")
+        if not path.is_file():
+            raise UsageError(f"{path}: is a pipe or a device, but must be a JSON file; `-` reads a pipe")
         with path.open("rb") as file:
             data = file.read(MAXIMUM_SIZE + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{path}: cannot be read: {reason}") from error
+    return parse(decode(data, str(path)), str(path))
+
+
+def decode(data: bytes, source: str) -> str:
+    """The text of UTF-8 bytes. Raises `UsageError` for others.
+
+    Those beyond `MAXIMUM_SIZE` may be any: such a text is too large, and `parse` says so.
+    """
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        if len(data) <= MAXIMUM_SIZE:  # else the cut may have gone through a character
-            raise UsageError(f"{path}: must be UTF-8, but byte {error.start} is not") from error
-        text = data.decode("utf-8", errors="replace")
-    return parse(text, str(path))
+        if len(data) > MAXIMUM_SIZE:  # the cut may have gone through a character
+            return data.decode("utf-8", errors="replace")
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        raise UsageError(f"{source}:{line}:{column}: must be UTF-8, but this byte is not") from error
 
 
 def parse(text: str, source: str = "config") -> Document:
@@ -133,6 +178,11 @@ def _checked_root(document: Document) -> Document:
     return document
 
 
+def is_text(text: str) -> bool:
+    """Whether a string is whole characters, so that it can be written."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def describe(value: Any) -> str:
     """A JSON value in a message, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
@@ -148,13 +198,18 @@ def _plain(value: Any, path: JSONPath, document: Document) -> Any:
         for key in value:
             if not isinstance(key, str):
                 document.problems.append(document.problem(path, f"a key must be a string, but is {key!r}"))
+            elif not is_text(key):
+                document.problems.append(document.problem(path, f"a key {HALF_A_PAIR}"))
         return {
             key: _plain(each, (*path, key), document) for key, each in value.items() if isinstance(key, str)
         }
     elif isinstance(value, (list, tuple)):
         return [_plain(each, (*path, index), document) for index, each in enumerate(value)]
-    elif isinstance(value, os.PathLike):
-        return os.fspath(value)
+    elif isinstance(value, (str, os.PathLike)):
+        text = os.fspath(value)
+        if not is_text(text):
+            document.problems.append(document.problem(path, HALF_A_PAIR))
+        return text
     elif value is not None and type(value) not in (str, int, float, bool):
         what = type(value).__name__
         document.problems.append(document.problem(path, f"must be a JSON value, but is of type {what}"))
@@ -173,33 +228,32 @@ class _Parser:
     def __init__(self, text: str, source: str) -> None:
         self.text = text
         self.offset = 0
-        self.values: dict[JSONPath, int] = {}
-        self.keys: dict[JSONPath, int] = {}
         lines = [0, *(match.end() for match in re.finditer("\n", text[: MAXIMUM_SIZE + 1]))]
-        self.result = Document(None, source, [], {}, self.values, self.keys, lines)
+        self.place = Place(0)
+        self.result = Document(None, source, [], {}, self.place, lines)
 
     def document(self) -> Document:
         if len(self.text) > MAXIMUM_SIZE:
             self.fail(f"a config must not be larger than {MAXIMUM_SIZE:,} characters")
-        self.result.value = self.value(())
+        self.result.value = self.value((), self.place)
         if self.peek():
             self.fail(f"the config has ended, but {self.shown()} follows")
         return self.result
 
-    def value(self, path: JSONPath) -> Any:
+    def value(self, path: JSONPath, place: Place) -> Any:
         character = self.peek()
-        self.values[path] = self.offset
+        place.value = self.offset
         if len(path) > MAXIMUM_DEPTH:
             self.fail(f"must not be nested deeper than {MAXIMUM_DEPTH}")
         if character == "{":
-            return self.object(path)
+            return self.object(path, place)
         if character == "[":
-            return self.array(path)
+            return self.array(path, place)
         if character == '"':
             return self.string()
         return self.scalar(path)
 
-    def object(self, path: JSONPath) -> dict[str, Any]:
+    def object(self, path: JSONPath, place: Place) -> dict[str, Any]:
         value: dict[str, Any] = {}
         for _ in self.items("}"):
             if self.peek() != '"':
@@ -211,26 +265,23 @@ class _Parser:
                 self.fail(f"a colon must follow the key {describe(key)}, but {self.shown()} does")
             self.offset += 1
             if key in value:
-                self.repeated(inner, start)
+                self.repeated(inner, start, place)
             else:
-                self.keys[inner] = start
-                value[key] = self.value(inner)
+                value[key] = self.value(inner, place.add(key, Place(0, start)))
         return value
 
-    def repeated(self, path: JSONPath, start: int) -> None:
+    def repeated(self, path: JSONPath, start: int, around: Place) -> None:
         """Report the second of two equal keys and pass over its value."""
-        first, _ = self.result._line_and_column(self.keys[path])
+        first, _ = self.result._line_and_column((around.inside or {})[path[-1]].key or 0)
         message = f"`{path[-1]}` stands here again; the first is in line {first}"
         self.report(path, message, start, "keep one of them")
-        values, keys = self.values, self.keys
-        self.values, self.keys = {}, {}
-        self.value(path)
-        self.values, self.keys = values, keys
+        self.value(path, Place(0))
 
-    def array(self, path: JSONPath) -> list[Any]:
+    def array(self, path: JSONPath, place: Place) -> list[Any]:
         value: list[Any] = []
         for _ in self.items("]"):
-            value.append(self.value((*path, len(value))))
+            index = len(value)
+            value.append(self.value((*path, index), place.add(index, Place(0))))
         return value
 
     def items(self, closing: str) -> Iterator[None]:
@@ -264,9 +315,9 @@ class _Parser:
             self.offset = min(error.pos, len(self.text))
             what = error.msg.removesuffix(" at").removesuffix(" starting")
             self.fail(f"a string is not right: {what[:1].lower()}{what[1:]}")
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        if not is_text(text):
             self.offset = start
-            self.fail("a string must be whole characters, but has half of a surrogate pair")
+            self.fail(f"a string {HALF_A_PAIR}")
         return str(text)
 
     def scalar(self, path: JSONPath) -> Any:
@@ -294,7 +345,7 @@ class _Parser:
     def number(self, match: re.Match[str], path: JSONPath, start: int) -> int | float:
         text = match.group()
         if match[1] is None and match[2] is None:
-            if len(text) <= 400:
+            if len(text) <= LONGEST_INTEGER:
                 return int(text)
         elif math.isfinite(float(text)):
             return float(text)

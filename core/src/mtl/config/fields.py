@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType, TypeVar, dataclass_transform
 
@@ -45,7 +45,7 @@ def option(
 
 def slot(
     kind: str,
-    default: str | Mapping[str, Mapping[str, Any]] | None = REQUIRED,
+    default: str | Mapping[str, Mapping[str, Any]] | Sequence[Any] | None = REQUIRED,
     help: str = "",
     **declares: Any,
 ) -> Any:
@@ -59,6 +59,7 @@ def slot(
 
     The type hint says how many: `Component`, `Component | None`, `list[Component]` or
     `dict[str, Component]` (empty where the config says nothing, but a required `dict` must name one).
+    A `list` may have a list of components for its default; it must then name one.
     """
     metadata = {"help": help, "slot": kind, "default": default, "declares": declares}
     return field(default=None, metadata=metadata) if default is None else field(metadata=metadata)

@@ -20,7 +20,7 @@ from mtl.config.settings import FAILED
 from mtl.config.sharing import SharedGroup, Sharing
 from mtl.config.structure import Structurer
 from mtl.config.values import make_converter
-from mtl.errors import ConfigError
+from mtl.errors import ConfigError, UsageError
 from mtl.plugins import Plugins
 
 
@@ -59,6 +59,8 @@ def load_config(
     if config_dir is None:
         config_dir = source.parent if isinstance(source, Path) else Path()
     folder = _base_dir(document, base_dir, Path(config_dir))
+    if not documents.is_text(str(folder)):
+        raise UsageError(f"{folder}: the name of the folder with the data must be UTF-8, but is not")
     reader = Reader(plugins, document, make_converter(folder, check_paths=check_paths))
     settings = reader.read()
     sharing = Sharing(document)

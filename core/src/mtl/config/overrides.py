@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from mtl.config.document import Document, describe, parse_value
+from mtl.config.document import MAXIMUM_DEPTH, Document, describe, is_text, parse_value
 from mtl.config.json_path import JSONPath, parse_path, render_path
 from mtl.errors import ConfigError, Problem
 
@@ -38,7 +38,11 @@ def _parsed(text: str) -> tuple[JSONPath, Any]:
     match = _OVERRIDE.match(text)
     if match is None:
         raise ValueError("an override must be PATH=VALUE, but has no `=`")
+    if not is_text(text):
+        raise ValueError("an override must be UTF-8, but is not")
     path = parse_path(match["path"].strip())
+    if len(path) > MAXIMUM_DEPTH:
+        raise ValueError(f"a path must have at most {MAXIMUM_DEPTH} parts, but has {len(path):,}")
     if not isinstance(path[0], str):
         raise ValueError(f"`{render_path(path)}` must begin with a key")
     return path, _value(match["value"])

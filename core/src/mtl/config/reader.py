@@ -191,13 +191,16 @@ class Reader:
         if field.many is None:
             return self.slot(kind, value, default, split_default(slot_default), path, optional=field.optional)
         stated = value is not _ABSENT
+        if isinstance(slot_default, list) and default is _ABSENT:
+            default = slot_default
         if not stated and default is _ABSENT:
             required = slot_default is REQUIRED and field.many is dict
             return None if required else Items(path, {}, stated=False, is_list=field.many is list)
         items = self._items(field, value if stated else default, path)
         if items is None:
             return Value(path, value, FAILED, stated)
-        if not items and field.many is dict and slot_default is REQUIRED:
+        needs_one = isinstance(slot_default, list) or (field.many is dict and slot_default is REQUIRED)
+        if not items and needs_one:
             message = f"`{field.name}` must name at least one {KINDS[kind].label}, but is empty"
             self.report(path, message, self._must_name(kind))
         choice = split_default(slot_default)

@@ -21,6 +21,18 @@ class TrainerConfig:
     lr_scheduler: Component = slot("lr_scheduler", "Constant", "How the learning rate moves.")
     max_clip_norm: float | None = option(None, "Scale a step's gradient down to this norm.", above=0)
     accumulate_batches: int = option(1, "Batches of one task a step; they count as one big batch.", minimum=1)
+    average_decay: float | None = option(
+        None,
+        "Evaluate and keep an exponential moving average of the weights with this decay, such as 0.999;"
+        " the weights of the last step if absent.",
+        above=0,
+        below=1,
+    )
+    on_nonfinite_loss: Literal["error", "skip"] = option(
+        "error",
+        "A step whose loss is infinite or no number ends the run, or is skipped and counted: it then"
+        " changes no weight. On a GPU, skipping waits for each step's loss.",
+    )
     early_stop_after: int | None = option(
         None, "End after this many evaluations in a row without a better one.", minimum=1
     )
@@ -59,7 +71,7 @@ class RunConfig:
     schedule: Component = slot("schedule", "RoundRobin", "Which task's batch comes next.")
     balancer: Component = slot("balancer", "StaticWeights", "How the tasks' losses weigh against each other.")
     loggers: list[Component] = slot("logger", REQUIRED, "What else watches the run.")
-    seed: int = option(0, "Where all randomness comes from.", minimum=0)
+    seed: int = option(0, "Where all randomness comes from.", minimum=0, maximum=2**63 - 1)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "`auto` takes a GPU where there is one.")
 
     def __attrs_post_init__(self) -> None:

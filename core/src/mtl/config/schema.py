@@ -101,9 +101,12 @@ class _Writer:
         return {"description": metadata.get("help", ""), **schema}
 
     def _of_slot(self, field: Field) -> Schema:
-        metadata = field.attribute.metadata
-        schema = _several(field, self.slot(field.slot or "", metadata["default"]))
-        if field.many is dict and metadata["default"] is REQUIRED:
+        default = field.attribute.metadata["default"]
+        if isinstance(default, list):
+            items = self.slot(field.slot or "", REQUIRED)
+            return {"type": "array", "items": items, "minItems": 1, "default": default}
+        schema = _several(field, self.slot(field.slot or "", default))
+        if field.many is dict and default is REQUIRED:
             schema["minProperties"] = 1
         return schema
 

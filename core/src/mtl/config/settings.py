@@ -6,16 +6,19 @@ A `Reader` grows it from a document, sharing merges parts of it, a `Structurer` 
 from __future__ import annotations
 
 import functools
+import json
 import types
 import typing
 from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, cast, get_args, get_origin
 
 import attrs
 from attrs import Factory, define, frozen
 
 from mtl.components import FeaturesConfig
-from mtl.config.fields import Component
+from mtl.config.dumping import json_form
+from mtl.config.fields import REQUIRED, Component
 from mtl.config.json_path import JSONPath
 from mtl.config.values import is_supported
 from mtl.errors import PluginError
@@ -172,8 +175,25 @@ def _fields_of(cls: Any) -> dict[str, Field]:
             raise PluginError(
                 f"{cls.__qualname__}.{field.name} has a type hint that no config can hold: {hint}"
             )
+        if field.item is None:
+            _check_default(cls, field)
         fields[field.name] = field
     return fields
+
+
+def _check_default(cls: Any, field: Field) -> None:
+    """Raises `PluginError` for a default that JSON cannot hold."""
+    default = field.attribute.default
+    factory = getattr(default, "factory", None)
+    if default is REQUIRED or getattr(default, "takes_self", False):
+        return
+    try:
+        json.dumps(json_form(factory() if factory else default, Path()))
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise PluginError(
+            f"{cls.__qualname__}.{field.name} has a default that is no JSON: {cause}"
+        ) from error
 
 
 def split_default(default: Any) -> tuple[str | None, dict[str, Any]]:

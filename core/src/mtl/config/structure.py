@@ -93,11 +93,28 @@ class Structurer:
         except ValueError as error:
             self._report_refused(settings, str(error))
             return FAILED
+        except Exception as error:
+            self._report_broken(settings, "config class", error)
+            return FAILED
         if isinstance(made, TaskConfig):
+            self._check_task(settings, made)
+        return made
+
+    def _check_task(self, settings: Settings, made: TaskConfig) -> None:
+        try:
             for problem in made.check():
                 path = _path_within(settings, problem.path)
                 self.problems.append(self.document.problem(path, problem.message, problem.hint))
-        return made
+        except Exception as error:
+            self._report_broken(settings, "`check`", error)
+
+    def _report_broken(self, settings: Settings, part: str, error: Exception) -> None:
+        """What is its plugin's mistake, and no user's."""
+        if settings.provided is None:
+            raise error
+        message = f"{settings.provided}: its {part} failed: {type(error).__name__}: {error}"
+        hint = f"a defect of {settings.provided.distribution}"
+        self.problems.append(self.document.problem(settings.path, message, hint))
 
     def _report_refused(self, settings: Settings, message: str) -> None:
         """What a config class says of its own settings; at the one that it begins with, if it does."""
@@ -127,7 +144,12 @@ class Structurer:
         for each, component in pairs:
             if isinstance(component, Component) and isinstance(each, Settings):
                 for attribute, wanted in field.attribute.metadata["declares"].items():
-                    self._check_attribute(field, each.path, component, attribute, wanted)
+                    try:
+                        self._check_attribute(field, each.path, component, attribute, wanted)
+                    except PluginError:
+                        raise
+                    except Exception as error:
+                        self._report_broken(each, f"`{attribute}`", error)
         return len(self.problems) == before
 
     def _check_attribute(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import zlib
 from functools import lru_cache
 
 import numpy as np
+import torch
 from attrs import field, frozen
 
 POOL_BATCHES = 100
@@ -17,6 +19,14 @@ def random_generator(seed: int, *parts: str | int) -> np.random.Generator:
     """A generator of its own for each purpose, the same in every process."""
     keys = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in parts]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *keys])))
+
+
+def seed_generators(seed: int, *parts: str | int) -> None:
+    """Start the process's own generators anew, for what draws from them: torch's, Python's, NumPy's."""
+    draw = random_generator(seed, *parts)
+    torch.manual_seed(int(draw.integers(2**63)))
+    random.seed(int(draw.integers(2**63)))
+    np.random.seed(int(draw.integers(2**32)))
 
 
 @frozen(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -95,13 +96,14 @@ class Rows:
     """All rows of one split of one task.
 
     `columns` by name; `size_column` is the ragged column whose lengths say how long a row is;
-    `lines` are the rows' line numbers in `path`.
+    `lines` are the rows' line numbers in `path`; `skipped` and `skipped_first` are the table's.
     """
 
     columns: Mapping[str, Column]
     lines: np.ndarray
     path: str = ""
     skipped: int = 0
+    skipped_first: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -111,6 +113,16 @@ class Rows:
         """Items a row in the longest of its ragged columns, `[rows]`."""
         ragged = [column.lengths.numpy() for column in self.columns.values() if isinstance(column, Ragged)]
         return np.maximum.reduce(ragged) if ragged else np.ones(len(self), dtype=np.int64)
+
+    def digest(self) -> str:
+        """SHA-256 of the columns and the line numbers: the same for the same rows alone."""
+        content = hashlib.sha256(self.lines.tobytes())
+        for name, column in sorted(self.columns.items()):
+            parts = [column.values, column.offsets] if isinstance(column, Ragged) else [column.values]
+            for tensor in parts:
+                content.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+                content.update(tensor.numpy().tobytes())
+        return content.hexdigest()
 
     def batch(self, rows: np.ndarray, *, pin: bool = False) -> Batch:
         """The batch of these rows, in this order, each ragged column padded to its longest."""

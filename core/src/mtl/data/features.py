@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mtl.components import FeaturesConfig, Featurizer
 from mtl.data.columns import Batch, Column
+from mtl.errors import blaming
 from mtl.sharing import Builder
 
 
@@ -25,11 +26,11 @@ class Features:
 
     def encode(self, tokens: pl.Series) -> dict[str, Column]:
         """The columns of all featurizers, each named `featurizer.column`."""
-        return {
-            f"{name}.{column}": values
-            for name, featurizer in self.featurizers.items()
-            for column, values in featurizer.encode(tokens).items()
-        }
+        columns: dict[str, Column] = {}
+        for name, featurizer in self.featurizers.items():
+            with blaming(featurizer, "to encode tokens"):
+                columns |= {f"{name}.{key}": column for key, column in featurizer.encode(tokens).items()}
+        return columns
 
     def build_embedding(self, build: Builder) -> nn.Module:
         """An `Embedding` of these features; the same module for all that share it."""

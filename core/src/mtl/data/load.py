@@ -10,11 +10,13 @@ import polars as pl
 from attrs import Factory, define, frozen
 
 from mtl.components import DataSource, FeaturesConfig, Featurizer, Split, Table, Task
+from mtl.config.document import describe
 from mtl.config.fields import Component
 from mtl.config.run_config import RunConfig
+from mtl.config.suggest import listed
 from mtl.data.columns import Rows
 from mtl.data.features import Features
-from mtl.errors import DataError
+from mtl.errors import DataError, blaming
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -43,11 +45,24 @@ class Tasks:
         }
 
     def load_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take back what `state` gave."""
+        """Take back what `state` gave. Raises `DataError` for anything else."""
         for key, shared in self.featurizers.items():
-            shared.featurizer.load_state(state["featurizers"][key])
+            _load_state("featurizers", key, shared.featurizer, state)
         for name, task in self.tasks.items():
-            task.load_state(state["tasks"][name])
+            _load_state("tasks", name, task, state)
+
+
+def _load_state(
+    kind: str, name: str, owner: Featurizer[Any] | Task[Any], state: Mapping[str, Mapping[str, Any]]
+) -> None:
+    learnt = state[kind].get(name)
+    if not isinstance(learnt, dict):
+        raise DataError(f"{kind}.{name}: must be an object of what was learnt, but is {describe(learnt)}")
+    try:
+        with blaming(owner, "to take back what it had learnt"):
+            owner.load_state(learnt)
+    except DataError as error:
+        raise DataError(f"{kind}.{name}: {error}") from None
 
 
 @frozen(eq=False)
@@ -61,6 +76,11 @@ class TaskData:
     def train(self) -> Rows:
         """The rows to train on."""
         return cast(Rows, self.splits["train"])
+
+    @property
+    def skipped(self) -> dict[Split, int]:
+        """Bad rows that were left out, a split that has a file."""
+        return {split: rows.skipped for split, rows in self.splits.items() if rows is not None}
 
 
 def make_tasks(config: RunConfig) -> Tasks:
@@ -97,9 +117,11 @@ def load_data(config: RunConfig, tasks: Tasks) -> dict[str, TaskData]:
     """
     frames = {name: _read_splits(config.tasks[name].config.data, task) for name, task in tasks.tasks.items()}
     for shared in tasks.featurizers.values():
-        shared.featurizer.fit({name: [frames[name]["train"][1]["tokens"]] for name in shared.tasks})
+        with blaming(shared.featurizer, f"to fit itself to {listed(shared.tasks, last='and')}"):
+            shared.featurizer.fit({name: [frames[name]["train"][1]["tokens"]] for name in shared.tasks})
     for name, task in tasks.tasks.items():
-        task.fit(frames[name]["train"][1])
+        with blaming(task, f"to fit itself to {name}"):
+            task.fit(frames[name]["train"][1])
     return {name: _encode_splits(tasks.tasks[name], splits) for name, splits in frames.items()}
 
 
@@ -112,16 +134,23 @@ def _read_splits(component: Component, task: Task[Any]) -> dict[Split, tuple[Tab
         if path is None:
             continue
         if path not in read:
-            table = source.read(path, task.columns)
-            read[path] = table, task.prepare(table)
+            read[path] = read_rows(source, task, path)
         splits[split] = read[path]
     table, frame = splits["train"]
     if frame.is_empty():
-        skipped = f" ({table.skipped:,} bad lines are skipped)" if table.skipped else ""
+        skipped = f" ({skipped_rows(table)})" if table.skipped else ""
         raise DataError(
             f"{table.path}: {task.name} must have at least one row to train on, but has none{skipped}"
         )
     return splits
+
+
+def read_rows(source: DataSource[Any], task: Task[Any], path: Path) -> tuple[Table, pl.DataFrame]:
+    """The rows of a file as they stand there, and as the task wants them."""
+    with blaming(source, f"to read {path}"):
+        table = source.read(path, task.columns)
+    with blaming(task, f"to prepare {path}"):
+        return table, task.prepare(table)
 
 
 def _encode_splits(task: Task[Any], splits: Mapping[Split, tuple[Table, pl.DataFrame]]) -> TaskData:
@@ -144,8 +173,14 @@ def _encode_splits(task: Task[Any], splits: Mapping[Split, tuple[Table, pl.DataF
     return TaskData(rows, figures)
 
 
+def skipped_rows(read: Table | Rows) -> str:
+    """How many bad rows were left out, and what is wrong with the first."""
+    rows = "1 bad row is" if read.skipped == 1 else f"{read.skipped:,} bad rows are"
+    return "; ".join([f"{rows} skipped", *read.skipped_first])
+
+
 def encode_rows(task: Task[Any], table: Table, frame: pl.DataFrame) -> Rows:
     """Prepared rows as columns."""
-    columns = {**task.features.encode(frame["tokens"]), **task.encode(frame)}
-    skipped = table.skipped
-    return Rows(columns, frame["line"].to_numpy(), table.path, skipped)
+    with blaming(task, f"to encode {table.path}"):
+        columns = {**task.features.encode(frame["tokens"]), **task.encode(frame)}
+    return Rows(columns, frame["line"].to_numpy(), table.path, table.skipped, table.skipped_first)

@@ -15,13 +15,20 @@ from mtl.render.cells import message, section, table
 
 def plugins_view(listed: Mapping[str, Any]) -> Group:
     """Every plugin: where it is from, its state, what it provides, and why it is not used."""
-    made = table("distribution", "version", "entry point", "state", "provides")
+    made = table("distribution", "version", "entry point", "API", "import", "state", "provides")
     for plugin in listed["plugins"]:
         provides = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in _by_kind(plugin))
         style = {"ok": "green", "blocked": "dim"}.get(plugin["state"], "red")
         state = Text(plugin["state"], style=style)
-        cells = (Text(plugin["distribution"], style="bold"), plugin["version"], plugin["name"], state)
-        made.add_row(*cells, provides or Text(plugin["cause"], style=style))
+        made.add_row(
+            Text(plugin["distribution"], style="bold"),
+            plugin["version"],
+            plugin["name"],
+            plugin["api"] or "",
+            _seconds(plugin["import_seconds"]),
+            state,
+            provides or Text(plugin["cause"], style=style),
+        )
     warnings = [message("warning", "yellow", line) for line in listed["warnings"]]
     return Group(made, *([Text(), *warnings] if warnings else []))
 
@@ -32,6 +39,11 @@ def described_view(found: Mapping[str, Any]) -> Group:
         *(_plugin(plugin) for plugin in found["plugins"]),
         *(_component(component) for component in found["components"]),
     )
+
+
+def _seconds(seconds: float) -> str:
+    """How long a plugin took to import; nothing where it was not."""
+    return f"{seconds:.2f} s" if seconds else ""
 
 
 def _by_kind(plugin: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
@@ -45,6 +57,7 @@ def _plugin(plugin: Mapping[str, Any]) -> Group:
         ("state", plugin["state"]),
         ("cause", plugin["cause"]),
         ("plugin API", plugin["api"]),
+        ("import", _seconds(plugin["import_seconds"])),
         *((kind, ", ".join(names)) for kind, names in _by_kind(plugin)),
     )
     return section(plugin["distribution"], rows)

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from attrs import frozen
 
-from mtl.errors import MtlError
+from mtl.errors import ComponentError, MtlError
 
 Outcome = Literal["passed", "failed", "skipped"]
 
@@ -92,6 +92,8 @@ def rule(why: str) -> Callable[[Callable[[SubjectT], None]], Rule[SubjectT]]:
 
 def raised(error: BaseException) -> str:
     """An exception in a line, with the place outside mtl that it comes from."""
+    if isinstance(error, ComponentError) and error.__cause__ is not None:
+        error = error.__cause__
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if isinstance(error, MtlError):
         return text

@@ -22,7 +22,7 @@ from mtl.config.fields import Component
 from mtl.config.load import load_config
 from mtl.data.columns import Batch, Rows
 from mtl.data.load import encode_rows, make_tasks
-from mtl.errors import DataError, MtlError
+from mtl.errors import ComponentError, DataError, MtlError
 from mtl.hookspecs import hookimpl
 from mtl.model import build_model
 from mtl.prepare import Prepared, prepare, torch_settings
@@ -373,12 +373,13 @@ def answers_every_row(bench: TaskBench) -> None:
             row = dict.fromkeys(bench.task.input_columns, text)
             try:
                 list(run.predict(TASK, [row]))
+            except ComponentError as error:
+                cause = error.__cause__
+                raise Failed(
+                    f"the text {text[:20]!r} raises {type(cause).__name__}, not an error for users: {cause}"
+                ) from error
             except MtlError:
                 continue
-            except Exception as error:
-                raise Failed(
-                    f"the text {text[:20]!r} raises {type(error).__name__}, not an error for users: {error}"
-                ) from error
 
 
 @rule("a run repeats itself bit for bit from its seed")

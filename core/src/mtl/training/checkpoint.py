@@ -2,55 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from mtl.errors import MtlError
-from mtl.files import replaced, write_json
+from mtl.errors import UsageError
+from mtl.files import DamagedFolder, check_manifest, read_json, replaced, write_manifest, write_text
+from mtl.model import write_tensors
 
 TENSORS = "tensors.safetensors"
 STATE = "state.json"
-MANIFEST = "manifest.json"
 
 
-class DamagedCheckpoint(MtlError):
-    """A checkpoint whose files are not what was written."""
-
-
-def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write the checkpoint folder `path`; `state` is JSON."""
+def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: str) -> None:
+    """Write the checkpoint folder `path`; `state` is a JSON object."""
     with replaced(path) as folder:
         folder.mkdir()
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / TENSORS
-        )
-        write_json(folder / STATE, state)
-        write_json(folder / MANIFEST, {name: _digest(folder / name) for name in (TENSORS, STATE)})
+        write_tensors(tensors, folder / TENSORS)
+        write_text(folder / STATE, state)
+        write_manifest(folder)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the state of a checkpoint. Raises `DamagedCheckpoint`."""
+    """The tensors and the state of a checkpoint. Raises `DamagedFolder`."""
+    check_manifest(path, (TENSORS, STATE))
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        damaged = [name for name in (TENSORS, STATE) if manifest[name] != _digest(path / name)]
-        if damaged:
-            raise DamagedCheckpoint(f"{path}: {', '.join(damaged)} is not what was written")
-        return load_file(path / TENSORS), json.loads((path / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise DamagedCheckpoint(f"{path}: cannot be read: {error}") from None
+        return load_file(path / TENSORS), read_json(path / STATE)
+    except (OSError, UsageError, SafetensorError) as error:
+        raise DamagedFolder(f"{path}: cannot be read: {error}") from None
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of one part of a checkpoint, by their names in it."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -70,9 +60,21 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]
 ) -> None:
-    """Take back what `flatten_optimizer` gave."""
+    """Take back what `flatten_optimizer` gave. Raises `ValueError` for what is no state of it."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in rest["state"].items()}
-    for key, tensor in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
+    for index, name, tensor in _indexed(tensors):
+        state.setdefault(index, {})[name] = tensor
+    for index, values in state.items():
+        if not 0 <= index < len(parameters):
+            raise ValueError(f"the optimizer has no parameter {index}")
+        largest = max(parameters[index].numel(), 1)
+        if any(isinstance(value, Tensor) and value.numel() > largest for value in values.values()):
+            raise ValueError(f"the optimizer's state of parameter {index} is larger than the parameter")
     optimizer.load_state_dict({"state": state, "param_groups": rest["param_groups"]})
+
+
+def _indexed(tensors: Mapping[str, Tensor]) -> Iterator[tuple[int, str, Tensor]]:
+    for key, tensor in tensors.items():
+        index, _, name = key.partition(".")
+        yield int(index), name, tensor

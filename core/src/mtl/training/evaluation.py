@@ -11,6 +11,7 @@ from torch import nn
 from mtl.components import ModelOutput, Task
 from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
+from mtl.errors import blaming
 
 
 def evaluate(
@@ -19,9 +20,17 @@ def evaluate(
     """The loss and the metrics of `rows`, the loss None where nothing was scored.
 
     The same rows give the same figures, however often and between whichever steps.
+
+    Raises `ComponentError` where the task's model or metrics fail.
     """
-    config = task.config
-    metrics = task.metrics()
+    with blaming(task, f"to score {rows.path}"):
+        return _evaluate(task, model, rows, device, precision)
+
+
+def _evaluate(
+    task: Task[Any], model: nn.Module, rows: Rows, device: torch.device, precision: torch.dtype
+) -> dict[str, Any]:
+    config, metrics = task.config, task.metrics()
     total = torch.zeros((), dtype=torch.float64, device=device)
     weight = torch.zeros((), dtype=torch.float64, device=device)
     was_training = model.training
@@ -34,11 +43,13 @@ def evaluate(
                 if output.loss is not None:
                     total += output.loss.total
                     weight += output.loss.weight
-                metrics.update(output, batch)
+                with blaming(metrics, f"to add a batch of {rows.path}"):
+                    metrics.update(output, batch)
     finally:
         model.train(was_training)
     loss = (total / weight).item() if weight.item() else None
-    return {"loss": loss if loss is None or math.isfinite(loss) else None, **metrics.compute()}
+    with blaming(metrics, f"to compute the figures of {rows.path}"):
+        return {"loss": loss if loss is None or math.isfinite(loss) else None, **metrics.compute()}
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:

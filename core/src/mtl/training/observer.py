@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -17,6 +19,8 @@ from torch import Tensor
 
 from mtl import hookspecs
 from mtl.config.run_config import TrainerConfig
+from mtl.files import BackgroundWriter
+from mtl.model import MultitaskModel, copied, unique_tensors
 from mtl.run import RunFolder
 from mtl.training.checkpoint import save_checkpoint
 from mtl.training.state import Best
@@ -37,8 +41,9 @@ class Watchers:
         """Call one hook of everybody who has it."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
-                implementation.function(*(arguments[name] for name in implementation.argnames))
-            except Exception as error:
+                # Copies, so that one which writes to them changes nothing for the others and the run.
+                implementation.function(*(deepcopy(arguments[name]) for name in implementation.argnames))
+            except (Exception, SystemExit) as error:
                 logger.warning(
                     "%s: %s failed and watches no more: %s: %s",
                     implementation.plugin_name,
@@ -51,18 +56,25 @@ class Watchers:
 
 @define(eq=False)
 class RunObserver:
-    """Keeps the run folder up to date and tells the watchers."""
+    """Keeps the run folder up to date, without making the training wait, and tells the watchers.
+
+    `model_files` stand beside the weights of the best model, `identity` goes into each checkpoint.
+    """
 
     folder: RunFolder
     watchers: Watchers
     config: TrainerConfig
+    model: MultitaskModel
     metric: str
-    keep_best: Callable[[], None]
+    model_files: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    writer: BackgroundWriter
     last_checkpoint: float = field(factory=monotonic)
     signal_number: int | None = None
 
     def step_ended(self, step: int, epoch: int, task: str) -> None:
         """Tell the watchers."""
+        self.writer.settle()
         self.watchers.call("mtl_step_ended", step=step, epoch=epoch, task=task)
 
     def record(self, record: Mapping[str, Any]) -> None:
@@ -73,7 +85,8 @@ class RunObserver:
     def evaluated(self, best: bool, evaluation: Best) -> None:
         """Keep the best model."""
         if best:
-            self.keep_best()
+            weights = copied(dict(unique_tensors(self.model)))
+            self.writer.submit(lambda: self.folder.save_model(weights, self.model_files))
         self.watchers.call(
             "mtl_evaluated",
             step=evaluation.step,
@@ -94,11 +107,18 @@ class RunObserver:
 
     def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Write a checkpoint and remove those that are no longer kept."""
-        path = self.folder.checkpoint(step)
-        save_checkpoint(path, tensors, {**state, "metrics_size": self.folder.metrics_size()})
-        self.folder.keep_checkpoints(self.config.keep_checkpoints)
+        path, kept = self.folder.checkpoint(step), copied(tensors)
+        text = json.dumps({**state, "metrics_size": self.folder.flush_metrics(), "run": self.identity})
+
+        def write() -> None:
+            save_checkpoint(path, kept, text)
+            self.folder.keep_checkpoints(self.config.keep_checkpoints)
+
+        def tell() -> None:
+            self.watchers.call("mtl_checkpoint_saved", path=str(path), step=step)
+
+        self.writer.submit(write, tell)
         self.last_checkpoint = monotonic()
-        self.watchers.call("mtl_checkpoint_saved", path=str(path), step=step)
 
     def stop_requested(self) -> bool:
         """Whether a signal came."""

@@ -17,7 +17,9 @@ from mtl_text.model_config import (
     MaxPoolConfig,
     MeanPoolConfig,
     MLPDecoderConfig,
+    PooledRepresentationConfig,
     SelfAttentionConfig,
+    StackConfig,
 )
 from mtl_text.text import (
     BOS,
@@ -36,7 +38,7 @@ from mtl_text.text import (
 
 if TYPE_CHECKING:
     from mtl_text.decoders import MLPDecoder
-    from mtl_text.encoders import BiLSTM, BiLSTMDocAttention, DocNN
+    from mtl_text.encoders import BiLSTM, BiLSTMDocAttention, DocNN, PooledRepresentation, Stack
     from mtl_text.featurizers import CharFeat, WordFeat
     from mtl_text.pooling import LastStep, MaxPool, MeanPool, SelfAttention
     from mtl_text.sources import JSONL, TSV, TextLines
@@ -52,7 +54,9 @@ _LAZY = {
     "MLPDecoder": "decoders",
     "MaxPool": "pooling",
     "MeanPool": "pooling",
+    "PooledRepresentation": "encoders",
     "SelfAttention": "pooling",
+    "Stack": "encoders",
     "TSV": "sources",
     "TextLines": "sources",
     "Vocabulary": "vocabulary",
@@ -90,8 +94,12 @@ __all__ = [
     "MaxPoolConfig",
     "MeanPool",
     "MeanPoolConfig",
+    "PooledRepresentation",
+    "PooledRepresentationConfig",
     "SelfAttention",
     "SelfAttentionConfig",
+    "Stack",
+    "StackConfig",
     "TSVConfig",
     "TextLines",
     "TextLinesConfig",

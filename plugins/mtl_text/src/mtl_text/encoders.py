@@ -7,7 +7,13 @@ from torch import Tensor, nn
 
 from mtl import Builder
 from mtl_text.decoders import dense_layers
-from mtl_text.model_config import BiLSTMConfig, BiLSTMDocAttentionConfig, DocNNConfig
+from mtl_text.model_config import (
+    BiLSTMConfig,
+    BiLSTMDocAttentionConfig,
+    DocNNConfig,
+    PooledRepresentationConfig,
+    StackConfig,
+)
 from mtl_text.pooling import masked_max, padding_mask
 
 
@@ -68,6 +74,42 @@ class BiLSTMDocAttention(nn.Module):
         pooled = self.pooling(self.lstm(embedded, lengths), lengths)
         document: Tensor = self.dense(self.dropout(pooled))
         return document
+
+
+class PooledRepresentation(nn.Module):
+    """A sequence encoder and a pooling.
+
+    *Shape:* `embedded` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, output_dim]`.
+    """
+
+    def __init__(self, config: PooledRepresentationConfig, build: Builder, *, input_dim: int) -> None:
+        super().__init__()
+        self.encoder = build(config.encoder, input_dim=input_dim)
+        self.pooling = build(config.pooling, input_dim=config.encoder.config.output_dim(input_dim))
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        document: Tensor = self.pooling(self.encoder(embedded, lengths), lengths)
+        return document
+
+
+class Stack(nn.Module):
+    """Sequence encoders, each over the vectors of the one before.
+
+    *Shape:* `embedded` `[batch, time, input_dim]`, `lengths` `[batch]` to
+    `[batch, time, output_dim]`, zeros after a row's length.
+    """
+
+    def __init__(self, config: StackConfig, build: Builder, *, input_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList()
+        for layer in config.layers:
+            self.layers.append(build(layer, input_dim=input_dim))
+            input_dim = layer.config.output_dim(input_dim)
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        for layer in self.layers:
+            embedded = layer(embedded, lengths)
+        return embedded
 
 
 class DocNN(nn.Module):

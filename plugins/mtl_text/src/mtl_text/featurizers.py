@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mtl import Builder, DataError, Dense, Featurizer, Ragged
 from mtl_text.data_config import CharFeatConfig, WordFeatConfig
 from mtl_text.text import PAD_ID, SPECIAL_TOKENS, UNK_ID, UNKNOWN_IN_TEXT
-from mtl_text.vocabulary import Vocabulary, count_tokens, flatten, most_frequent, read_word_list
+from mtl_text.vocabulary import Vocabulary, count_tokens, flatten, most_frequent, read_word_list, saved_words
 
 
 class WordFeat(Featurizer[WordFeatConfig]):
@@ -44,6 +44,14 @@ class WordFeat(Featurizer[WordFeatConfig]):
                 self._notices.append(
                     f"{config.vocab_file}: {listed.idle_lines:,} lines without a word are left out"
                 )
+            if listed.repeating_lines:
+                repeat = (
+                    "1 line repeats"
+                    if listed.repeating_lines == 1
+                    else f"{listed.repeating_lines:,} lines repeat"
+                )
+                case = ", read in lower case" if config.lowercase else ""
+                self._notices.append(f"{config.vocab_file}: {repeat} a word{case}")
         kept = most_frequent(words, counts, config.vocab_size)
         if not kept:
             raise DataError(
@@ -72,7 +80,7 @@ class WordFeat(Featurizer[WordFeatConfig]):
         return {"words": list(self.vocabulary.words)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self._set_words(state["words"])
+        self._set_words(saved_words(state, "words"))
 
     def report(self, tokens: pl.Series) -> dict[str, float]:
         """`unknown`: the share of words that are not in the vocabulary; special tokens are no words."""
@@ -151,7 +159,7 @@ class CharFeat(Featurizer[CharFeatConfig]):
         return {"characters": list(self.vocabulary.words)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self.vocabulary = Vocabulary(state["characters"])
+        self.vocabulary = Vocabulary(saved_words(state, "characters"))
 
     def report(self, tokens: pl.Series) -> dict[str, float]:
         """`truncated`: the share of words that are longer than `max_word_length`."""

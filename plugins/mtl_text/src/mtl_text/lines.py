@@ -57,12 +57,30 @@ def split_lines(data: bytes, source: str) -> Lines:
     return Lines(source, texts, bad)
 
 
+def without_long_lines(lines: Lines, longest: int) -> Lines:
+    """The same lines; those with more than `longest` characters are bad, and empty."""
+    too_long = {index: len(text) for index, text in enumerate(lines.texts) if len(text) > longest}
+    if not too_long:
+        return lines
+    texts = ["" if index in too_long else text for index, text in enumerate(lines.texts)]
+    why = {
+        index: f"a line must have at most {longest:,} characters, but has {length:,}"
+        for index, length in too_long.items()
+    }
+    return Lines(lines.source, texts, {**why, **lines.bad})
+
+
 def _decode(line: bytes, index: int, bad: dict[int, str]) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError as error:
         bad[index] = f"text must be UTF-8, but byte {error.start + 1} of the line is not"
         return ""
+
+
+def first_bad(bad: Mapping[int, str]) -> list[str]:
+    """The first of the bad lines, as in "line 3: what is wrong"."""
+    return [f"line {index + 1}: {bad[index]}" for index in sorted(bad)[:_SHOWN]]
 
 
 def bad_lines(source: str, bad: Mapping[int, str], total: int, hint: str = "") -> DataError:

@@ -8,14 +8,14 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import polars as pl
 from attrs import frozen
 
 from mtl import DataError, DataSource, DataSourceConfig, Table
 from mtl_text.data_config import JSONLConfig, TextLinesConfig, TSVConfig
-from mtl_text.lines import Lines, bad_lines, read_bytes, split_lines
+from mtl_text.lines import Lines, bad_lines, first_bad, read_bytes, split_lines, without_long_lines
 
 TEXT = "text"
 LABEL = "label"
@@ -29,6 +29,9 @@ SourceConfigT = TypeVar("SourceConfigT", bound=DataSourceConfig)
 class LineSource(DataSource[SourceConfigT]):
     """Reads files that have a row a line."""
 
+    longest_line: ClassVar[int | None] = 1_000_000
+    """Characters that a row may have; a longer line is a sign that the file has other lines, or none."""
+
     def read(self, path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()) -> Table:
         return self.parse(read_bytes(path), str(path), columns, optional=optional)
 
@@ -37,6 +40,8 @@ class LineSource(DataSource[SourceConfigT]):
     ) -> Table:
         """As `read`, from the bytes of a file or stream that messages call `source`."""
         lines = split_lines(data, source)
+        if self.longest_line is not None:
+            lines = without_long_lines(lines, self.longest_line)
         if not lines.texts:
             schema = {**dict.fromkeys(columns, pl.String), "line": pl.Int64}
             return Table(pl.DataFrame(schema=schema), source)
@@ -45,7 +50,7 @@ class LineSource(DataSource[SourceConfigT]):
             hint = 'correct them, or have them left out and counted with `"on_bad_row": "skip"`'
             raise bad_lines(source, bad, len(lines.texts), hint)
         good = frame.filter(~frame["line"].is_in([index + 1 for index in bad])) if bad else frame
-        return Table(good, source, skipped=len(bad))
+        return Table(good, source, skipped=len(bad), skipped_first=first_bad(bad))
 
     @abstractmethod
     def _rows(
@@ -56,7 +61,9 @@ class LineSource(DataSource[SourceConfigT]):
 
 
 class TextLines(LineSource[TextLinesConfig]):
-    """Plain text, a row a line; lines without a word are left out."""
+    """Plain text, a row a line; lines without a word are left out. Some corpora are one line."""
+
+    longest_line: ClassVar[int | None] = None
 
     def _rows(
         self, lines: Lines, columns: Sequence[str], optional: Sequence[str]
@@ -70,7 +77,8 @@ class TextLines(LineSource[TextLinesConfig]):
 
 
 class JSONL(LineSource[JSONLConfig]):
-    """A JSON object a line. `text` is a string; other columns may be whole numbers and booleans."""
+    """A JSON object a line; blank lines are none. `text` is a string; other columns may be whole
+    numbers and booleans."""
 
     def _rows(
         self, lines: Lines, columns: Sequence[str], optional: Sequence[str]
@@ -79,7 +87,7 @@ class JSONL(LineSource[JSONLConfig]):
         bad = dict(lines.bad)
         objects: dict[int, dict[str, Any]] = {}
         for index, text in enumerate(lines.texts):
-            if index in bad:
+            if index in bad or not text.strip():
                 continue
             try:
                 objects[index] = _json_object(text)
@@ -105,7 +113,7 @@ def _json_object(text: str) -> dict[str, Any]:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         at = f"column {error.colno}: {error.msg}"
-        raise ValueError(f"a row must be a JSON object, but {at if text.strip() else 'is blank'}") from None
+        raise ValueError(f"a row must be a JSON object, but {at}") from None
     except (ValueError, RecursionError):
         raise ValueError("a row must be a JSON object, but is too deep or has too long a number") from None
     if not isinstance(value, dict):
@@ -146,17 +154,21 @@ class Layout:
 
 
 class TSV(LineSource[TSVConfig]):
-    """A row a line, its columns apart by tabs, with or without a header."""
+    """A row a line, its columns apart by tabs, with or without a header; blank lines are none."""
 
     def _rows(
         self, lines: Lines, columns: Sequence[str], optional: Sequence[str]
     ) -> tuple[pl.DataFrame, Mapping[int, str]]:
         _check_columns(self.config.columns, [*columns, *optional], lines.source)
-        cells = pl.Series(lines.texts, dtype=pl.String).str.split(self.config.delimiter)
-        layout = self._layout(lines, cells, columns, optional)
+        texts, bad_ones = pl.Series(lines.texts, dtype=pl.String), [index + 1 for index in lines.bad]
+        numbers = _line_numbers(lines)
+        is_there = (texts.str.strip_chars(" ") != "") | numbers.is_in(bad_ones)
+        cells, numbers = texts.filter(is_there).str.split(self.config.delimiter), numbers.filter(is_there)
+        first = int(numbers[0])
+        layout = self._layout(lines, first, cells, columns, optional)
         frame = pl.DataFrame(
             {
-                "line": _line_numbers(lines),
+                "line": numbers,
                 **{
                     name: cells.list.get(position, null_on_oob=True).str.strip_chars()
                     for name, position in layout.positions.items()
@@ -165,23 +177,24 @@ class TSV(LineSource[TSVConfig]):
         )
         bad = {**_bad_cells(frame, cells, layout), **lines.bad}
         if layout.has_header:
-            bad.pop(0, None)
+            bad.pop(first - 1, None)
             return frame.slice(1), bad
-        if 0 not in bad and self._has_header_left_in(frame):
-            bad[0] = (
+        if first - 1 not in bad and self._has_header_left_in(frame):
+            bad[first - 1] = (
                 f"looks like a header: the label {frame[LABEL][0]!r} is on no other line; name its"
                 ' columns in `columns`, or say `"header": "no"` if it is a row'
             )
         return frame, bad
 
     def _layout(
-        self, lines: Lines, cells: pl.Series, columns: Sequence[str], optional: Sequence[str]
+        self, lines: Lines, first: int, cells: pl.Series, columns: Sequence[str], optional: Sequence[str]
     ) -> Layout:
-        first = [cell.strip() for cell in cells[0]]
-        if self._has_header(first, columns):
-            if lines.bad.get(0):
-                raise bad_lines(lines.source, {0: lines.bad[0]}, len(lines.texts))
-            return Layout(self._by_header(first, lines.source, columns, optional), len(first), True)
+        header = [cell.strip() for cell in cells[0]]
+        if self._has_header(header, columns):
+            if first - 1 in lines.bad:
+                raise bad_lines(lines.source, {first - 1: lines.bad[first - 1]}, len(lines.texts))
+            place = f"{lines.source}:{first}"
+            return Layout(self._by_header(header, place, columns, optional), len(header), True)
         positions = self._by_position([*columns, *optional])
         needed = 1 + max((positions[name] for name in columns), default=0)
         usual = cells.list.len().mode().max()
@@ -199,21 +212,21 @@ class TSV(LineSource[TSVConfig]):
         return all(any(alias in cells for alias in _names(name)) for name in columns)
 
     def _by_header(
-        self, header: Sequence[str], source: str, columns: Sequence[str], optional: Sequence[str]
+        self, header: Sequence[str], place: str, columns: Sequence[str], optional: Sequence[str]
     ) -> dict[str, int]:
         positions: dict[str, int] = {}
         for name in [*columns, *optional]:
             found = self._find(name, header)
             if len(found) > 1:
                 twice = header[found[0]]
-                raise DataError(f"{source}:1: `{name}` must be one column, but {twice!r} is there twice")
+                raise DataError(f"{place}: `{name}` must be one column, but {twice!r} is there twice")
             if found:
                 positions[name] = found[0]
             elif name in columns:
-                place = self.config.columns.get(name)
-                at = f"at position {place}" if isinstance(place, int) else _as(_names(name, place))
+                stated = self.config.columns.get(name)
+                at = f"at position {stated}" if isinstance(stated, int) else _as(_names(name, stated))
                 raise DataError(
-                    f"{source}:1: `{name}` must be there, {at}, but the header has {_named(header)};"
+                    f"{place}: `{name}` must be there, {at}, but the header has {_named(header)};"
                     " say with `columns` which it is"
                 )
         return positions
@@ -256,12 +269,13 @@ class TSV(LineSource[TSVConfig]):
 def _bad_cells(frame: pl.DataFrame, cells: pl.Series, layout: Layout) -> dict[int, str]:
     """What is wrong with the rows that have too few or too many cells, or an empty one."""
     bad: dict[int, str] = {}
+    index = frame["line"] - 1
     for name in layout.positions:
-        bad |= dict.fromkeys((frame[name] == "").arg_true(), f"`{name}` must not be empty")
-    for index in (cells.list.len() != layout.width).arg_true():
-        row = cells[index]
+        bad |= dict.fromkeys(index.filter(frame[name] == ""), f"`{name}` must not be empty")
+    unfit = cells.list.len() != layout.width
+    for place, row in zip(index.filter(unfit), cells.filter(unfit), strict=True):
         found = f"has {_columns(len(row))}" if any(cell.strip() for cell in row) else "is blank"
-        bad[index] = f"a row must have {_columns(layout.width)}, but {found}"
+        bad[place] = f"a row must have {_columns(layout.width)}, but {found}"
     return bad
 
 

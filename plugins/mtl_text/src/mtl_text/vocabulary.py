@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from attrs import frozen
@@ -41,10 +42,12 @@ class Vocabulary:
 
 @frozen
 class WordList:
-    """What a vocabulary file lists: its words in order, each once, and lines that name none."""
+    """What a vocabulary file lists: its words in order, each once, lines that name none, and lines
+    that name one again."""
 
     words: pl.Series
     idle_lines: int
+    repeating_lines: int
 
 
 def read_word_list(path: Path, *, lowercase: bool) -> WordList:
@@ -65,10 +68,23 @@ def read_word_list(path: Path, *, lowercase: bool) -> WordList:
             f" but {first[number]!r} has a space"
         )
     listed = first.filter(first != "")
-    words = _known(_lower(listed) if lowercase else listed).unique(maintain_order=True)
+    named = _known(_lower(listed) if lowercase else listed)
+    words = named.unique(maintain_order=True)
     if words.is_empty():
         raise DataError(f"{path}: a vocabulary file must list at least one word, but this one lists none")
-    return WordList(words, len(first) - len(listed))
+    return WordList(words, len(first) - len(listed), len(named) - len(words))
+
+
+def saved_words(state: Mapping[str, Any], name: str) -> list[str]:
+    """The words that a featurizer saved under `name`. Raises `DataError` for what is no vocabulary."""
+    words = state.get(name)
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise DataError(f"`{name}` must be a list of strings")
+    if len({*SPECIAL_TOKENS, *words}) < len(SPECIAL_TOKENS) + len(words):
+        raise DataError(f"`{name}` must differ from each other and from the special tokens")
+    if any("\ud800" <= character <= "\udfff" for character in set().union(*words)):
+        raise DataError(f"`{name}` must be text, but one has half a surrogate pair")
+    return words
 
 
 def count_tokens(corpora: Iterable[pl.Series], *, lowercase: bool = False) -> pl.DataFrame:

@@ -1,0 +1,107 @@
+"""Which distributions made a run, so that it can name what it needs where that is missing. Free of torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from mtl.components import KINDS
+from mtl.config.fields import Component
+from mtl.config.suggest import listed
+from mtl.errors import PluginError, UsageError
+from mtl.files import read_json
+from mtl.plugins import Plugins
+
+
+def provenance(config: Any, plugins: Plugins) -> dict[str, Any]:
+    """The distributions that a config's components come from, mtl and torch: `{distribution:
+    {"version": ..., "components": {kind: [name, ...]}}}`."""
+    made: dict[str, Any] = {
+        name: {"version": importlib.metadata.version(name), "components": {}}
+        for name in ("pytext-mtl", "torch")
+    }
+    for component in _components(config):
+        provided = plugins.find(component.kind, component.name)
+        of = made.setdefault(provided.distribution, {"version": provided.version, "components": {}})
+        names = of["components"].setdefault(component.kind, [])
+        if provided.spec.name not in names:
+            names.append(provided.spec.name)
+    return made
+
+
+def _components(value: Any) -> Iterator[Component]:
+    """All components of a config, those within others included."""
+    if isinstance(value, Component):
+        yield value
+        yield from _components(value.config)
+    elif attrs.has(type(value)):
+        for field in attrs.fields(type(value)):
+            yield from _components(getattr(value, field.name))
+    elif isinstance(value, (list, dict)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _components(each)
+
+
+def plugins_of_run(folder: Path, plugins: Plugins) -> Plugins:
+    """`plugins` as the run in a folder knew them: where two provide a name, the run's own is meant.
+
+    Raises `PluginError` where one that the run needs is missing, with the version to install.
+    """
+    recorded = _recorded(folder)
+    own = {
+        (kind, name): distribution
+        for distribution, of in recorded.items()
+        for kind, names in of["components"].items()
+        for name in names
+    }
+    plugins = attrs.evolve(plugins, preferred={**plugins.preferred, **own})
+    for distribution, of in recorded.items():
+        lacking = [
+            f"{KINDS[kind].label} {name!r}"
+            for kind, names in of["components"].items()
+            for name in names
+            if not plugins.knows(kind, name)
+        ]
+        if lacking:
+            made = f"the {listed(lacking, last='and')} of this run"
+            raise PluginError(
+                f"{folder}: {made} {'was' if len(lacking) == 1 else 'were'} made by {distribution}"
+                f" {of['version']}, {_what_became(distribution, plugins)}",
+                f"`pip install '{distribution}=={of['version']}'`",
+            )
+    return plugins
+
+
+def _recorded(folder: Path) -> Mapping[str, Any]:
+    """What the run wrote down beside its model or in its checkpoint; nothing where it did not come that
+    far."""
+    model, states = folder / "model/versions.json", sorted(folder.glob("checkpoints/step-*/state.json"))
+    try:
+        recorded = (
+            read_json(model) if model.exists() or not states else read_json(states[-1])["run"]["versions"]
+        )
+        return {
+            distribution: {
+                "version": str(of["version"]),
+                "components": {
+                    kind: [str(name) for name in names]
+                    for kind, names in of["components"].items()
+                    if kind in KINDS
+                },
+            }
+            for distribution, of in recorded.items()
+        }
+    except (UsageError, LookupError, AttributeError, TypeError):
+        return {}
+
+
+def _what_became(distribution: str, plugins: Plugins) -> str:
+    of = [status for status in plugins.statuses if status.distribution == distribution]
+    unused = [status for status in of if status.state != "ok"]
+    if unused:
+        return f"which is {unused[0].state}: {unused[0].cause}"
+    return f"but {of[0].version} is installed, which has none" if of else "which is not installed"

@@ -1,0 +1,129 @@
+"""Going on with a run: what it was begun with, what has changed since, and its newest whole state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mtl.config.dumping import dump
+from mtl.config.load import LoadedConfig, load_config
+from mtl.errors import UsageError
+from mtl.files import DamagedFolder
+from mtl.plugins import Plugins
+from mtl.prepare import Prepared
+from mtl.provenance import provenance
+from mtl.run import RunFolder
+from mtl.training.checkpoint import load_checkpoint
+from mtl.training.loop import Training
+from mtl.training.observer import logger
+
+LENGTH = ("trainer.epochs", "trainer.max_steps")
+FREE = (
+    *LENGTH,
+    "trainer.keep_checkpoints",
+    "trainer.report_every_steps",
+    "trainer.checkpoint_every_steps",
+    "trainer.checkpoint_every_minutes",
+    "loggers",
+)
+"""Settings that may change while a run is under way; a longer run needs a learning rate that allows it."""
+
+
+def check_config(folder: RunFolder, loaded: LoadedConfig, plugins: Plugins, *, allow_changes: bool) -> bool:
+    """Whether the config is, to the letter, the one that the run in `folder` began with.
+
+    Raises `UsageError` with the difference where going on would make a wrong result.
+    """
+    before = dump(load_config(folder.read_config(), plugins=plugins, check_paths=False).config)
+    now = dump(loaded.config)
+    changes = dict(_differences(before, now))
+    fatal = [line for path, line in changes.items() if not path.startswith(FREE)]
+    if loaded.config.trainer.lr_scheduler.config.uses_total_steps:
+        name = loaded.config.trainer.lr_scheduler.name
+        fatal += [
+            f"{line} (the rates of {name} follow from it)" for path, line in changes.items() if path in LENGTH
+        ]
+    _refuse(folder, "the config is", fatal, allow_changes)
+    return not changes
+
+
+def identity(prepared: Prepared) -> dict[str, Any]:
+    """What a run's figures depend on: its config, its rows, what was learnt from them, all versions."""
+    return {
+        "config": dump(prepared.config),
+        "learnt": {
+            f"{kind}.{name}": hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+            for kind, states in prepared.tasks.state().items()
+            for name, state in states.items()
+        },
+        "rows": {
+            f"{task}.{split}": {"path": rows.path, "rows": len(rows), "sha256": rows.digest()}
+            for task, data in prepared.data.items()
+            for split, rows in data.splits.items()
+            if rows is not None
+        },
+        "versions": provenance(prepared.config, prepared.plugins),
+    }
+
+
+def restore(training: Training, folder: RunFolder, now: Mapping[str, Any], *, allow_changes: bool) -> None:
+    """Go on from the newest checkpoint that is whole, or from the start where there is none.
+
+    Raises `UsageError` for rows or vocabularies that are not what they were.
+    """
+    for path in folder.saved_checkpoints():
+        try:
+            tensors, state = load_checkpoint(path)
+        except DamagedFolder as error:
+            logger.warning("%s; the one before is used", error)
+            continue
+        _check_identity(folder, state.get("run"), now, allow_changes)
+        training.restore(tensors, state, path)
+        if training.state.step > training.timeline.total_steps:
+            raise UsageError(
+                f"{folder.path}: {training.state.step:,} steps are done already,"
+                f" but the config asks for {training.timeline.total_steps:,}"
+            )
+        if not folder.truncate_metrics(int(state.get("metrics_size", 0))):
+            logger.warning("%s: lines have been lost", folder.metrics)
+        return
+    folder.truncate_metrics(0)
+
+
+def _check_identity(folder: RunFolder, before: Any, now: Mapping[str, Any], allow_changes: bool) -> None:
+    if not isinstance(before, dict) or before.keys() != now.keys():
+        raise UsageError(f"{folder.path}: the checkpoint does not say what the run began with")
+    for _, line in _differences(before["versions"], now["versions"]):
+        logger.warning("another version than the run began with:%s; its figures may differ", line[1:])
+    lines = [
+        f"  what was learnt from the data ({name}: vocabulary, labels) is not the same"
+        for name, _ in _differences(before["learnt"], now["learnt"])
+    ]
+    for split in sorted(before["rows"].keys() | now["rows"].keys()):
+        old, new = before["rows"].get(split), now["rows"].get(split)
+        if old is None or new is None:
+            lines.append(f"  {split}: {'no rows before' if old is None else 'no rows now'}")
+        elif old["rows"] != new["rows"]:
+            lines.append(f"  {split}: {old['rows']:,} rows before, {new['rows']:,} now ({new['path']})")
+        elif old["sha256"] != new["sha256"]:
+            lines.append(f"  {split}: as many rows as before, but not the same ({new['path']})")
+    _refuse(folder, "the data are", lines, allow_changes)
+
+
+def _refuse(folder: RunFolder, what: str, lines: list[str], allow_changes: bool) -> None:
+    if not lines:
+        return
+    text = f"{folder.path}: {what} not what this run began with:\n" + "\n".join(lines)
+    if not allow_changes:
+        raise UsageError(f"{text}\n--allow-changes goes on all the same")
+    logger.warning("%s\nits figures will be those of neither", text)
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(key for key in now if key not in before)]:
+            yield from _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)
+    elif before != now:
+        yield path, f"  {path}: {json.dumps(before)} before, {json.dumps(now)} now"

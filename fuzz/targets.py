@@ -1,0 +1,232 @@
+"""What must survive any bytes, texts first: a function a target, for hypothesis, atheris and `run.py`.
+
+A target gives a result or raises an `mtl.MtlError`; any other exception is a finding.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+import mtl
+from mtl.commands.predict import read_rows
+from mtl.config.document import decode
+from mtl.config.dumping import dump
+from mtl.config.load import load_config
+from mtl.plugins import Plugins, discover
+from mtl_text import (
+    JSONL,
+    TSV,
+    CharFeat,
+    CharFeatConfig,
+    JSONLConfig,
+    TextLines,
+    TextLinesConfig,
+    TSVConfig,
+    WordFeat,
+    WordFeatConfig,
+)
+from mtl_text.vocabulary import read_word_list
+from pytext_plugins_sst.labels import saved_labels
+
+FOLDER = Path(tempfile.mkdtemp(prefix="mtl-fuzz-"))
+HERE = mtl.InputPath(FOLDER / "rows.tsv")
+ROWS = b'sentence\tlabel\na warm film\t1\na "dull" film\t0\n\xc3\xa9t\xc3\xa9\t1\n'
+OBJECTS = b'{"text": "a warm film", "label": 1}\n{"sentence": "dull", "label": "0"}\n'
+WORDS = b"the\t7\na\nfilm\t2\n\nThe\n"
+
+Config = dict[str, Any]
+
+
+@frozen
+class Target:
+    """`run` takes bytes; `seeds` are valid ones, whose first `prefix` bytes choose what is done."""
+
+    run: Callable[[bytes], None]
+    seeds: Callable[[], list[bytes]]
+    prefix: int = 0
+
+
+@cache
+def plugins() -> Plugins:
+    """The plugins that are installed."""
+    return discover()
+
+
+def classifier() -> Config:
+    """One task, two steps long."""
+    features = {"word_feat": {"embed_dim": 2}}
+    data = {"train_path": "rows.tsv", "eval_path": "rows.tsv"}
+    task = {"data": data, "features": features, "representation": {"DocNN": {"kernel_num": 2}}}
+    return {
+        "base_dir": str(FOLDER),
+        "tasks": {"A": {"DocClassificationTask": task}},
+        "trainer": {"max_steps": 2, "optimizer": {"AdamW": {"lr": 0.01}}},
+        "device": "cpu",
+    }
+
+
+def sharers() -> Config:
+    """Two tasks that share what they can share."""
+    lstm = {"shared_module_key": "L", "lstm_dim": 2}
+    common: Config = {"data": {"train_path": "x"}, "features": {"shared_module_key": "E"}}
+    return {
+        "target_task": "A",
+        "task_weights": {"A": 1, "B": 0.5},
+        "tasks": {
+            "A": {
+                "DocClassificationTask": {**common, "representation": {"BiLSTMDocAttention": {"lstm": lstm}}}
+            },
+            "B": {"LMTask": {**common, "representation": lstm}},
+        },
+        "schedule": {"RoundRobin": {"epoch": "all"}},
+    }
+
+
+def removed_when_done() -> None:
+    """Remove the files that the targets use."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+# --- config -------------------------------------------------------------------------------------------
+
+
+def config(data: bytes) -> None:
+    """A config file's text: what is read is written and read again, and stays the same."""
+    loaded = load_config(decode(data, "config"), plugins=plugins(), check_paths=False)
+    once = dump(loaded.config)
+    json.dumps(once).encode()
+    assert dump(load_config(once, plugins=plugins(), check_paths=False).config) == once
+
+
+def config_seeds() -> list[bytes]:
+    """Configs in several notations."""
+    alone = {
+        "task": {"LMTask": {"data": {"train_path": "x"}, "objective": "masked", "rows": "stream"}},
+        "seed": 3,
+    }
+    configs = [sharers(), alone, classifier()]
+    return [json.dumps(value, indent=indent).encode() for value in configs for indent in (None, 1)]
+
+
+def override(data: bytes) -> None:
+    """`--set`: an argument a line."""
+    text = data.decode(errors="surrogateescape").replace("\0", "")
+    loaded = load_config(classifier(), plugins=plugins(), overrides=text.split("\n"), check_paths=False)
+    json.dumps(dump(loaded.config), ensure_ascii=False).encode()
+
+
+def override_seeds() -> list[bytes]:
+    """Overrides of every form."""
+    return [
+        b"trainer.max_steps=3\ntrainer.optimizer.AdamW.lr=0.5",
+        b'trainer.optimizer={"SGD": {"lr": 1}}\ntasks["A"].DocClassificationTask.labels=["0", "1"]',
+        b"tasks.A.DocClassificationTask.features.word_feat.vocab_size=5\nschedule=RoundRobin\nschedule.epoch=all",
+        b'tasks.A.DocClassificationTask.labels=["x", "y"]\ntasks.A.DocClassificationTask.labels[0]=z\nseed=1',
+    ]
+
+
+# --- data ---------------------------------------------------------------------------------------------
+
+_TSV: list[tuple[Config, bytes]] = [
+    ({}, ROWS),
+    ({"header": "yes"}, ROWS),
+    ({"header": "no", "on_bad_row": "skip"}, ROWS),
+    ({"columns": {"text": 1, "label": 0}}, b"1\ta film\n0\ta scene\n1\tan end\n"),
+    ({"columns": {"label": "label"}, "on_bad_row": "skip"}, ROWS),
+    ({"delimiter": " "}, b"warm 1\ndull 0\n"),
+]
+
+
+def tsv(data: bytes) -> None:
+    """A table; the first byte chooses the settings."""
+    settings, _ = _TSV[(data[0] if data else 0) % len(_TSV)]
+    _filled(TSV(TSVConfig(train_path=HERE, **settings)).parse(data[1:], "rows", ("text", "label")))
+
+
+def jsonl(data: bytes) -> None:
+    """JSON lines; the first byte chooses whether bad ones are skipped."""
+    on_bad_row: Any = "skip" if data[:1] == b"\1" else "error"
+    source = JSONL(JSONLConfig(train_path=HERE, on_bad_row=on_bad_row))
+    _filled(source.parse(data[1:], "rows", ("text",), optional=("label",)))
+
+
+def text_lines(data: bytes) -> None:
+    """Plain text; the first byte chooses whether bad lines are skipped."""
+    on_bad_row: Any = "skip" if data[:1] == b"\1" else "error"
+    _filled(
+        TextLines(TextLinesConfig(train_path=HERE, on_bad_row=on_bad_row)).parse(data[1:], "rows", ("text",))
+    )
+
+
+def _filled(table: mtl.Table) -> None:
+    assert table.frame.null_count().sum_horizontal().sum() == 0
+    assert table.frame["line"].is_sorted()
+
+
+def predictions_input(data: bytes) -> None:
+    """The rows that `mtl predict` reads; the first byte chooses the format."""
+    path = FOLDER / "input"
+    path.write_bytes(data[1:])
+    for row in read_rows(str(path), ("auto", "text", "jsonl")[(data[0] if data else 0) % 3]):
+        assert isinstance(row, dict)
+
+
+# --- vocabularies ---------------------------------------------------------------------------------------
+
+
+def vocabulary_file(data: bytes) -> None:
+    """A vocabulary file; the first byte chooses the case."""
+    path = FOLDER / "words.txt"
+    path.write_bytes(data[1:])
+    words = read_word_list(path, lowercase=data[:1] == b"\1").words
+    WordFeat(WordFeatConfig(vocab_file=path)).load_state({"words": words.to_list()})
+
+
+def saved_state(data: bytes) -> None:
+    """What featurizers and tasks take back from a model folder."""
+    try:
+        state = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(state, dict):
+        return
+    for load in (_words, _characters, saved_labels):
+        try:
+            load(state)
+        except mtl.MtlError:
+            continue
+
+
+def _words(state: Config) -> None:
+    featurizer = WordFeat(WordFeatConfig())
+    featurizer.load_state(state)
+    assert featurizer.state() == {"words": state["words"]}
+
+
+def _characters(state: Config) -> None:
+    CharFeat(CharFeatConfig()).load_state(state)
+
+
+def state_seeds() -> list[bytes]:
+    """What is saved."""
+    return [b'{"words": ["the", "a", "film"], "characters": ["t", "h", "e"], "labels": ["0", "1"]}']
+
+
+TARGETS: dict[str, Target] = {
+    "config": Target(config, config_seeds),
+    "override": Target(override, override_seeds),
+    "tsv": Target(tsv, lambda: [bytes([n]) + rows for n, (_, rows) in enumerate(_TSV)], prefix=1),
+    "jsonl": Target(jsonl, lambda: [b"\0" + OBJECTS, b"\1" + OBJECTS], prefix=1),
+    "text_lines": Target(text_lines, lambda: [b"\0" + ROWS, b"\1" + ROWS], prefix=1),
+    "predictions_input": Target(predictions_input, lambda: [b"\0" + OBJECTS, b"\1" + ROWS], prefix=1),
+    "vocabulary_file": Target(vocabulary_file, lambda: [b"\0" + WORDS, b"\1" + WORDS], prefix=1),
+    "saved_state": Target(saved_state, state_seeds),
+}

@@ -1,0 +1,48 @@
+"""What a model folder says that was learnt is checked before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from mtl.data.load import SharedFeaturizer, Tasks
+from mtl.errors import ComponentError, DataError
+
+
+class Learner:
+    """A featurizer or task as far as its state goes."""
+
+    words: Any = None
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        if not state["words"]:
+            raise DataError("`words` must not be empty")
+        self.words = state["words"]
+
+
+def load(state: Any) -> Tasks:
+    tasks = Tasks({"A": Learner()}, {"A.words": SharedFeaturizer(Learner(), ["A"])})  # type: ignore[arg-type, dict-item]
+    tasks.load_state({"tasks": {"A": {"words": ["x"]}}, "featurizers": state})
+    return tasks
+
+
+def test_each_takes_back_its_own() -> None:
+    tasks = load({"A.words": {"words": ["y"]}})
+    assert tasks.featurizers["A.words"].featurizer.words == ["y"]  # type: ignore[attr-defined]
+    assert tasks.tasks["A"].words == ["x"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        ({}, DataError, "featurizers.A.words: must be an object of what was learnt, but is null"),
+        ({"A.words": [1]}, DataError, r"featurizers.A.words: must be an object .*, but is \[1\]"),
+        ({"A.words": {"words": []}}, DataError, "featurizers.A.words: `words` must not be empty"),
+        ({"A.words": {}}, ComponentError, "Learner .* failed to take back what it had learnt: KeyError"),
+    ],
+)
+def test_what_is_no_state_is_refused_by_its_place(state: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        load(state)

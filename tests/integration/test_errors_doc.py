@@ -1,0 +1,401 @@
+"""docs/errors.md: each input of its tables is made, and what the table says is what a user sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define
+
+from mtl.commands import main
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/errors.md"
+ROWS = b"sentence\tlabel\n" + b"a warm film\t1\na dull film\t0\n" * 8
+OBJECTS = b'{"text": "a warm film", "label": 1}\n{"text": "a dull film", "label": 0}\n' * 8
+TASK = "tasks.SST2.DocClassificationTask"
+DATA = f"{TASK}.data"
+
+
+def table(heading: str) -> dict[str, list[str]]:
+    """The rows of the table below a heading, by their first cell."""
+    section = DOCUMENT.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    rows = [[cell.strip() for cell in line.split(" |")] for line in lines]
+    return {row[0].removeprefix("| "): row[1:-1] for row in rows}
+
+
+@define
+class Place:
+    """A folder with a config and its data, where a command runs."""
+
+    path: Path
+    invoke: Callable[..., tuple[int, str]]
+
+    def write(self, name: str, content: bytes | str) -> None:
+        """Replace a file."""
+        (self.path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def plan(self, *overrides: str, config: str = "config.json") -> tuple[int, str]:
+        """`mtl plan` of the config, with these settings."""
+        return self.invoke("plan", config, *(word for each in overrides for word in ("--set", each)))
+
+    def facts(self, *overrides: str) -> dict[str, Any]:
+        """What `mtl plan --json` says of the task's data."""
+        options = [word for each in overrides for word in ("--set", each)]
+        status, out = self.invoke("plan", "config.json", "--json", *options)
+        assert status == 0, out
+        planned = json.loads(out[: out.rindex("}") + 1])
+        assert planned["notices"] == []
+        facts: dict[str, Any] = planned["tasks"]["SST2"]["train"]
+        return {name: value for name, value in facts.items() if name != "path"}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Place:
+    """The config is right, and so is its data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)
+
+    def invoke(*words: str) -> tuple[int, str]:
+        status = main(list(words))
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return status, (out + err).replace(f"{tmp_path}/", "")
+
+    made = Place(tmp_path, invoke)
+    data = {"train_path": "train.tsv", "eval_path": "eval.tsv"}
+    config = {"tasks": {"SST2": {"DocClassificationTask": {"data": data}}}, "device": "cpu"}
+    made.write("config.json", json.dumps(config, indent=2))
+    made.write("train.tsv", ROWS)
+    made.write("eval.tsv", ROWS)
+    made.write("words.txt", "a\nfilm\n")
+    return made
+
+
+# --- what is right --------------------------------------------------------------------------------------
+
+TSV_AS_IT_IS: dict[str, bytes] = {
+    "a byte order mark": b"\xef\xbb\xbf" + ROWS,
+    "lines that end with CR LF": ROWS.replace(b"\n", b"\r\n"),
+    "blank lines, in between and at the end": b"\n" + ROWS.replace(b"\n", b"\n  \n") + b"\n\n",
+    "no line end at the end": ROWS.removesuffix(b"\n"),
+    "no header": ROWS.split(b"\n", 1)[1],
+    "columns in another order, or more of them": b"id\tlabel\tsentence\n"
+    + b"7\t1\ta warm film\n7\t0\ta dull film\n" * 8,
+    "spaces around a cell": ROWS.replace(b"\t", b" \t  "),
+    "stray quotes": ROWS.replace(b"a warm", b'"warm').replace(b"a dull", b"''dull"),
+    "control characters within a text": ROWS.replace(b"warm", b"w\x1b[31mrm"),
+}
+
+
+@pytest.mark.parametrize("name", TSV_AS_IT_IS)
+def test_what_is_right_is_read_as_it_is(name: str, place: Place) -> None:
+    expected = place.facts()
+    place.write("train.tsv", TSV_AS_IT_IS[name])
+    facts = place.facts()
+    words = 2 if "quotes" in name else 3
+    assert facts["tokens"] == words * facts["rows"]
+    if words == 3:
+        assert facts == expected
+    assert facts["rows"] == 16
+
+
+def test_json_lines_may_be_blank_too(place: Place) -> None:
+    expected = place.facts()
+    place.write("train.tsv", b"\xef\xbb\xbf" + OBJECTS.replace(b"\n", b"\r\n\r\n"))
+    place.write("eval.tsv", OBJECTS)
+    data = json.dumps({"JSONL": {"train_path": "train.tsv", "eval_path": "eval.tsv"}})
+    assert place.facts(f"{DATA}={data}") == expected
+
+
+def test_all_of_what_is_right_is_tested() -> None:
+    assert list(table("What is right")) == list(TSV_AS_IT_IS)
+
+
+# --- what is wrong --------------------------------------------------------------------------------------
+
+Fault = Callable[[Place], tuple[int, str]]
+FAULTS: dict[str, dict[str, Fault]] = {}
+
+
+def fault(heading: str, name: str) -> Callable[[Fault], Fault]:
+    """Names the row of the document that a function makes."""
+
+    def note(make: Fault) -> Fault:
+        FAULTS.setdefault(heading, {})[name] = make
+        return make
+
+    return note
+
+
+def rows_with(line: bytes) -> bytes:
+    """The rows, with one more in line 4."""
+    lines = ROWS.split(b"\n")
+    return b"\n".join([*lines[:3], line, *lines[3:]])
+
+
+def of_file(heading: str, files: dict[str, bytes], name: str, *overrides: str) -> None:
+    """Rows of the document about what a file holds."""
+
+    def maker(content: bytes) -> Fault:
+        def make(place: Place) -> tuple[int, str]:
+            place.write(name, content)
+            return place.plan(*overrides)
+
+        return make
+
+    FAULTS.setdefault(heading, {}).update({row: maker(content) for row, content in files.items()})
+
+
+of_file(
+    "Rows",
+    {
+        "bytes that are no UTF-8": rows_with(b"na\xefve\t1"),
+        "NUL": rows_with(b"n\0l\t1"),
+        "a missing column": rows_with(b"no tab here"),
+        "a tab inside a text, a surplus column": rows_with(b"a\twarm film\t1"),
+        "tabs and nothing else": rows_with(b" \t"),
+        "an empty text": rows_with(b" \t1"),
+        "an empty label": rows_with(b"a film\t "),
+        "a line of 20 MB": rows_with(b"x" * 20_000_000 + b"\t1"),
+        "a header with other names": ROWS.replace(b"sentence\tlabel", b"review\tstars"),
+        "an empty file": b"",
+        "a header and nothing else": b"sentence\tlabel\n",
+        "one label in all rows": ROWS.replace(b"\t0", b"\t1"),
+        "a column of texts where the labels should be": b"".join(b"a\tlabel %d\n" % n for n in range(30)),
+    },
+    "train.tsv",
+)
+of_file(
+    "Rows",
+    {
+        "a label that no training row has": rows_with(b"a film\t2"),
+        "no rows to evaluate on": b"sentence\tlabel\n",
+    },
+    "eval.tsv",
+)
+
+
+@fault("Rows", 'bad rows, with `"on_bad_row": "skip"`')
+def _(place: Place) -> tuple[int, str]:
+    place.write("train.tsv", rows_with(b"no tab here\n\xff\t1"))
+    return place.plan(f"{DATA}.on_bad_row=skip")
+
+
+@fault("Rows", 'nothing but bad rows, with `"on_bad_row": "skip"`')
+def _(place: Place) -> tuple[int, str]:
+    place.write("train.tsv", b"sentence\tlabel\nno tab here\n")
+    return place.plan(f"{DATA}.on_bad_row=skip")
+
+
+def json_row(line: bytes) -> Fault:
+    def make(place: Place) -> tuple[int, str]:
+        place.write("train.tsv", OBJECTS + line + b"\n")
+        return place.plan(f'{DATA}={{"JSONL": {{"train_path": "train.tsv"}}}}')
+
+    return make
+
+
+FAULTS["Rows"] |= {
+    "JSON lines: no object": json_row(b"[1]"),
+    "JSON lines: no JSON": json_row(b'{"text": "a film", }'),
+    "JSON lines: a missing key": json_row(b'{"text": "a film"}'),
+    "JSON lines: a wrong type": json_row(b'{"text": 7, "label": 1}'),
+    "JSON lines: deep nesting": json_row(b"[" * 100_000),
+    "JSON lines: half a surrogate pair": json_row(b'{"text": "\\ud800", "label": 1}'),
+}
+
+
+@fault("Rows", "a language model over a text that is one line")
+def _(place: Place) -> tuple[int, str]:
+    place.write("train.tsv", b"word " * 4_000_000)
+    place.write("config.json", '{"task": {"LMTask": {"data": {"train_path": "train.tsv"}}}}')
+    return place.plan()
+
+
+# Files.
+
+
+@fault("Files", "a path that leads nowhere")
+def _(place: Place) -> tuple[int, str]:
+    return place.plan(f"{DATA}.train_path=trian.tsv")
+
+
+@fault("Files", "a folder")
+def _(place: Place) -> tuple[int, str]:
+    (place.path / "folder").mkdir()
+    return place.plan(f"{DATA}.train_path=folder")
+
+
+@fault("Files", "a pipe")
+def _(place: Place) -> tuple[int, str]:
+    os.mkfifo("pipe")
+    return place.plan(f"{DATA}.train_path=pipe")
+
+
+@fault("Files", "a file that may not be read")
+def _(place: Place) -> tuple[int, str]:
+    (place.path / "train.tsv").chmod(0)
+    if os.geteuid() != 0:
+        return place.plan()
+    folders = [place.path, *place.path.parents[:2]]
+    for folder in folders:
+        folder.chmod(0o711)
+    os.seteuid(65534)  # the superuser reads everything
+    try:
+        return place.plan()
+    finally:
+        os.seteuid(0)
+        for folder in folders:
+            folder.chmod(0o700)
+
+
+@fault("Files", "`mtl test --data` with a pipe")
+def _(place: Place) -> tuple[int, str]:
+    os.mkfifo("pipe")
+    place.invoke("train", "config.json", "--output", "run", "--set", "trainer.max_steps=1", "--quiet")
+    return place.invoke("test", "run", "--task", "SST2", "--data", "pipe")
+
+
+# Vocabularies.
+
+VOCABULARY = f"{TASK}.features.word_feat.vocab_file=words.txt"
+of_file(
+    "Vocabularies",
+    {
+        "an empty file": b"",
+        "nothing but special tokens": b"__PAD__\n<unk>\n",
+        "a space within a word": b"a\nwarm film\n",
+        "bytes that are no UTF-8": b"a\nna\xefve\n",
+        "words that are there twice": b"a\nfilm\nA\n",
+        "lines without a word": b"\t3\na\n\nfilm\n",
+    },
+    "words.txt",
+    VOCABULARY,
+)
+
+
+@fault("Vocabularies", "no word that is frequent enough")
+def _(place: Place) -> tuple[int, str]:
+    return place.plan(f"{TASK}.features.word_feat.min_count=1000")
+
+
+# Configs.
+
+
+def with_config(text: bytes | str) -> Fault:
+    def make(place: Place) -> tuple[int, str]:
+        place.write("config.json", text)
+        return place.plan()
+
+    return make
+
+
+def with_settings(*overrides: str) -> Fault:
+    return lambda place: place.plan(*overrides)
+
+
+FAULTS["Configs"] = {
+    "an empty file": with_config(""),
+    "no JSON": with_config('{\n  "seed": 1,\n}'),
+    "bytes that are no UTF-8": with_config(b'{\n  "seed": "\xff"}'),
+    "a key twice": with_config('{\n  "seed": 1,\n  "seed": 2, "tasks": {}}'),
+    "NaN": with_config('{\n  "seed": NaN}'),
+    "a number that is none": with_config('{\n  "seed": 1e999}'),
+    "deep nesting": with_config('{"tasks": ' + "[" * 100_000),
+    "50 MB": with_config(" " * 50_000_000),
+    "half a surrogate pair": with_config('{\n  "tasks": {"\\ud800": "LMTask"}}'),
+    "a misspelt key": with_settings("trainer.epcohs=3"),
+    "a misspelt component": with_config('{\n  "tasks": {\n    "SST2": {"DocClasificationTask": {}}}}'),
+    "a misspelt task": with_settings("target_task=SST"),
+    "a string for a number": with_settings('trainer.epochs="3"'),
+    "a size of zero": with_settings(f"{TASK}.batch_size=0"),
+    "a negative size": with_settings(f"{TASK}.features.word_feat.embed_dim=-1"),
+    "a negative rate": with_settings("trainer.optimizer.lr=-0.1"),
+    "a dropout of one": with_settings(f"{TASK}.representation.dropout=1"),
+    "`--set` without a value": with_settings("trainer.epochs"),
+}
+
+
+@fault("Configs", "a path that leads nowhere")
+def _(place: Place) -> tuple[int, str]:
+    return place.plan(config="confg.json")
+
+
+@fault("Configs", "a folder")
+def _(place: Place) -> tuple[int, str]:
+    return place.plan(config=".")
+
+
+@fault("Configs", "a pipe")
+def _(place: Place) -> tuple[int, str]:
+    os.mkfifo("pipe")
+    return place.plan(config="pipe")
+
+
+# Commands.
+
+
+@fault("Commands", "a misspelt command")
+def _(place: Place) -> tuple[int, str]:
+    return place.invoke("trian", "config.json")
+
+
+@fault("Commands", "a misspelt option")
+def _(place: Place) -> tuple[int, str]:
+    return place.invoke("train", "config.json", "--ouput", "run")
+
+
+@fault("Commands", "an output folder that holds a run")
+def _(place: Place) -> tuple[int, str]:
+    words = ["train", "config.json", "--output", "run", "--set", "trainer.max_steps=1", "--quiet"]
+    assert place.invoke(*words)[0] == 0
+    return place.invoke(*words)
+
+
+@fault("Commands", "an output folder that is a file")
+def _(place: Place) -> tuple[int, str]:
+    return place.invoke("train", "config.json", "--output", "words.txt", "--quiet")
+
+
+@fault("Commands", "a folder that holds no run")
+def _(place: Place) -> tuple[int, str]:
+    return place.invoke("test", ".")
+
+
+@fault("Commands", "a GPU that is not there")
+def _(place: Place) -> tuple[int, str]:
+    return place.plan("device=cuda")
+
+
+CASES = [(heading, name) for heading, faults in FAULTS.items() for name in faults]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("heading", "name"), CASES)
+def test_what_is_wrong_is_said_as_documented(
+    heading: str, name: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    status, said = FAULTS[heading][name](place)
+    documented, exit_status = table(heading)[name]
+    for sentence in re.findall(r"`` (.*?) ``", documented):
+        pattern = ".*".join(map(re.escape, sentence.split("…")))
+        assert re.search(pattern, " ".join(said.split())), f"{sentence}\n{said}"
+    assert "`` " in documented
+    assert status == int(exit_status), said
+
+
+@pytest.mark.parametrize("heading", FAULTS)
+def test_every_row_of_the_document_is_tested(heading: str) -> None:
+    assert list(table(heading)) == list(FAULTS[heading])
+
+
+def test_every_table_is_tested() -> None:
+    headings = re.findall(r"^## (.+)$", DOCUMENT.read_text(), flags=re.M)
+    assert {*headings} == {"What is right", *FAULTS}
