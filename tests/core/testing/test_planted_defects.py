@@ -345,12 +345,12 @@ class BeyondConfig(EncoderConfig):
     dim: int = option(6, "Width.", maximum=5)
 
 
-@wrong_config("has_a_schema", "set is not JSON", "a default that JSON cannot hold")
+@wrong_config("has_a_schema", "the schema does not hold it", "a help text that JSON cannot hold")
 @configclass
-class SetConfig(EncoderConfig):
+class BytesConfig(EncoderConfig):
     """Fine."""
 
-    sizes: list[int] = option(Factory(set), "Sizes.")
+    sizes: list[int] = option(Factory(list), b"Sizes.")  # type: ignore[arg-type]
 
 
 @wrong_config("survives_a_round_trip", "differs in dim", "a setting that is changed when it is read")

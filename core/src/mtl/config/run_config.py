@@ -54,7 +54,9 @@ class TrainerConfig:
         "On a GPU, take only operations that give the same bits each time, and refuse others; a CPU"
         " repeats a run to the bit anyway.",
     )
-    num_threads: int | None = option(None, "CPU threads of torch; torch's own choice if absent.", minimum=1)
+    num_threads: int | None = option(
+        None, "CPU threads of torch; torch's own choice if absent.", minimum=1, maximum=1024
+    )
 
 
 @configclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import json
 import re
 import types
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,6 @@ from mtl.config.dumping import json_form
 from mtl.config.fields import REQUIRED, Component, InputPath, OutputPath
 from mtl.config.run_config import RunConfig
 from mtl.config.settings import Field, fields_of, split_default
-from mtl.errors import PluginError
 from mtl.plugins import Plugins, Provided
 
 Schema = dict[str, Any]
@@ -144,7 +144,8 @@ class _Writer:
                 self.definitions[name] = {}  # slots may hold components of their own kind
                 try:
                     self.definitions[name] = self._of_component(each)
-                except PluginError:
+                    json.dumps(self.definitions[name])
+                except Exception:  # one plugin's mistake takes nobody's schema away
                     self.definitions[name] = {"not": {}}
             if self.definitions[name] != {"not": {}}:
                 references.append({"$ref": f"#/$defs/{name}"})

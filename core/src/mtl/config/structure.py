@@ -16,7 +16,7 @@ from mtl.config.json_path import JSONPath, parse_path, render_path
 from mtl.config.settings import FAILED, Entry, Field, Items, Settings, Value, fields_of
 from mtl.config.suggest import listed
 from mtl.errors import PluginError, Problem
-from mtl.plugins import Plugins
+from mtl.plugins import Plugins, Provided
 
 
 @define(eq=False)
@@ -94,27 +94,20 @@ class Structurer:
             self._report_refused(settings, str(error))
             return FAILED
         except Exception as error:
-            self._report_broken(settings, "config class", error)
-            return FAILED
-        if isinstance(made, TaskConfig):
-            self._check_task(settings, made)
+            if settings.provided is None:
+                raise
+            raise _defect(settings.path, settings.provided, "config class", error) from error
+        if isinstance(made, TaskConfig) and settings.provided is not None:
+            self._check_task(settings, settings.provided, made)
         return made
 
-    def _check_task(self, settings: Settings, made: TaskConfig) -> None:
+    def _check_task(self, settings: Settings, provided: Provided, made: TaskConfig) -> None:
         try:
             for problem in made.check():
                 path = _path_within(settings, problem.path)
                 self.problems.append(self.document.problem(path, problem.message, problem.hint))
         except Exception as error:
-            self._report_broken(settings, "`check`", error)
-
-    def _report_broken(self, settings: Settings, part: str, error: Exception) -> None:
-        """What is its plugin's mistake, and no user's."""
-        if settings.provided is None:
-            raise error
-        message = f"{settings.provided}: its {part} failed: {type(error).__name__}: {error}"
-        hint = f"a defect of {settings.provided.distribution}"
-        self.problems.append(self.document.problem(settings.path, message, hint))
+            raise _defect(settings.path, provided, "`check`", error) from error
 
     def _report_refused(self, settings: Settings, message: str) -> None:
         """What a config class says of its own settings; at the one that it begins with, if it does."""
@@ -142,14 +135,14 @@ class Structurer:
         if isinstance(entry, Items) and value is not FAILED:
             pairs = zip(entry.items.values(), value if entry.is_list else value.values(), strict=True)
         for each, component in pairs:
-            if isinstance(component, Component) and isinstance(each, Settings):
+            if isinstance(component, Component) and isinstance(each, Settings) and each.provided:
                 for attribute, wanted in field.attribute.metadata["declares"].items():
                     try:
                         self._check_attribute(field, each.path, component, attribute, wanted)
                     except PluginError:
                         raise
                     except Exception as error:
-                        self._report_broken(each, f"`{attribute}`", error)
+                        raise _defect(each.path, each.provided, f"`{attribute}`", error) from error
         return len(self.problems) == before
 
     def _check_attribute(
@@ -185,6 +178,14 @@ class Structurer:
             if names
             else "no installed one fits; `mtl plugins` shows what is installed"
         )
+
+
+def _defect(path: JSONPath, provided: Provided, part: str, error: Exception) -> PluginError:
+    """What a config class may not do: its plugin's mistake, and no user's."""
+    return PluginError(
+        f"{render_path(path)}: {provided}: its {part} failed: {type(error).__name__}: {error}",
+        f"a defect of {provided.distribution}",
+    )
 
 
 def _with_defaults(cls: type[Any]) -> Any:

@@ -20,6 +20,10 @@ from mtl.config.json_path import JSONPath
 from mtl.config.suggest import did_you_mean, listed
 
 
+LARGEST_INTEGER = 2**63 - 1
+"""What torch and NumPy hold."""
+
+
 class Misfit(ValueError):
     """A value that is not what its type hint wants."""
 
@@ -147,6 +151,8 @@ def _boolean(value: Any, _: Any) -> bool:
 def _integer(value: Any, _: Any) -> int:
     if type(value) is not int:
         raise _misfit(int, value, _number_hint(value, int))
+    if abs(value) > LARGEST_INTEGER:
+        raise _misfit(int, value, "a computer holds integers of 64 bits")
     return value
 
 

@@ -42,8 +42,9 @@ def _problem_paths(bench: Bench, settings: Mapping[str, Any], doing: str) -> lis
     except ConfigError as error:
         return [problem.path for problem in error.problems]
     except Exception as error:
+        raised = error.__cause__ or error
         raise Failed(
-            f"{doing}, the config class raises {type(error).__name__} ({error}), not ValueError"
+            f"{doing}, the config class raises {type(raised).__name__} ({raised}), not ValueError"
         ) from error
     return None
 

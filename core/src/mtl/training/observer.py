@@ -111,6 +111,7 @@ class RunObserver:
         text = json.dumps({**state, "metrics_size": self.folder.flush_metrics(), "run": self.identity})
 
         def write() -> None:
+            self.folder.require()
             save_checkpoint(path, kept, text)
             self.folder.keep_checkpoints(self.config.keep_checkpoints)
 
@@ -132,9 +133,13 @@ class RunObserver:
             return
 
         def stop(number: int, frame: FrameType | None) -> None:
-            if self.signal_number is not None:
-                raise KeyboardInterrupt
-            self.signal_number = number
+            if self.signal_number is None:
+                self.signal_number = number
+                return
+            handler = previous[number]
+            if callable(handler):
+                handler(number, frame)
+            raise KeyboardInterrupt
 
         previous = {number: signal.signal(number, stop) for number in signals}
         try:
