@@ -8,7 +8,6 @@ file of a finding alone, and shows its traceback.
 from __future__ import annotations
 
 import argparse
-import atexit
 import hashlib
 import importlib.util
 import os
@@ -72,11 +71,10 @@ def load_targets(*, instrumented: bool) -> dict[str, Target]:
 
         with atheris.instrument_imports(include=PACKAGES):
             from folders import FOLDERS
-            from targets import TARGETS, removed_when_done
+            from targets import TARGETS
     else:
         from folders import FOLDERS
-        from targets import TARGETS, removed_when_done
-    atexit.register(removed_when_done)
+        from targets import TARGETS
     return TARGETS | FOLDERS
 
 

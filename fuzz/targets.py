@@ -5,6 +5,7 @@ A target gives a result or raises an `mtl.MtlError`; any other exception is a fi
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import tempfile
@@ -37,6 +38,7 @@ from mtl_text.vocabulary import read_word_list
 from pytext_plugins_sst.labels import saved_labels
 
 FOLDER = Path(tempfile.mkdtemp(prefix="mtl-fuzz-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 HERE = mtl.InputPath(FOLDER / "rows.tsv")
 ROWS = b'sentence\tlabel\na warm film\t1\na "dull" film\t0\n\xc3\xa9t\xc3\xa9\t1\n'
 OBJECTS = b'{"text": "a warm film", "label": 1}\n{"sentence": "dull", "label": "0"}\n'
@@ -88,11 +90,6 @@ def sharers() -> Config:
         },
         "schedule": {"RoundRobin": {"epoch": "all"}},
     }
-
-
-def removed_when_done() -> None:
-    """Remove the files that the targets use."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 # --- config -------------------------------------------------------------------------------------------

@@ -6,24 +6,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 from folders import FOLDERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutations import mutated
-from targets import TARGETS, Target, removed_when_done
+from targets import TARGETS, Target
 
 from mtl import MtlError
 
 ALL = TARGETS | FOLDERS
-
-
-@pytest.fixture(scope="module", autouse=True)
-def files() -> Iterator[None]:
-    yield
-    removed_when_done()
 
 
 def survives(target: Target, data: bytes) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mtl import Problem
+from mtl import DataError, Problem
 from mtl.sharing import Builder
 from mtl_text.decoders import MLPDecoder
 from mtl_text.model_config import MLPDecoderConfig
@@ -114,14 +114,22 @@ def test_adaptive_probabilities_are_of_all_words_in_their_order(seed: int, words
     assert (head.min() >= counts[scorer.order[words // 2 :]].max()).item()
 
 
-def test_adaptive_groups_survive_without_the_training_data() -> None:
-    trained = AdaptiveWordScorer(decoder(DIM), dim=DIM, frequencies=torch.tensor([1, 9, 5, 7]), cutoffs=[2])
-    loaded = AdaptiveWordScorer(decoder(DIM), dim=DIM, frequencies=torch.ones(4), cutoffs=[2])
-    loaded.load_state_dict(trained.state_dict())
-    states = torch.randn(5, DIM, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(loaded(states), trained(states))
-    total, losses = trained.loss(states[:0], torch.zeros(0, dtype=torch.long))
+def test_an_adaptive_batch_without_predictions_has_no_loss() -> None:
+    scorer = AdaptiveWordScorer(decoder(DIM), dim=DIM, frequencies=torch.tensor([1, 9, 5, 7]), cutoffs=[2])
+    total, losses = scorer.loss(torch.zeros(0, DIM), torch.zeros(0, dtype=torch.long))
     assert total.item() == 0 and len(losses) == 0
+
+
+@pytest.mark.parametrize("softmax", ["sampled", "adaptive"])
+def test_the_counts_of_the_words_come_back_with_the_state(softmax: str, kit: Any) -> None:
+    fitted, loaded = (kit.task(kit.config(softmax=softmax)) for _ in range(2))
+    fitted.fit(fitted.prepare(kit.table("the cat sees the dog", "the tree")))
+    counts = dict(zip(fitted.word_feat.vocabulary.tokens, fitted.state()["frequencies"], strict=True))
+    assert (counts["the"], counts["cat"], counts["house"]) == (3, 1, 0)
+    loaded.load_state(fitted.state())
+    assert loaded.state() == fitted.state()
+    with pytest.raises(DataError, match="`frequencies` must be a count for each"):
+        loaded.load_state({"frequencies": [1, 2]})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -186,3 +187,16 @@ def test_the_state_is_all_that_a_loaded_task_needs(task: Make, table: Make) -> N
     torch.testing.assert_close(
         loaded.encode(loaded.prepare(table(*REVIEWS)))["label"].values, torch.tensor([1, 0, 1, 0])
     )
+
+
+@pytest.mark.parametrize("saved", [None, "01", ["0"], ["0", "0"], ["0", 1], [["0"], "1"]])
+def test_saved_labels_that_are_none_are_refused(task: Make, saved: Any) -> None:
+    with pytest.raises(DataError, match="`labels` must be a list of at least two different strings"):
+        task().load_state({} if saved is None else {"labels": saved})
+
+
+def test_many_labels_are_checked_in_a_moment(task: Make) -> None:
+    config = task(labels=[str(number) for number in range(50_000)]).config
+    began = time.process_time()
+    assert list(config.check()) == []
+    assert time.process_time() - began < 2

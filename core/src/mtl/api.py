@@ -164,7 +164,11 @@ def _run(
 def _watchers(prepared: Prepared, folder: RunFolder, watchers: Sequence[object]) -> dict[str, object]:
     named: dict[str, object] = dict(prepared.plugins.manager.list_name_plugin())
     for component in prepared.config.loggers:
-        named[component.path] = component.spec.load_factory()(component.config, folder=folder.path)
+        try:
+            named[component.path] = component.spec.load_factory()(component.config, folder=folder.path)
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            logger.warning("%s: %s cannot be made: %s", component.path, component.name, what)
     return named | {f"watcher {index}": watcher for index, watcher in enumerate(watchers)}
 
 

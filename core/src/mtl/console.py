@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtl.hookspecs import hookimpl
-from mtl.render.cells import count, duration, number, rate, size
+from mtl.render.cells import count, duration, number, rate, share, size
 from mtl.render.plain import escaped
 from mtl.render.plan import plan_summary
 from mtl.render.results import result_table
@@ -228,12 +228,15 @@ def _closing(result: Mapping[str, Any], folder: Path) -> Text:
     if best:
         value = number(best["value"])
         text.append(f"best at step {best['step']:,}, epoch {best['epoch']}: {best['metric']} {value}\n")
-    parts = ", ".join(
-        f"{duration(seconds[name])} {name}" for name in ("data", "train", "eval") if name in seconds
-    )
+    parts = ", ".join(f"{duration(seconds[name])} {name}" for name in ("train", "eval") if name in seconds)
     status = result["status"]
     text.append(f"{status}: {count(result['steps'], 'step')} in {duration(seconds['total'])}")
     text.append(f" ({parts}); {size(result['peak_rss_bytes'])} of memory at most\n", style="dim")
+    phases = [name for name in ("data", "forward", "backward", "optimizer") if seconds.get(name)]
+    spent = sum(seconds[name] for name in phases)
+    shares = ", ".join(f"{name} {share(seconds[name] / spent)}" for name in phases)
+    if shares:
+        text.append(f"time in steps: {shares}\n", style="dim")
     return text.append(f"run folder: {folder}")
 
 

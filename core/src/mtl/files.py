@@ -128,7 +128,7 @@ class BackgroundWriter:
     """Runs jobs that write files in a thread of its own, in order, while its user goes on.
 
     What a job raises, the user's next call raises; no job runs after one that failed. As a context
-    manager it waits, at the end, for the job under way.
+    manager it finishes its jobs at the end, or, where its user was interrupted, the one under way.
     """
 
     _executor: ThreadPoolExecutor = field(init=False, factory=lambda: ThreadPoolExecutor(1, "mtl-writer"))
@@ -166,5 +166,6 @@ class BackgroundWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._executor.shutdown(cancel_futures=True)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        self._executor.shutdown(cancel_futures=interrupted)

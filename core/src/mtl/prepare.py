@@ -14,7 +14,8 @@ from attrs import frozen
 from mtl.config.load import LoadedConfig
 from mtl.config.run_config import RunConfig
 from mtl.data.batching import Batching, seed_generators
-from mtl.data.load import TaskData, Tasks, load_data, make_tasks
+from mtl.data.cache import load_cached
+from mtl.data.load import TaskData, Tasks, make_tasks
 from mtl.errors import UsageError
 from mtl.model import MultitaskModel, build_model
 from mtl.plan import Selection, selection, task_weights
@@ -34,6 +35,7 @@ class Prepared:
     plugins: Plugins
     tasks: Tasks
     data: Mapping[str, TaskData]
+    notices: tuple[str, ...]
     model: MultitaskModel
     timeline: Timeline
     selection: Selection
@@ -56,10 +58,18 @@ def prepare(loaded: LoadedConfig, plugins: Plugins) -> Prepared:
         raise UsageError("`trainer.precision` fp16 needs a GPU; a CPU takes bf16 or fp32")
     seed_generators(config.seed, "data")
     tasks = make_tasks(config)
-    data = load_data(config, tasks)
+    data = load_cached(config, tasks, plugins)
     model = build_model(tasks, config.seed)
     return Prepared(
-        loaded, plugins, tasks, data, model.to(device), _timeline(config, data), selection(config), device
+        loaded,
+        plugins,
+        tasks,
+        data.tasks,
+        data.notices,
+        model.to(device),
+        _timeline(config, data.tasks),
+        selection(config),
+        device,
     )
 
 

@@ -86,6 +86,7 @@ def restore(training: Training, folder: RunFolder, now: Mapping[str, Any], *, al
                 f"{folder.path}: {training.state.step:,} steps are done already,"
                 f" but the config asks for {training.timeline.total_steps:,}"
             )
+        folder.keep_checkpoints(training.config.keep_checkpoints, path)
         if not folder.truncate_metrics(int(state.get("metrics_size", 0))):
             logger.warning("%s: lines have been lost", folder.metrics)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -83,6 +84,11 @@ class RunFolder:
         """Whether a run was begun here."""
         return self.config.exists()
 
+    def require(self) -> None:
+        """Raises `OSError` where somebody has deleted the run, lest writing begins another in its place."""
+        if not self.holds_run:
+            raise FileNotFoundError(errno.ENOENT, "the run folder is gone", str(self.path))
+
     @property
     def is_unused(self) -> bool:
         """Whether the folder is new or empty, but for what a killed process left half-written."""
@@ -120,10 +126,8 @@ class RunFolder:
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Add a line to the metrics, whole or not at all. Raises `OSError`."""
+        self.require()
         line = json.dumps(record, ensure_ascii=False) + "\n"
-        # Appending to what somebody deleted would begin a new file in its place.
-        if not self.path.is_dir():
-            raise FileNotFoundError(None, "the run folder is gone", str(self.path))
         with self.metrics.open("ab", buffering=0) as file:
             size = file.tell()
             try:
@@ -153,6 +157,7 @@ class RunFolder:
 
     def save_model(self, tensors: Mapping[str, Tensor], files: Mapping[str, Any]) -> None:
         """Replace the best model: its weights, and `files` (`MODEL_FILES`) as `NAME.json`."""
+        self.require()
         with replaced(self.model) as folder:
             folder.mkdir()
             write_tensors(tensors, folder / WEIGHTS)
@@ -168,7 +173,8 @@ class RunFolder:
         """The checkpoints, the newest first."""
         return sorted(self.checkpoints.glob("step-*"), reverse=True)
 
-    def keep_checkpoints(self, number: int) -> None:
-        """Remove all but the newest `number`."""
-        for path in self.saved_checkpoints()[number:]:
+    def keep_checkpoints(self, number: int, last: Path) -> None:
+        """Remove all but the newest `number` up to `last`; a later one is damaged, and would be counted
+        in place of one that is whole."""
+        for path in [path for path in self.saved_checkpoints() if path <= last][number:]:
             shutil.rmtree(path)

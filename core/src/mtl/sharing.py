@@ -10,7 +10,7 @@ from torch import nn
 
 from mtl.components import ModuleConfig
 from mtl.config.fields import Component
-from mtl.errors import ConfigError, Problem
+from mtl.errors import ConfigError, Problem, blaming
 
 
 @frozen
@@ -37,12 +37,17 @@ class Builder:
     def __call__(self, component: Component, **shapes: int) -> nn.Module:
         """The module for this component: a new one, or the one that its key already names.
 
-        Raises `ConfigError` where the shapes of two sharers do not fit.
+        Raises `ConfigError` where the shapes of two sharers do not fit, `ComponentError` where its
+        factory fails.
         """
         factory = component.spec.load_factory()
-        return self.module(
-            component.config, component.path, lambda: factory(component.config, self, **shapes), **shapes
-        )
+
+        def make() -> nn.Module:
+            with blaming(factory, f"to build {component.path}"):
+                module: nn.Module = factory(component.config, self, **shapes)
+                return module
+
+        return self.module(component.config, component.path, make, **shapes)
 
     def module(
         self, config: ModuleConfig, path: str, make: Callable[[], nn.Module], **shapes: int

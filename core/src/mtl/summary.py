@@ -145,11 +145,7 @@ def _bytes(rows: Rows) -> int:
 
 
 def _notices(prepared: Prepared) -> list[str]:
-    notices = [
-        f"{name}: {notice}" for name, task in prepared.tasks.tasks.items() for notice in task.notices()
-    ]
-    for key, shared in prepared.tasks.featurizers.items():
-        notices += [f"{key}: {notice}" for notice in shared.featurizer.notices()]
+    notices = list(prepared.notices)
     weights: Mapping[str, float] = task_weights(prepared.config)
     notices += [
         f"{name}: weight 0, so it is evaluated but not trained" for name, w in weights.items() if w == 0

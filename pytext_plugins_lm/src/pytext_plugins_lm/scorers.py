@@ -118,11 +118,8 @@ class AdaptiveWordScorer(nn.Module):
         super().__init__()
         self.decoder = decoder
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(dim, len(frequencies), cutoffs)
-        # Saved with the weights, since a loaded model has no training data to count words in.
-        self.register_buffer("order", frequencies.argsort(descending=True, stable=True))
-        self.register_buffer(
-            "rank", torch.empty_like(self.order).index_put_((self.order,), _places(self.order))
-        )
+        self.register_buffer("order", frequencies.argsort(descending=True, stable=True), persistent=False)
+        self.register_buffer("rank", self.order.argsort(), persistent=False)
 
     def forward(self, states: Tensor) -> Tensor:
         hidden = self.decoder(states)
@@ -135,7 +132,3 @@ class AdaptiveWordScorer(nn.Module):
             return states.sum() * 0.0, states.new_zeros(0)
         losses = -self.softmax(self.decoder(states), self.rank[targets]).output.float()
         return losses.sum(), losses.detach()
-
-
-def _places(order: Tensor) -> Tensor:
-    return torch.arange(len(order), device=order.device)

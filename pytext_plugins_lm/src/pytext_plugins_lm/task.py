@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import polars as pl
 import torch
 from torch import nn
 
-from mtl import Batch, Builder, ConfigError, Dense, Embedding, Features, Problem, Ragged, Table, Task
+from mtl import (
+    Batch,
+    Builder,
+    ConfigError,
+    DataError,
+    Dense,
+    Embedding,
+    Features,
+    Problem,
+    Ragged,
+    Table,
+    Task,
+)
 from mtl_text.featurizers import WordEmbedding, WordFeat
 from mtl_text.text import split_words
 from pytext_plugins_lm.config import LMTaskConfig
@@ -88,6 +101,20 @@ class LMTask(Task[LMTaskConfig]):
             ids = cast(Ragged, self.word_feat.encode(frame["tokens"])["ids"]).values.long()
             self.frequencies = torch.bincount(ids, minlength=len(self.word_feat.vocabulary))
 
+    def state(self) -> dict[str, Any]:
+        """How often each word is in the training data, where the softmax asks for it."""
+        return {} if self.frequencies is None else {"frequencies": self.frequencies.tolist()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave. Raises `DataError` for anything else."""
+        counts = state.get("frequencies")
+        if counts is None:
+            return
+        words = len(self.word_feat.vocabulary)
+        if not isinstance(counts, list) or len(counts) != words or not all(type(n) is int for n in counts):
+            raise DataError(f"`frequencies` must be a count for each of {words:,} words")
+        self.frequencies = torch.tensor(counts)
+
     def encode(self, frame: pl.DataFrame) -> dict[str, Dense | Ragged]:
         """Nothing: the words are their own targets."""
         return {}
@@ -113,8 +140,9 @@ class LMTask(Task[LMTaskConfig]):
         decoder = build(config.decoder, input_dim=width, output_dim=leads_to)
         if config.softmax == "full":
             return WordScorer(decoder, tied)
-        # A loaded model has not seen the training data, and needs it no more.
-        frequencies = self.frequencies if self.frequencies is not None else torch.ones(words)
+        if self.frequencies is None:
+            raise ValueError("the task is not fitted")
+        frequencies = self.frequencies
         if config.softmax == "sampled":
             return SampledWordScorer(decoder, tied, frequencies=frequencies, samples=config.samples)
         cutoffs = config.cutoffs or sorted({max(words // 10, 1), max(words // 3, 1)})

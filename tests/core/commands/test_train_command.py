@@ -41,7 +41,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, any_config: None) -> list[dict[str, A
 
 def test_everything_is_handed_on(invoke: Any, calls: list[dict[str, Any]]) -> None:
     line = "train c.json --output out --base-dir data --set trainer.epochs=3 --set seed=1 --resume"
-    assert invoke(*line.split(), "--device", "cpu", "--seed", 7)[0] == 0
+    assert invoke(*line.split(), "--allow-changes", "--device", "cpu", "--seed", 7)[0] == 0
     (call,) = calls
     assert len(call.pop("watchers")) == 1
     assert call == {
@@ -50,6 +50,7 @@ def test_everything_is_handed_on(invoke: Any, calls: list[dict[str, Any]]) -> No
         "base_dir": Path("data"),
         "overrides": ["trainer.epochs=3", "seed=1"],
         "resume": True,
+        "allow_changes": True,
         "device": "cpu",
         "seed": 7,
     }

@@ -46,7 +46,7 @@ data = st.fixed_dictionaries(
     optional={
         "eval_path": st.none() | st.just("words.txt"),
         "on_bad_row": st.sampled_from(["error", "skip"]),
-        "columns": st.dictionaries(st.text(), st.text() | st.integers()),
+        "columns": st.dictionaries(st.text(), st.text() | st.integers(-(2**63) + 1, 2**63 - 1)),
     },
 )
 sort = st.fixed_dictionaries(

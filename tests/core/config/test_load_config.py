@@ -177,6 +177,8 @@ def test_what_runs_before_torch_needs_no_torch() -> None:
         ("tasks", {}, "must name at least one task, but is empty"),
         ("tasks", [], "must be an object, but is []"),
         ("loggers", {}, "must be a list, but is {}"),
+        ("trainer.max_steps", 2**63, "must be an integer or null, but is 9223372036854775808"),
+        ("trainer.num_threads", 1025, "must be at least 1 and at most 1024, but is 1025"),
         ("seed", -1, "must be at least 0 and at most 9223372036854775807, but is -1"),
     ],
 )

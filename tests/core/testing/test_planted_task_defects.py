@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import polars as pl
 import pytest
 import torch
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 from torch import Tensor, nn
 
 from mtl import (
@@ -68,9 +68,14 @@ class StarsConfig(TaskConfig):
         return Metric("squared_error", higher_is_better=False)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class StarsOutput(ModelOutput):
     stars: Tensor
+
+
+@frozen(eq=False)
+class FrozenOutput(StarsOutput):
+    pass
 
 
 class Model(nn.Module):
@@ -222,6 +227,13 @@ class MeanLoss(Model):
 class ManyLosses(Model):
     def loss(self, stars: Tensor, targets: Tensor) -> Loss:
         return Loss((stars - targets).square(), len(stars))
+
+
+@defect("gives_an_open_output", "FrozenOutput is frozen", "an output that the compiler cannot trace")
+class Frozen(Model):
+    def forward(self, batch: Batch) -> StarsOutput:
+        output = super().forward(batch)
+        return FrozenOutput(output.loss, output.stars)
 
 
 @defect("predictions_are_independent", "alone, and", "scores that hang on the batch")

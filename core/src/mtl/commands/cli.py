@@ -25,7 +25,7 @@ from mtl.commands.predict import predict
 from mtl.commands.test import test
 from mtl.commands.train import train
 from mtl.config.suggest import did_you_mean
-from mtl.errors import ConfigError, MtlError, UsageError
+from mtl.errors import ConfigError, MtlError, UsageError, is_out_of_memory
 from mtl.render.plain import readable
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -125,6 +125,11 @@ class StderrHandler(logging.Handler):
         _say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
+# Threads that wait for each other by spinning, OpenMP's default, make small models many times slower on
+# a machine that is busy otherwise. To be set before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
@@ -180,7 +185,7 @@ def _report(error: BaseException) -> int:
     if usage is not None:
         _say(usage)
         return UsageError.exit_status
-    if isinstance(error, OSError | MemoryError):
+    if isinstance(error, OSError) or is_out_of_memory(error):
         _say(str(error) or "out of memory")
         return MtlError.exit_status
     what = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import count
 from pathlib import Path
@@ -58,6 +59,9 @@ def train(
             show_default=False,
         ),
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write where the time of a step goes to DIR/profile.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show errors only.")] = False,
 ) -> None:
     """Train on the tasks of CONFIG and evaluate."""
@@ -66,8 +70,16 @@ def train(
     from mtl.console import Console
 
     with Console(quiet=quiet) as console, results_only():
+        # Else torch's profiler writes lines of its own to standard error.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         from mtl import train as run
 
+        watchers: list[object] = [console]
+        if profile:
+            from mtl.training.profile import Profiler
+
+            profiler = Profiler(folder / "profile")
+            watchers.append(profiler)
         run(
             source,
             output=folder,
@@ -77,8 +89,12 @@ def train(
             seed=seed,
             resume=resume,
             allow_changes=allow_changes,
-            watchers=[console],
+            watchers=watchers,
         )
+        if profile and not quiet:
+            from mtl.render.results import costs_view
+
+            console.output.print(costs_view(profiler.costs, profiler.folder))
 
 
 def run_folder(config: str | None, *, resume: bool) -> Path:

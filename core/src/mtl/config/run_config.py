@@ -14,9 +14,14 @@ class TrainerConfig:
     """How long and how to train."""
 
     epochs: int | None = option(
-        None, "Epochs to train; 10 where neither this nor `max_steps` is given.", minimum=1
+        None,
+        "Epochs to train; 10 where neither this nor `max_steps` is given.",
+        minimum=1,
+        maximum=1_000_000,
     )
-    max_steps: int | None = option(None, "Steps to train, all epochs together.", minimum=1)
+    max_steps: int | None = option(
+        None, "Steps to train, all epochs together.", minimum=1, maximum=1_000_000_000
+    )
     optimizer: Component = slot("optimizer", "Adam", "How the parameters move.")
     lr_scheduler: Component = slot("lr_scheduler", "Constant", "How the learning rate moves.")
     max_clip_norm: float | None = option(None, "Scale a step's gradient down to this norm.", above=0)

@@ -19,7 +19,6 @@ from mtl.config.fields import InputPath, OutputPath
 from mtl.config.json_path import JSONPath
 from mtl.config.suggest import did_you_mean, listed
 
-
 LARGEST_INTEGER = 2**63 - 1
 """What torch and NumPy hold."""
 

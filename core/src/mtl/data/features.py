@@ -41,7 +41,12 @@ class Features:
     def _part(self, name: str, build: Builder) -> nn.Module:
         component = self.config.featurizers[name]
         featurizer = self.featurizers[name]
-        return build.module(component.config, component.path, lambda: featurizer.build_embedding(build))
+
+        def make() -> nn.Module:
+            with blaming(featurizer, f"to build {component.path}"):
+                return featurizer.build_embedding(build)
+
+        return build.module(component.config, component.path, make)
 
 
 class Embedding(nn.Module):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mtl.render.cells import ABSENT, is_plain, number, rate, table
+from mtl.render.cells import ABSENT, is_plain, number, rate, share, table
+
+if TYPE_CHECKING:
+    from mtl.training.profile import Cost
 
 FIGURES_IN_A_TABLE = 5
 """Figures of a task that a closing table shows; the rest is in result.json."""
@@ -51,6 +55,14 @@ def figures_view(tasks: Mapping[str, Mapping[str, Any]]) -> Group:
         large.update(dict.fromkeys(figure for figure, value in figures.items() if not is_plain(value)))
     more = [Text(f"with --json also {', '.join(large)}", style="dim")] if large else []
     return Group(made, *more)
+
+
+def costs_view(costs: Sequence[Cost], folder: Path) -> Group:
+    """The largest costs of a profiled run, and where the rest is."""
+    made = table("phase", "operation", "calls", "seconds", "share", right=("calls", "seconds", "share"))
+    for cost in costs:
+        made.add_row(cost.phase, cost.operation, f"{cost.calls:,}", number(cost.seconds), share(cost.share))
+    return Group(Text(), made, Text(f"profile: {folder}", style="dim"))
 
 
 def plain_figures(figures: Mapping[str, Any], *first: str | None) -> dict[str, Any]:

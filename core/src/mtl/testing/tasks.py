@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import torch
 from attrs import evolve, frozen
+from attrs.exceptions import FrozenInstanceError
 from torch import Tensor, nn
 
 from mtl.api import Result, load, train
@@ -291,6 +292,18 @@ def losses_add_up(bench: TaskBench) -> None:
             raise Failed(f"the `{name}` of a batch is {together:.4f}, but its rows' add up to {apart:.4f}")
 
 
+@rule("torch.compile cannot trace how attrs makes a frozen object, so that `trainer.compile` would fail")
+def gives_an_open_output(bench: TaskBench) -> None:
+    """The model's output is made with `attrs.define`: it is not frozen."""
+    output = bench.scored(bench.built(), bench.batch())
+    try:
+        output.loss = output.loss
+    except FrozenInstanceError:
+        raise Failed(
+            f"{type(output).__name__} is frozen; `@define(eq=False)` in place of `@frozen`"
+        ) from None
+
+
 @rule("`mtl predict` answers in batches of its own, and must mean the same")
 def predictions_are_independent(bench: TaskBench) -> None:
     """A row alone is answered as within a batch, padding included; an answer is JSON."""
@@ -455,6 +468,7 @@ RULES = (
     encodes_a_row_a_row,
     names_wrong_rows,
     losses_add_up,
+    gives_an_open_output,
     predictions_are_independent,
     metrics_add_up,
     metric_follows_the_loss,

@@ -11,7 +11,7 @@ from torch import nn
 from mtl.components import ModelOutput, Task
 from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
-from mtl.errors import blaming
+from mtl.errors import MtlError, blaming, is_out_of_memory
 
 
 def evaluate(
@@ -21,10 +21,19 @@ def evaluate(
 
     The same rows give the same figures, however often and between whichever steps.
 
-    Raises `ComponentError` where the task's model or metrics fail.
+    Raises `ComponentError` where the task's model or metrics fail, `MtlError` where memory is short.
     """
-    with blaming(task, f"to score {rows.path}"):
-        return _evaluate(task, model, rows, device, precision)
+    try:
+        with blaming(task, f"to score {rows.path}"):
+            return _evaluate(task, model, rows, device, precision)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        size = task.config.eval_batch_size or task.config.batch_size
+        raise MtlError(
+            f"out of memory while {task.name} is scored on {rows.path}, in batches of {size:,} rows;"
+            " try a smaller `eval_batch_size`"
+        ) from error
 
 
 def _evaluate(

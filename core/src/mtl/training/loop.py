@@ -14,6 +14,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.profiler import record_function
 
 from mtl.components import Balancer, Task
 from mtl.config.run_config import TrainerConfig
@@ -324,7 +325,8 @@ class Training:
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:
         begun = perf_counter()
-        yield
+        with record_function(phase) if torch.autograd.profiler._is_profiler_enabled else nullcontext():
+            yield
         self.state.seconds[phase] += perf_counter() - begun
 
 

@@ -113,7 +113,7 @@ class RunObserver:
         def write() -> None:
             self.folder.require()
             save_checkpoint(path, kept, text)
-            self.folder.keep_checkpoints(self.config.keep_checkpoints)
+            self.folder.keep_checkpoints(self.config.keep_checkpoints, path)
 
         def tell() -> None:
             self.watchers.call("mtl_checkpoint_saved", path=str(path), step=step)
@@ -136,7 +136,7 @@ class RunObserver:
             if self.signal_number is None:
                 self.signal_number = number
                 return
-            handler = previous[number]
+            handler = previous[signal.Signals(number)]
             if callable(handler):
                 handler(number, frame)
             raise KeyboardInterrupt

@@ -29,7 +29,7 @@ class BiLSTMConfig(RepresentationConfig):
     """
 
     lstm_dim: int = option(32, "Width of one direction's vectors.", minimum=1)
-    num_layers: int = option(1, "Layers, each over the vectors of the one below.", minimum=1)
+    num_layers: int = option(1, "Layers, each over the vectors of the one below.", minimum=1, maximum=1000)
     dropout: float = option(0.4, "Share of each layer's input that training drops.", minimum=0, below=1)
     bidirectional: bool = option(True, "Read from the end to the start as well.")
 
@@ -59,7 +59,7 @@ class TransformerConfig(RepresentationConfig):
     """
 
     model_dim: int = option(128, "Width of the vectors.", minimum=1)
-    num_layers: int = option(2, "Layers, each over the vectors of the one below.", minimum=1)
+    num_layers: int = option(2, "Layers, each over the vectors of the one below.", minimum=1, maximum=1000)
     num_heads: int = option(4, "Parts of a vector that attend apart; they divide `model_dim`.", minimum=1)
     feedforward_dim: int = option(512, "Width of the layer between two attentions.", minimum=1)
     dropout: float = option(0.1, "Share that training drops, everywhere.", minimum=0, below=1)

@@ -1,7 +1,7 @@
 """The modules."""
 
 import torch
-from attrs import frozen
+from attrs import define
 from torch import Tensor, nn
 
 from acme_ratings.config import AcmeGRUConfig, RatingTaskConfig
@@ -21,7 +21,7 @@ class AcmeGRU(nn.Module):
         return states * inside[..., None]
 
 
-@frozen
+@define
 class RatingOutput(ModelOutput):
     """`ratings` is `[batch]`."""
 

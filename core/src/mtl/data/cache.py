@@ -1,0 +1,283 @@
+"""Numericalised rows on disk: text is read once, and mapped into memory the next time.
+
+An entry stands for everything that its rows were made from: the content of the files, the settings of the
+tasks, the code and the versions of the components. Whatever of it changes makes another entry. A user's
+cache folder holds them; `MTL_CACHE_DIR` names another one, and switches the cache off where it is empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import attrs
+import platformdirs
+import torch
+from attrs import frozen
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mtl.components import ModuleConfig
+from mtl.config.dumping import dump
+from mtl.config.fields import Component
+from mtl.config.run_config import RunConfig
+from mtl.data.columns import Column, Dense, Ragged, Rows
+from mtl.data.load import SPLITS, TaskData, Tasks, load_data
+from mtl.errors import MtlError
+from mtl.files import read_json, replaced, write_json
+from mtl.plugins import Plugins
+from mtl.provenance import provenance
+
+logger = logging.getLogger("mtl")
+
+FORMAT = 1
+"""Of the entries; another number makes other entries."""
+WORTH_SECONDS = 0.3
+"""Rows that are read faster than this are not kept."""
+KEPT_ENTRIES = 20
+SETTINGS_OF_BATCHES = ("batch_size", "batch_tokens", "eval_batch_size")
+"""Settings of a task that have no part in its rows."""
+META = "meta.json"
+
+
+@frozen(eq=False)
+class LoadedData:
+    """The rows of all tasks, and what a user should know about them."""
+
+    tasks: Mapping[str, TaskData]
+    notices: tuple[str, ...]
+
+
+def load_cached(config: RunConfig, tasks: Tasks, plugins: Plugins) -> LoadedData:
+    """The rows of a config, from the cache where it has them; `tasks` are fitted to them.
+
+    Raises what `load_data` raises.
+    """
+    folder = cache_folder()
+    if folder is None:
+        return LoadedData(load_data(config, tasks), notices(tasks))
+    entry = folder / fingerprint(config, plugins)
+    try:
+        return _read(entry, tasks)
+    except FileNotFoundError:
+        pass  # there is none, or another process just removes it
+    except (OSError, MtlError, SafetensorError, LookupError, TypeError, ValueError) as error:
+        logger.warning("%s: cannot be used (%s); the data are read anew", entry, error)
+        shutil.rmtree(entry, ignore_errors=True)
+    begun = perf_counter()
+    loaded = LoadedData(load_data(config, tasks), notices(tasks))
+    if perf_counter() - begun > WORTH_SECONDS:
+        try:
+            _write(entry, loaded, tasks)
+            _forget_oldest(folder)
+        except OSError as error:
+            # Another process may have been faster: its entry is as good.
+            if not entry.is_dir():
+                logger.warning("%s: the cache cannot be written: %s", folder, error.strerror or error)
+    return loaded
+
+
+def cache_folder() -> Path | None:
+    """Where entries are; None where the cache is switched off."""
+    named = os.environ.get("MTL_CACHE_DIR")
+    if named is not None:
+        return Path(named) if named else None
+    return platformdirs.user_cache_path("mtl") / "data"
+
+
+def notices(tasks: Tasks) -> tuple[str, ...]:
+    """What tasks and featurizers have to say about the data, by whom."""
+    said = [f"{name}: {notice}" for name, task in tasks.tasks.items() for notice in task.notices()]
+    said += [
+        f"{key}: {notice}"
+        for key, shared in tasks.featurizers.items()
+        for notice in shared.featurizer.notices()
+    ]
+    return tuple(said)
+
+
+# --- fingerprint -----------------------------------------------------------------------------------
+
+
+def fingerprint(config: RunConfig, plugins: Plugins) -> str:
+    """SHA-256 of all that the rows of a config are made from."""
+    settings = dump(config)["tasks"]
+    for named in settings.values():
+        for task in named.values():
+            for name in SETTINGS_OF_BATCHES:
+                task.pop(name, None)
+    used = provenance(config, plugins)
+    content = {
+        "format": FORMAT,
+        "settings": settings,
+        "files": {str(path): _digest(path) for path in sorted(set(_input_files(config.tasks)))},
+        "code": {package: _code(package) for package in sorted(set(_packages(config.tasks)))},
+        "versions": {name: _versions(name) for name in used},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """A config's parts, however deep: components, config objects and plain values."""
+    yield value
+    if isinstance(value, Component):
+        yield from _parts(value.config)
+    elif attrs.has(type(value)):
+        for each in attrs.fields(type(value)):
+            # Weights have no part in the rows.
+            if not (isinstance(value, ModuleConfig) and each.name in ("load_path", "save_path")):
+                yield from _parts(getattr(value, each.name))
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _parts(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _parts(each)
+
+
+def _input_files(config: Any) -> Iterator[Path]:
+    return (part for part in _parts(config) if isinstance(part, Path) and part.is_file())
+
+
+def _packages(config: Any) -> Iterator[str]:
+    yield "mtl"
+    for part in _parts(config):
+        if isinstance(part, Component):
+            yield part.spec.factory.partition(":")[0].partition(".")[0]
+
+
+def _code(package: str) -> str:
+    """SHA-256 of a package's sources, so that an author who edits them sees the change."""
+    content = hashlib.sha256()
+    found = importlib.util.find_spec(package)
+    roots = [Path(root) for root in (found and found.submodule_search_locations) or ()]
+    single = [Path(found.origin)] if found and not roots and found.origin else []
+    for path in single + sorted(path for root in roots for path in root.rglob("*.py")):
+        content.update(str(path).encode() + path.read_bytes())
+    return content.hexdigest()
+
+
+def _versions(distribution: str) -> dict[str, str | None]:
+    """The version of a distribution and of those that it requires."""
+    names = [distribution]
+    names += [
+        re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in importlib.metadata.requires(distribution) or ()
+    ]
+    return {name: _version(name) for name in names}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- entries ---------------------------------------------------------------------------------------
+
+
+def _write(entry: Path, loaded: LoadedData, tasks: Tasks) -> None:
+    """Write an entry whole; where another process was faster, its entry stays."""
+    meta: dict[str, Any] = {"state": tasks.state(), "notices": list(loaded.notices), "tasks": {}}
+    with replaced(entry) as folder:
+        folder.mkdir()
+        for number, (name, data) in enumerate(loaded.tasks.items()):
+            files: dict[int, str] = {}
+            splits: dict[str, Any] = {}
+            for split in SPLITS:
+                rows = data.splits[split]
+                if rows is None:
+                    continue
+                if id(rows) not in files:
+                    files[id(rows)] = f"{number}-{split}.safetensors"
+                    save_file(_tensors(rows), folder / files[id(rows)])
+                splits[split] = {
+                    "file": files[id(rows)],
+                    "columns": _layout(rows),
+                    "path": rows.path,
+                    "skipped": rows.skipped,
+                    "skipped_first": list(rows.skipped_first),
+                    "figures": dict(data.figures.get(split, {})),
+                }
+            meta["tasks"][name] = splits
+        write_json(folder / META, meta)
+
+
+def _layout(rows: Rows) -> dict[str, Any]:
+    """For each ragged column its padding, and the column whose offsets it shares; None for a dense one."""
+    owners: dict[int, str] = {}
+    return {
+        name: {"padding": column.padding, "offsets": owners.setdefault(id(column.offsets), name)}
+        if isinstance(column, Ragged)
+        else None
+        for name, column in rows.columns.items()
+    }
+
+
+def _tensors(rows: Rows) -> dict[str, Tensor]:
+    tensors = {"lines": torch.from_numpy(rows.lines.copy())}
+    for name, column in rows.columns.items():
+        tensors[f"values.{name}"] = column.values.contiguous()
+    for name, ragged in _layout(rows).items():
+        column = rows.columns[name]
+        if ragged is not None and ragged["offsets"] == name and isinstance(column, Ragged):
+            tensors[f"offsets.{name}"] = column.offsets.contiguous()
+    return tensors
+
+
+def _read(entry: Path, tasks: Tasks) -> LoadedData:
+    if not (entry / META).is_file():
+        raise FileNotFoundError(entry)
+    meta = read_json(entry / META)
+    tasks.load_state(meta["state"])
+    os.utime(entry)
+    opened: dict[str, Rows] = {}
+    loaded = {}
+    for name, splits in meta["tasks"].items():
+        for stored in splits.values():
+            if stored["file"] not in opened:
+                opened[stored["file"]] = _read_rows(entry / stored["file"], stored)
+        loaded[name] = TaskData(
+            {split: opened[splits[split]["file"]] if split in splits else None for split in SPLITS},
+            {split: stored["figures"] for split, stored in splits.items()},
+        )
+    return LoadedData(loaded, tuple(meta["notices"]))
+
+
+def _read_rows(path: Path, stored: Mapping[str, Any]) -> Rows:
+    """Rows whose tensors are mapped: what no batch touches is never read."""
+    columns: dict[str, Column] = {}
+    with safe_open(path, framework="pt") as file:
+        owners = {ragged["offsets"] for ragged in stored["columns"].values() if ragged is not None}
+        offsets = {name: file.get_tensor(f"offsets.{name}") for name in owners}
+        for name, ragged in stored["columns"].items():
+            values = file.get_tensor(f"values.{name}")
+            if ragged is None:
+                columns[name] = Dense(values)
+            else:
+                columns[name] = Ragged(values, offsets[ragged["offsets"]], ragged["padding"])
+        lines = file.get_tensor("lines").numpy()
+    return Rows(columns, lines, stored["path"], stored["skipped"], tuple(stored["skipped_first"]))
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Remove the entries that were used least recently."""
+    entries = sorted(folder.glob("[0-9a-f]*"), key=lambda entry: entry.stat().st_mtime, reverse=True)
+    for entry in entries[KEPT_ENTRIES:]:
+        shutil.rmtree(entry, ignore_errors=True)
