@@ -57,6 +57,12 @@ def reseal(folder: Path) -> None:
     write_manifest(folder)
 
 
+def test_files_may_be_read_by_whom_the_umask_lets(trained: Path) -> None:
+    files = [path for path in trained.rglob("*") if path.is_file()]
+    modes = {path.stat().st_mode for path in files}
+    assert any(path.suffix == ".safetensors" for path in files) and len(modes) == 1
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a run folder"):
         mtl.load(tmp_path)
@@ -183,6 +189,9 @@ def test_what_was_learnt_must_have_its_shape(run: Path, state: Any) -> None:
         lambda state: state["optimizer"]["state"].update({"99": {"step": 1}}),
         lambda state: state["optimizer"].pop("param_groups"),
         lambda state: state.pop("run"),
+        lambda state: state["run"].update(rows=[]),
+        lambda state: next(iter(state["run"]["rows"].values())).pop("rows"),
+        lambda state: state.update(metrics_size="many"),
     ],
 )
 def test_a_checkpoint_of_another_kind_is_refused(run: Path, change: Callable[[Any], Any]) -> None:

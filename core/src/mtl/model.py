@@ -85,8 +85,12 @@ def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors as safetensors. Raises `OSError`."""
+    # save_file makes a file that nobody else may read, whatever the umask says.
+    path.touch()
+    mode = path.stat().st_mode
     try:
         save_file(dict(tensors), path)
+        path.chmod(mode)
     except SafetensorError as error:
         raise OSError(None, str(error), str(path)) from None
 

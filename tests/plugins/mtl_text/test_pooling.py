@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mtl import Builder
+from mtl import Builder, Component, PoolingConfig
 from mtl_text import (
     BiLSTM,
     BiLSTMConfig,
+    ConcatPool,
+    ConcatPoolConfig,
     LastStep,
     LastStepConfig,
     MaxPool,
@@ -22,10 +24,26 @@ from mtl_text import (
     MeanPoolConfig,
     SelfAttention,
     SelfAttentionConfig,
+    plugin,
 )
 
 DIM = 6
+
+
+def component(name: str, config: PoolingConfig) -> Component:
+    spec = next(spec for spec in plugin.mtl_poolings() if spec.name == name)
+    return Component("pooling", name, spec, config)
+
+
+ALL = ConcatPoolConfig(
+    poolings=[
+        component("SelfAttention", SelfAttentionConfig()),
+        component("MeanPool", MeanPoolConfig()),
+        component("MaxPool", MaxPoolConfig()),
+    ]
+)
 POOLINGS = {
+    "ConcatPool": (ConcatPool, ALL),
     "SelfAttention": (SelfAttention, SelfAttentionConfig()),
     "MaxPool": (MaxPool, MaxPoolConfig()),
     "MeanPool": (MeanPool, MeanPoolConfig()),
@@ -57,6 +75,8 @@ def sequence_of(lengths: list[int], extra: int) -> tuple[Tensor, Tensor, Tensor]
 
 def by_hand(module: nn.Module, vectors: Tensor) -> Tensor:
     """The pooled vector of one row, `[length, dim]` to `[dim]`, from its definition."""
+    if isinstance(module, ConcatPool):
+        return torch.cat([by_hand(part, vectors) for part in module.poolings])
     if not len(vectors):
         return torch.zeros(DIM)
     if isinstance(module, SelfAttention):
@@ -129,7 +149,10 @@ def test_bfloat16_autocast(name):
 def test_no_value_on_the_device_is_waited_for(name):
     """A tensor on the meta device has no values: reading one is an error."""
     lengths = torch.empty(3, dtype=torch.int64, device="meta")
-    assert pooling(name).to("meta")(torch.empty(3, 5, DIM, device="meta"), lengths).shape == (3, DIM)
+    assert pooling(name).to("meta")(torch.empty(3, 5, DIM, device="meta"), lengths).shape == (
+        3,
+        POOLINGS[name][1].output_dim(DIM),
+    )
 
 
 def test_attention_starts_near_the_mean():
@@ -163,3 +186,14 @@ def test_both_ends_are_the_final_states_of_torchs_lstm():
     torch.testing.assert_close(
         last(encoder(embedded, rows), rows), torch.cat([forward[0], backward[0]], dim=-1)
     )
+
+
+def test_concatenated_poolings_are_the_poolings_side_by_side() -> None:
+    pools = [component("MaxPool", MaxPoolConfig()), component("MeanPool", MeanPoolConfig())]
+    config = ConcatPoolConfig(poolings=pools)
+    sequence, lengths = torch.randn(3, 5, 4), torch.tensor([5, 2, 0])
+    joined = ConcatPool(config, Builder(), input_dim=4)(sequence, lengths)
+    assert joined.shape == (3, config.output_dim(4)) == (3, 8)
+    maximum = MaxPool(MaxPoolConfig(), Builder(), input_dim=4)(sequence, lengths)
+    mean = MeanPool(MeanPoolConfig(), Builder(), input_dim=4)(sequence, lengths)
+    assert torch.equal(joined, torch.cat([maximum, mean], dim=-1))

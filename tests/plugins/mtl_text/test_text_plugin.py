@@ -22,7 +22,8 @@ SPECS = [
 
 def test_everything_is_announced() -> None:
     assert {spec.name for _, spec in SPECS} == {
-        "TSV", "JSONL", "TextLines", "word_feat", "char_feat", "BiLSTM", "BiLSTMDocAttention", "DocNN",
+        "TSV", "JSONL", "TextLines", "word_feat", "char_feat", "ngram_feat", "ConcatPool",
+        "BiLSTM", "BiLSTMDocAttention", "DocNN",
         "PooledRepresentation", "Stack", "Transformer",
         "SelfAttention", "MaxPool", "MeanPool", "LastStep", "MLPDecoder",
     }  # fmt: skip

@@ -8,10 +8,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mtl_text.data_config import CharFeatConfig, JSONLConfig, TextLinesConfig, TSVConfig, WordFeatConfig
+from mtl_text.data_config import (
+    CharFeatConfig,
+    JSONLConfig,
+    NgramFeatConfig,
+    TextLinesConfig,
+    TSVConfig,
+    WordFeatConfig,
+)
 from mtl_text.model_config import (
     BiLSTMConfig,
     BiLSTMDocAttentionConfig,
+    ConcatPoolConfig,
     DocNNConfig,
     LastStepConfig,
     MaxPoolConfig,
@@ -20,6 +28,7 @@ from mtl_text.model_config import (
     PooledRepresentationConfig,
     SelfAttentionConfig,
     StackConfig,
+    TransformerConfig,
 )
 from mtl_text.text import (
     BOS,
@@ -40,25 +49,30 @@ if TYPE_CHECKING:
     from mtl_text.decoders import MLPDecoder
     from mtl_text.encoders import BiLSTM, BiLSTMDocAttention, DocNN, PooledRepresentation, Stack
     from mtl_text.featurizers import CharFeat, WordFeat
-    from mtl_text.pooling import LastStep, MaxPool, MeanPool, SelfAttention
+    from mtl_text.ngrams import NgramFeat
+    from mtl_text.pooling import ConcatPool, LastStep, MaxPool, MeanPool, SelfAttention
     from mtl_text.sources import JSONL, TSV, TextLines
+    from mtl_text.transformer import Transformer
     from mtl_text.vocabulary import Vocabulary
 
 _LAZY = {
     "BiLSTM": "encoders",
     "BiLSTMDocAttention": "encoders",
     "CharFeat": "featurizers",
+    "ConcatPool": "pooling",
     "DocNN": "encoders",
     "JSONL": "sources",
     "LastStep": "pooling",
     "MLPDecoder": "decoders",
     "MaxPool": "pooling",
     "MeanPool": "pooling",
+    "NgramFeat": "ngrams",
     "PooledRepresentation": "encoders",
     "SelfAttention": "pooling",
     "Stack": "encoders",
     "TSV": "sources",
     "TextLines": "sources",
+    "Transformer": "transformer",
     "Vocabulary": "vocabulary",
     "WordFeat": "featurizers",
 }
@@ -83,6 +97,8 @@ __all__ = [
     "BiLSTMDocAttentionConfig",
     "CharFeat",
     "CharFeatConfig",
+    "ConcatPool",
+    "ConcatPoolConfig",
     "DocNN",
     "DocNNConfig",
     "JSONLConfig",
@@ -94,6 +110,8 @@ __all__ = [
     "MaxPoolConfig",
     "MeanPool",
     "MeanPoolConfig",
+    "NgramFeat",
+    "NgramFeatConfig",
     "PooledRepresentation",
     "PooledRepresentationConfig",
     "SelfAttention",
@@ -103,6 +121,8 @@ __all__ = [
     "TSVConfig",
     "TextLines",
     "TextLinesConfig",
+    "Transformer",
+    "TransformerConfig",
     "Vocabulary",
     "WordFeat",
     "WordFeatConfig",

@@ -82,6 +82,33 @@ class CharFeatConfig(FeaturizerConfig):
 
 
 @configclass
+class NgramFeatConfig(FeaturizerConfig):
+    """A vector a word from its hashed character n-grams.
+
+    Bojanowski et al., "Enriching Word Vectors with Subword Information", TACL 2017.
+    """
+
+    embed_dim: int = option(100, "Width of a word's vector.", minimum=1)
+    shortest: int = option(
+        3, "Characters of the shortest n-grams, the marks at a word's ends included.", minimum=1
+    )
+    longest: int = option(5, "Characters of the longest n-grams.", minimum=1)
+    buckets: int = option(20000, "Rows that n-grams are hashed into.", minimum=1)
+    max_ngrams: int = option(24, "N-grams read of a word, the short ones first.", minimum=1)
+
+    def __attrs_post_init__(self) -> None:
+        if self.longest < self.shortest:
+            raise ValueError(
+                f"`longest` must be at least {self.shortest} (`shortest`), but is {self.longest}"
+            )
+
+    @property
+    def output_dim(self) -> int:
+        """Width of a word's vector."""
+        return self.embed_dim
+
+
+@configclass
 class TSVConfig(DataSourceConfig):
     """A row a line, its columns apart by tabs. Quotes mean nothing: a quote is text.
 

@@ -221,6 +221,19 @@ class MeanPoolConfig(PoolingConfig):
 
 
 @configclass
+class ConcatPoolConfig(PoolingConfig):
+    """The vectors of several poolings, joined."""
+
+    poolings: list[Component] = slot(
+        "pooling", ["SelfAttention", "MeanPool", "MaxPool"], "The poolings, at least one."
+    )
+
+    def output_dim(self, input_dim: int) -> int:
+        """Width of all vectors together."""
+        return sum(pooling.config.output_dim(input_dim) for pooling in self.poolings)
+
+
+@configclass
 class LastStepConfig(PoolingConfig):
     """The vector of the last token, or where each of two directions ends."""
 

@@ -34,6 +34,7 @@ def mtl_featurizers() -> list[ComponentSpec]:
     return [
         _data("word_feat", "featurizers", "WordFeat", "A vector a word of a vocabulary"),
         _data("char_feat", "featurizers", "CharFeat", "A vector a word from its characters, by a CNN"),
+        _data("ngram_feat", "ngrams", "NgramFeat", "A vector a word from its hashed character n-grams"),
     ]
 
 
@@ -55,6 +56,7 @@ def mtl_poolings() -> list[ComponentSpec]:
         _model("SelfAttention", "pooling", "Mean of the sequence with learnt weights"),
         _model("MaxPool", "pooling", "Maximum of the sequence"),
         _model("MeanPool", "pooling", "Mean of the sequence"),
+        _model("ConcatPool", "pooling", "Several poolings, their vectors joined"),
         _model("LastStep", "pooling", "Where the sequence ends, in each direction"),
     ]
 

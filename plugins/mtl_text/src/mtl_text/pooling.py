@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from mtl import Builder
-from mtl_text.model_config import LastStepConfig, MaxPoolConfig, MeanPoolConfig, SelfAttentionConfig
+from mtl_text.model_config import (
+    ConcatPoolConfig,
+    LastStepConfig,
+    MaxPoolConfig,
+    MeanPoolConfig,
+    SelfAttentionConfig,
+)
 
 
 def padding_mask(lengths: Tensor, time: int) -> Tensor:
@@ -74,6 +80,20 @@ class MeanPool(nn.Module):
         padded = padding_mask(lengths, sequence.shape[1])
         total = sequence.masked_fill(padded[:, :, None], 0).sum(dim=1)
         return total / lengths.clamp(min=1)[:, None]
+
+
+class ConcatPool(nn.Module):
+    """The vectors of several poolings, joined.
+
+    *Shape:* `sequence` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, output_dim]`.
+    """
+
+    def __init__(self, config: ConcatPoolConfig, build: Builder, *, input_dim: int) -> None:
+        super().__init__()
+        self.poolings = nn.ModuleList(build(pooling, input_dim=input_dim) for pooling in config.poolings)
+
+    def forward(self, sequence: Tensor, lengths: Tensor) -> Tensor:
+        return torch.cat([pooling(sequence, lengths) for pooling in self.poolings], dim=-1)
 
 
 class LastStep(nn.Module):

@@ -1,0 +1,92 @@
+"""Hashed character n-grams: a vector for every word, unseen ones included."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from mtl import Builder, Column, Featurizer, Ragged
+from mtl_text.data_config import NgramFeatConfig
+from mtl_text.text import SPECIAL_TOKENS, UNKNOWN_IN_TEXT
+from mtl_text.vocabulary import flatten, share
+
+NONE_ID = 0
+"""Stands where a word has no more n-grams; its vector is zero."""
+
+
+class NgramFeat(Featurizer[NgramFeatConfig]):
+    """A vector a word: the mean of those of its character n-grams, which are hashed into `buckets` rows.
+
+    The word is read with a mark at either end, so that "<th" is not "th" within a word. Words that no
+    training text has share n-grams with others that it has: Bojanowski et al., "Enriching Word Vectors
+    with Subword Information", TACL 2017. Nothing is learnt from the data.
+    """
+
+    def encode(self, tokens: pl.Series) -> dict[str, Column]:
+        """`ngrams`: `[tokens, max_ngrams]`, padded; a special token is one of its own."""
+        flat = flatten(tokens)
+        words = flat.unique()
+        places = flat.cast(pl.Enum(words)).to_physical()
+        lists = Ragged.from_lists(tokens, places, dtype=torch.int64)
+        return {"ngrams": Ragged(self._table(words)[lists.values], lists.offsets, NONE_ID)}
+
+    def _table(self, words: pl.Series) -> Tensor:
+        """The rows of the n-grams of each word, `[words, max_ngrams]`."""
+        table = np.full((len(words), self.config.max_ngrams), NONE_ID, dtype=np.int32)
+        for number, word in enumerate(words.to_list()):
+            rows = self.ngrams(word)
+            table[number, : len(rows)] = rows
+        return torch.from_numpy(table)
+
+    def ngrams(self, word: str) -> list[int]:
+        """The rows of a word's n-grams, the short ones first; the first `max_ngrams` of them."""
+        if word in SPECIAL_TOKENS or word == UNKNOWN_IN_TEXT:
+            return [self._row(word)]
+        marked = f"<{word}>"
+        texts = (
+            marked[start : start + size]
+            for size in range(self.config.shortest, self.config.longest + 1)
+            for start in range(len(marked) - size + 1)
+        )
+        rows = [self._row(text) for text, _ in zip(texts, range(self.config.max_ngrams), strict=False)]
+        return rows or [self._row(marked)]
+
+    def _row(self, text: str) -> int:
+        # Python's own hash differs from one process to the next.
+        return 1 + zlib.crc32(text.encode()) % self.config.buckets
+
+    def build_embedding(self, build: Builder) -> nn.Module:
+        return NgramEmbedding(self.config)
+
+    def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
+        """`truncated`: the share of words that have more than `max_ngrams` n-grams."""
+        return {"truncated": share(map(self._truncated, corpus))}
+
+    def _truncated(self, tokens: pl.Series) -> pl.Series:
+        lengths = flatten(tokens).str.len_chars().to_numpy().astype(np.int64) + 2
+        sizes = np.arange(self.config.shortest, self.config.longest + 1)
+        counts = np.maximum(lengths[:, None] - sizes + 1, 0).sum(axis=1)
+        return pl.Series(counts > self.config.max_ngrams)
+
+
+class NgramEmbedding(nn.Module):
+    """N-grams `[batch, time, max_ngrams]` to vectors `[batch, time, embed_dim]`; padding gives zeros."""
+
+    def __init__(self, config: NgramFeatConfig) -> None:
+        super().__init__()
+        self.bag = nn.EmbeddingBag(
+            config.buckets + 1, config.embed_dim, mode="mean", padding_idx=NONE_ID, include_last_offset=False
+        )
+        nn.init.normal_(self.bag.weight, std=0.1)
+        with torch.no_grad():
+            self.bag.weight[NONE_ID].zero_()
+
+    def forward(self, columns: Mapping[str, Tensor]) -> Tensor:
+        ngrams = columns["ngrams"]
+        vectors: Tensor = self.bag(ngrams.flatten(0, 1))
+        return vectors.view(*ngrams.shape[:2], -1)
