@@ -295,6 +295,13 @@ def test_d2_an_epoch_that_would_never_end_is_refused(
     assert hint in problem.hint
 
 
+def test_d3_a_misspelt_task_among_a_schedules_weights_is_refused(refused: Any, config: Any) -> None:
+    [problem] = refused(at(config, "schedule", {"Weighted": {"weights": {"gess": 2.0}}}))
+    assert problem.path == "schedule.Weighted.weights.gess"
+    assert "`weights` must name a task, but there is none called `gess`" in problem.message
+    assert "`guess`" in problem.hint
+
+
 def test_files_must_be_there_and_be_files(refused: Any, config: Any, base_dir: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for value, message in [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl.builtin.config import ProportionalConfig, RoundRobinConfig, SequentialConfig
-from mtl.builtin.schedules import Proportional, RoundRobin, Sequential
+from mtl.builtin.config import (
+    ProportionalConfig,
+    RoundRobinConfig,
+    SequentialConfig,
+    TemperatureConfig,
+    WeightedConfig,
+)
+from mtl.builtin.schedules import Proportional, RoundRobin, Sequential, Temperature, Weighted
 from mtl.components import Schedule
 from mtl.data.batching import Batching
 from mtl.training.timeline import EpochRule, Step, Timeline
@@ -20,6 +27,8 @@ SCHEDULES: list[Schedule[Any]] = [
     RoundRobin(RoundRobinConfig()),
     Proportional(ProportionalConfig()),
     Sequential(SequentialConfig()),
+    Temperature(TemperatureConfig(temperature=3.0, cap=5)),
+    Weighted(WeightedConfig(weights={"task0": 0.7, "task1": 1.3})),
 ]
 schedules = st.sampled_from(SCHEDULES)
 sizes = st.lists(st.integers(1, 40), min_size=1, max_size=6)
@@ -135,3 +144,20 @@ def test_sequential_takes_the_tasks_in_order() -> None:
 def test_max_steps_ends_the_run_within_an_epoch(maximum: int) -> None:
     line = timeline(SCHEDULES[0], [10, 10], EpochRule("all"), epochs=None, max_steps=maximum)
     assert line.total_steps == maximum
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shares"),
+    [
+        (Temperature(TemperatureConfig(temperature=1.0)), [10, 90, 900]),
+        (Temperature(TemperatureConfig(temperature=2.0)), [10**0.5, 90**0.5, 900**0.5]),
+        (Temperature(TemperatureConfig(temperature=1.0, cap=90)), [10, 90, 90]),
+        (Temperature(TemperatureConfig(temperature=1e9)), [1, 1, 1]),
+        (Weighted(WeightedConfig(weights={"b": 2.0, "c": 0.5})), [1, 2, 0.5]),
+    ],
+)
+def test_tasks_are_drawn_as_often_as_their_shares_say(schedule: Schedule[Any], shares: list[float]) -> None:
+    draws = schedule.order({"a": 10, "b": 90, "c": 900}, cycle=True, seed=1)
+    counts = Counter(islice(draws, 20_000))
+    for task, share in zip("abc", shares, strict=True):
+        assert counts[task] / 20_000 == pytest.approx(share / sum(shares), abs=0.012)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import Factory
 
 from mtl.components import LRSchedulerConfig, ScheduleConfig
@@ -100,6 +102,29 @@ class RoundRobinConfig(ScheduleConfig):
 @configclass
 class ProportionalConfig(ScheduleConfig):
     """Random draws in proportion to the sizes of the datasets."""
+
+
+@configclass
+class TemperatureConfig(ScheduleConfig):
+    """Random draws, smaller datasets more often than their size says."""
+
+    temperature: float = option(
+        2.0, "At 1 a task is drawn in proportion to its steps, the more evenly the higher it is.", minimum=1
+    )
+    cap: int | None = option(
+        None, "Steps from which a dataset counts as no larger; no limit if absent.", minimum=1
+    )
+
+
+@configclass
+class WeightedConfig(ScheduleConfig):
+    """Random draws with weights of your own."""
+
+    weights: dict[str, float] = option(
+        Factory(dict), "How often each task is drawn, relative to the others; 1 for one not named.", above=0
+    )
+
+    task_keys: ClassVar[tuple[str, ...]] = ("weights",)
 
 
 @configclass

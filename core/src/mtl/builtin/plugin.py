@@ -41,6 +41,8 @@ def mtl_schedules() -> list[ComponentSpec]:
     return [
         _spec("schedules", "RoundRobin", "One step of each task in turn"),
         _spec("schedules", "Proportional", "Tasks drawn at random, as often as they have data"),
+        _spec("schedules", "Temperature", "Tasks drawn at random, small ones more often than by size"),
+        _spec("schedules", "Weighted", "Tasks drawn at random with given weights"),
         _spec("schedules", "Sequential", "All of one task's data, then all of the next"),
     ]
 

@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mtl.builtin.config import ProportionalConfig, RoundRobinConfig, SequentialConfig
+from mtl.builtin.config import (
+    ProportionalConfig,
+    RoundRobinConfig,
+    SequentialConfig,
+    TemperatureConfig,
+    WeightedConfig,
+)
 from mtl.components import Schedule
 
 
@@ -35,6 +41,48 @@ class Proportional(Schedule[ProportionalConfig]):
             yield from (tasks[index] for index in pool)
             if not cycle:
                 return
+
+
+class Temperature(Schedule[TemperatureConfig]):
+    """Random draws in proportion to `min(size, cap) ** (1 / temperature)`.
+
+    Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer",
+    JMLR 21, 2020, section 3.5.2.
+    """
+
+    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
+        cap = self.config.cap
+        shares = {
+            task: min(size, cap or size) ** (1 / self.config.temperature) for task, size in sizes.items()
+        }
+        return drawn(sizes, shares, cycle=cycle, seed=seed)
+
+
+class Weighted(Schedule[WeightedConfig]):
+    """Random draws in proportion to the config's weights."""
+
+    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
+        shares = {task: self.config.weights.get(task, 1.0) for task in sizes}
+        return drawn(sizes, shares, cycle=cycle, seed=seed)
+
+
+def drawn(sizes: Mapping[str, int], shares: Mapping[str, float], *, cycle: bool, seed: int) -> Iterator[str]:
+    """Tasks drawn at random, each as its share is of those that have steps left."""
+    left = {task: size for task, size in sizes.items() if size}
+    generator = np.random.Generator(np.random.PCG64(seed))
+    while left:
+        tasks = list(left)
+        weights = np.array([shares[task] for task in tasks])
+        bounds = np.cumsum(weights / weights.sum())
+        # The last bound may fall short of 1 by a rounding error.
+        bounds[-1] = 1.0
+        while len(tasks) == len(left):
+            task = tasks[int(np.searchsorted(bounds, generator.random(), side="right"))]
+            yield task
+            if not cycle:
+                left[task] -= 1
+                if not left[task]:
+                    del left[task]
 
 
 class Sequential(Schedule[SequentialConfig]):

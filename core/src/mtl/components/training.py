@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
 from mtl.config.fields import configclass, option
 
@@ -27,6 +27,9 @@ class ScheduleConfig:
     )
     epoch_task: str | None = option(None, "The task whose dataset an epoch is, with `task`.")
     epoch_steps: int | None = option(None, "Steps an epoch, with `steps`.", minimum=1)
+
+    task_keys: ClassVar[tuple[str, ...]] = ()
+    """Options whose keys are names of tasks; one that there is not is refused."""
 
 
 class Schedule(ABC, Generic[ConfigT]):

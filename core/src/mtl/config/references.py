@@ -39,6 +39,11 @@ def _check_schedule(
     epoch, task, steps = (schedule.value(name) for name in ("epoch", "epoch_task", "epoch_steps"))
     if task is not None and task not in names:
         yield document.problem((*schedule.path, "epoch_task"), *_no_task("`epoch_task`", task, names))
+    for key in schedule.cls.task_keys:
+        for name in schedule.value(key) or {}:
+            if name not in names:
+                where = (*schedule.path, key, name)
+                yield document.problem(where, *_no_task(f"`{key}`", name, names), key=True)
     if task is not None and epoch != "task":
         message = f'`epoch_task` counts with `epoch` "task" only, but `epoch` is "{epoch or "auto"}"'
         yield document.problem((*schedule.path, "epoch_task"), message, 'set `epoch` to "task"')
