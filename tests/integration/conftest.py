@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,95 @@ def single(config: dict[str, Any]) -> dict[str, Any]:
     config = copy.deepcopy(config)
     del config["tasks"]["LM"]
     return config
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some twenty rows a task, of one to nine words."""
+    folder, draw = tmp_path_factory.mktemp("tiny"), random.Random(0)
+    words = "a the film plot is was dull funny brave slow and but never always loved hated".split()
+    for name, rows in (("train", 22), ("eval", 9), ("test", 7)):
+        texts = [" ".join(draw.choices(words, k=draw.randint(1, 9))) for _ in range(2 * rows)]
+        labelled = [f"{text}\t{index % 2}\n" for index, text in enumerate(texts[:rows])]
+        (folder / f"{name}.tsv").write_text("sentence\tlabel\n" + "".join(labelled))
+        (folder / f"{name}.txt").write_text("\n".join(texts[rows:]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def tiny(tiny_config: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `tiny_config` to change."""
+    return copy.deepcopy(tiny_config)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_corpus: Path) -> dict[str, Any]:
+    """A classifier and a language model that share embedding and LSTM, a quarter of a second long."""
+    splits = ("train", "eval", "test")
+    return {
+        "base_dir": str(tiny_corpus),
+        "target_task": "SST2",
+        "tasks": {
+            "SST2": {
+                "DocClassificationTask": {
+                    "batch_size": 4,
+                    "data": {f"{split}_path": f"{split}.tsv" for split in splits},
+                    "features": {"shared_module_key": "WORDS", "word_feat": {"embed_dim": 4}},
+                    "representation": {
+                        "BiLSTMDocAttention": {"lstm": {"shared_module_key": "LSTM", "lstm_dim": 3}}
+                    },
+                }
+            },
+            "LM": {
+                "LMTask": {
+                    "batch_size": 5,
+                    "data": {f"{split}_path": f"{split}.txt" for split in splits},
+                    "features": {"shared_module_key": "WORDS"},
+                    "representation": {"shared_module_key": "LSTM"},
+                }
+            },
+        },
+        "trainer": {"epochs": 2, "report_every_steps": 3},
+        "device": "cpu",
+    }
+
+
+@pytest.fixture(scope="session")
+def differences() -> Callable[[Path, Path], list[str]]:
+    """The files that two runs do not have in common, to the bit but for what clocks and machines say."""
+
+    def compare(left: Path, right: Path) -> list[str]:
+        found = left_behind(left), left_behind(right)
+        return [
+            name
+            for name in sorted(found[0].keys() | found[1].keys())
+            if found[0].get(name) != found[1].get(name)
+        ]
+
+    def left_behind(folder: Path) -> dict[str, Any]:
+        """What stands in a run folder; a checkpoint's manifest hashes its clocks."""
+        return {
+            str(path.relative_to(folder)): "folder" if path.is_dir() else content(path)
+            for path in folder.rglob("*")
+            if path.name != "manifest.json" or path.parent.name == "model"
+        }
+
+    def content(path: Path) -> Any:
+        if path.name == "metrics.jsonl":
+            return [timeless(json.loads(line)) for line in path.read_text().splitlines()]
+        is_timed = path.name in ("result.json", "state.json")
+        return timeless(json.loads(path.read_text())) if is_timed else path.read_bytes()
+
+    def timeless(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: timeless(each)
+            for key, each in value.items()
+            if key not in ("seconds", "metrics_size", "peak_rss_bytes") and not key.endswith("_per_second")
+        }
+
+    return compare
 
 
 @pytest.fixture

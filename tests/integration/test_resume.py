@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import mtl
 from mtl import hookimpl
+from mtl.api import Interrupted
+from mtl.data.columns import Rows
 from mtl.errors import UsageError
+from mtl.plugins import Plugins
 
 Config = dict[str, Any]
+Differences = Callable[[Path, Path], list[str]]
+Train = Callable[..., Config]
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing is cleaned up by mtl itself."""
+    """Stands for SIGKILL: nothing is saved."""
 
 
 class KillAfter:
@@ -31,90 +43,276 @@ class KillAfter:
             raise Killed
 
 
-def checkpoint(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(max((folder / "checkpoints").iterdir()) / "tensors.safetensors")
+class InterruptAfter(KillAfter):
+    """Ctrl-C: the run saves its state and ends."""
+
+    @hookimpl
+    def mtl_step_ended(self, step: int) -> None:
+        if step == self.step:
+            signal.raise_signal(signal.SIGINT)
 
 
-TRAINERS: list[Config] = [
-    {},
-    {"accumulate_batches": 3, "optimizer": "AdamW", "lr_scheduler": {"Cosine": {"warmup_steps": 3}}},
-    {"lr_scheduler": {"ReduceOnPlateau": {"patience": 0}}, "evaluate_every_steps": 5},
-    {"optimizer": {"SGD": {"momentum": 0.9}}, "early_stop_after": 2, "max_clip_norm": 1.0},
-]
+@pytest.fixture
+def train(plugins: Plugins) -> Train:
+    """Trains, and goes on where the folder holds a run."""
+
+    def run(config: Config, folder: Path, *watchers: object, **options: Any) -> Config:
+        options = {"resume": folder.exists(), "plugins": plugins, **options}
+        return dict(mtl.train(config, output=folder, watchers=watchers, **options).data)
+
+    return run
 
 
-@pytest.mark.parametrize("trainer", TRAINERS)
-@pytest.mark.parametrize(
-    "schedule",
-    ["RoundRobin", {"Proportional": {"epoch": "all"}}, {"Sequential": {"epoch": "steps", "epoch_steps": 7}}],
-)
-def test_l4_resumed_equals_uninterrupted(
-    config: Config,
-    trainer: Config,
-    schedule: Any,
-    tmp_path: Path,
-    read_metrics: Callable[[Path], list[Config]],
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int]]]:
+    """File and row numbers of every batch that is cut, evaluation included."""
+    seen: list[tuple[str, list[int]]] = []
+    original = Rows.batch
+
+    def batch(self: Rows, rows: Any, **options: Any) -> Any:
+        seen.append((self.path, rows.tolist()))
+        return original(self, rows, **options)
+
+    monkeypatch.setattr(Rows, "batch", batch)
+    return seen
+
+
+def with_characters(config: Config) -> None:
+    features = config["tasks"]["SST2"]["DocClassificationTask"]["features"]
+    features["char_feat"] = {"embed_dim": 3, "kernel_num": 2}
+
+
+def with_dropout(config: Config, share: float) -> None:
+    representation = config["tasks"]["SST2"]["DocClassificationTask"]["representation"]["BiLSTMDocAttention"]
+    representation["dropout"] = representation["lstm"]["dropout"] = share
+
+
+def test_l4_resumed_after_any_step_equals_uninterrupted(
+    tiny: Config, train: Train, batches: list[Any], tmp_path: Path, differences: Differences
 ) -> None:
-    config["schedule"] = schedule
-    config["trainer"] |= {"checkpoint_every_steps": 3, **trainer}
-    whole = mtl.train(config, output=tmp_path / "whole").data
-    for killed_at in (2, 7, whole["steps"] - 1):
-        with pytest.raises(Killed):
-            mtl.train(
-                config, output=tmp_path / "killed", watchers=[KillAfter(killed_at)], resume=killed_at != 2
-            )
-    resumed = mtl.train(config, output=tmp_path / "killed", resume=True).data
-
-    assert read_metrics(tmp_path / "killed") == read_metrics(tmp_path / "whole")
-    left, right = checkpoint(tmp_path / "killed"), checkpoint(tmp_path / "whole")
-    assert left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
-    assert resumed["best"] == whole["best"]
-    for task, figures in whole["tasks"].items():
-        timeless = {name: value for name, value in figures.items() if not name.endswith("_per_second")}
-        assert {name: resumed["tasks"][task][name] for name in timeless} == timeless
-
-
-def test_checkpoints_of_different_steps_differ(config: Config, tmp_path: Path) -> None:
-    config["trainer"] |= {"checkpoint_every_steps": 1, "keep_checkpoints": 2}
-    mtl.train(config, output=tmp_path / "run")
-    older, newer = sorted((tmp_path / "run/checkpoints").iterdir())
-    left, right = (load_file(path / "tensors.safetensors") for path in (older, newer))
-    assert any(not torch.equal(left[name], right[name]) for name in left)
-
-
-def test_resuming_a_completed_run_gives_its_result(config: Config, tmp_path: Path) -> None:
-    first = mtl.train(config, output=tmp_path / "run").data
-    assert mtl.train(config, output=tmp_path / "run", resume=True).data == first
+    with_characters(tiny)
+    tiny["schedule"] = {"Proportional": {"epoch": "all"}}
+    tiny["trainer"] |= {
+        "optimizer": "AdamW",
+        "lr_scheduler": {"Cosine": {"warmup_steps": 3}},
+        "accumulate_batches": 2,
+        "average_decay": 0.9,
+        "max_clip_norm": 0.5,
+        "early_stop_after": 20,
+        "evaluate_every_steps": 5,
+    }
+    steps = train(tiny, tmp_path / "whole")["steps"]
+    order = list(batches)
+    assert steps == 12
+    states = set()
+    for step in range(1, steps + 1):
+        batches.clear()
+        folder = tmp_path / f"after-{step}"
+        with pytest.raises(Interrupted, match=f"stopped after step {step}, its state is saved"):
+            train(tiny, folder, InterruptAfter(step))
+        states.add((folder / f"checkpoints/step-{step:08d}/tensors.safetensors").read_bytes())
+        train(tiny, folder)
+        assert differences(folder, tmp_path / "whole") == []
+        assert batches == order
+    assert len(states) == steps, "checkpoints of different steps must differ for this test to tell"
 
 
-def test_resuming_with_more_epochs_extends_the_run(config: Config, tmp_path: Path) -> None:
-    first = mtl.train(config, output=tmp_path / "run").data
-    config["trainer"]["epochs"] = 3
-    assert mtl.train(config, output=tmp_path / "run", resume=True).data["steps"] == first["steps"] * 3 // 2
+CHOICES: Mapping[str, list[Any]] = {
+    "epoch": [
+        {"epoch": "auto"},
+        {"epoch": "all"},
+        {"epoch": "first"},
+        {"epoch": "task", "epoch_task": "LM"},
+        {"epoch": "steps", "epoch_steps": 7},
+    ],
+    "lr_scheduler": [
+        {"Constant": {"warmup_steps": 4}},
+        "Linear",
+        {"Cosine": {"warmup_steps": 2}},
+        {"ReduceOnPlateau": {"patience": 0}},
+    ],
+    "schedule": ["RoundRobin", "Proportional", "Sequential"],
+    "optimizer": ["Adam", "AdamW", {"SGD": {"momentum": 0.9, "nesterov": True}}],
+    "inputs": ["words", "words and characters", "words, some masked"],
+    "checkpoint_every_steps": [None, 1, 3],
+    "accumulate_batches": [1, 3],
+    "early_stop_after": [None, 2],
+    "average_decay": [None, 0.9],
+    "max_clip_norm": [None, 0.1],
+    "evaluate_every_steps": [None, 2],
+    "on_nonfinite_loss": ["error", "skip"],
+    "precision": ["fp32", "bf16"],
+    "dropout": [0.0, 0.5],
+    "batch_tokens": [None, 30],
+}
 
 
-def test_resuming_with_another_config_is_refused_with_the_difference(config: Config, tmp_path: Path) -> None:
-    mtl.train(config, output=tmp_path / "run")
-    config["seed"] = 5
-    with pytest.raises(UsageError, match="seed: 0 before, 5 now"):
-        mtl.train(config, output=tmp_path / "run", resume=True)
+def all_pairs() -> Iterator[dict[str, Any]]:
+    """Few combinations of `CHOICES` in which each two choices of different settings meet."""
+    names = list(CHOICES)
+
+    def pairs(chosen: Mapping[str, int]) -> set[tuple[tuple[str, int], ...]]:
+        return set(itertools.combinations([(name, chosen[name]) for name in names if name in chosen], 2))
+
+    left = {
+        pair
+        for combination in itertools.combinations(names, 2)
+        for pair in itertools.product(
+            *([(name, place) for place in range(len(CHOICES[name]))] for name in combination)
+        )
+    }
+    while left:
+        chosen = dict(min(left))
+        for name in names:
+            places = [chosen[name]] if name in chosen else range(len(CHOICES[name]))
+            chosen[name] = max(places, key=lambda place: len(pairs({**chosen, name: place}) & left))
+        left -= pairs(chosen)
+        yield {name: CHOICES[name][place] for name, place in chosen.items()}
 
 
-def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(
-    config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("choice", list(all_pairs()), ids=itertools.count())
+def test_l4_resumed_equals_uninterrupted_in_every_way_to_train(
+    choice: Config, tiny: Config, train: Train, tmp_path: Path, differences: Differences
 ) -> None:
-    config["trainer"] |= {"checkpoint_every_steps": 4, "keep_checkpoints": 3}
-    whole = mtl.train(config, output=tmp_path / "whole").data
+    choice = dict(choice)
+    tiny["schedule"] = {choice.pop("schedule"): choice.pop("epoch")}
+    inputs = choice.pop("inputs")
+    if inputs == "words and characters":
+        with_characters(tiny)
+    if inputs == "words, some masked":
+        tiny["tasks"]["LM"]["LMTask"]["objective"] = "masked"
+    with_dropout(tiny, choice.pop("dropout"))
+    tiny["tasks"]["LM"]["LMTask"]["batch_tokens"] = choice.pop("batch_tokens")
+    tiny["trainer"] |= choice
+    steps = train(tiny, tmp_path / "whole")["steps"]
+    draw = random.Random(str(choice))
+    first, second = sorted(draw.sample(range(1, steps), 2))
     with pytest.raises(Killed):
-        mtl.train(config, output=tmp_path / "run", watchers=[KillAfter(whole["steps"] - 1)])
-    newest = max((tmp_path / "run/checkpoints").iterdir()) / "tensors.safetensors"
-    damaged = bytearray(newest.read_bytes())
-    damaged[-1] ^= 1
-    newest.write_bytes(damaged)
-    assert mtl.train(config, output=tmp_path / "run", resume=True).data["best"] == whole["best"]
-    assert "is not what was written" in caplog.text
+        train(tiny, tmp_path / "resumed", KillAfter(first))
+    with pytest.raises(Interrupted):
+        train(tiny, tmp_path / "resumed", InterruptAfter(second))
+    with pytest.raises(Killed):
+        train(tiny, tmp_path / "resumed", KillAfter(second + 1))
+    train(tiny, tmp_path / "resumed")
+    assert differences(tmp_path / "resumed", tmp_path / "whole") == []
 
 
-def test_resuming_a_folder_without_a_run_is_refused(config: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_l4_resumed_equals_uninterrupted_with_threads(
+    threads: int, tiny: Config, train: Train, tmp_path: Path, differences: Differences
+) -> None:
+    """Wide enough that torch splits the work."""
+    task = tiny["tasks"]["SST2"]["DocClassificationTask"]
+    task["features"]["word_feat"]["embed_dim"] = 128
+    task["representation"]["BiLSTMDocAttention"]["lstm"]["lstm_dim"] = 64
+    task["batch_size"] = 22
+    tiny["trainer"] = {"num_threads": threads, "max_steps": 6, "checkpoint_every_steps": 2}
+    train(tiny, tmp_path / "whole")
+    for step in (1, 3):
+        with pytest.raises(Killed):
+            train(tiny, tmp_path / "resumed", KillAfter(step))
+    train(tiny, tmp_path / "resumed")
+    assert differences(tmp_path / "resumed", tmp_path / "whole") == []
+
+
+def test_the_same_seed_gives_the_same_bits_whatever_ran_before(
+    tiny: Config, train: Train, tmp_path: Path, differences: Differences
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(tiny))
+    command = [sys.executable, "-m", "mtl", "train", tmp_path / "config.json", "--output", tmp_path / "alone"]
+    subprocess.run(
+        list(map(str, command)), check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    other = {**tiny, "seed": 7, "schedule": "Proportional"}
+    with pytest.raises(Killed):
+        train(other, tmp_path / "other", KillAfter(3))
+    torch.manual_seed(5)
+    random.seed(5)
+    train(tiny, tmp_path / "after another")
+    assert differences(tmp_path / "alone", tmp_path / "after another") == []
+    train({**tiny, "seed": 1}, tmp_path / "other seed")
+    assert "model/weights.safetensors" in differences(tmp_path / "alone", tmp_path / "other seed")
+
+
+def test_l4_killed_after_an_early_stop_it_stays_stopped(
+    tiny: Config, train: Train, tmp_path: Path, differences: Differences
+) -> None:
+    tiny["trainer"] = {"epochs": 9, "early_stop_after": 1, "optimizer": {"SGD": {"lr": 1e-9}}}
+    whole = train(tiny, tmp_path / "whole")
+    assert whole["stopped_early"]
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    (tmp_path / "killed/result.json").unlink()
+    train(tiny, tmp_path / "killed")
+    assert differences(tmp_path / "killed", tmp_path / "whole") == []
+
+
+@pytest.mark.parametrize(("minutes", "saved"), [(1e-9, 24), (1e9, 2)])
+def test_checkpoints_are_written_every_so_many_minutes(
+    minutes: float, saved: int, tiny: Config, train: Train, tmp_path: Path
+) -> None:
+    class Count:
+        def __init__(self) -> None:
+            self.steps: list[int] = []
+
+        @hookimpl
+        def mtl_checkpoint_saved(self, path: str, step: int) -> None:
+            self.steps.append(step)
+
+    tiny["trainer"]["checkpoint_every_minutes"] = minutes
+    watcher = Count()
+    assert train(tiny, tmp_path / "run", watcher)["steps"] == 24
+    assert len(watcher.steps) == saved and watcher.steps[-1] == 24
+
+
+def test_resuming_a_completed_run_gives_its_result(
+    tiny: Config, train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = train(tiny, tmp_path / "run")
+    assert train(tiny, tmp_path / "run") == first
+    assert "complete already" in caplog.text
+
+
+def test_d12_a_longer_run_resumed_equals_one_that_was_long_from_the_start(
+    tiny: Config, train: Train, tmp_path: Path, differences: Differences
+) -> None:
+    train(tiny, tmp_path / "extended")
+    tiny["trainer"]["epochs"] = 3
+    train(tiny, tmp_path / "long")
+    train(tiny, tmp_path / "extended")
+    # Where the best model is an early one, beside it stands the config that it was trained with.
+    of_the_model = {"model/config.json", "model/manifest.json"}
+    assert set(differences(tmp_path / "extended", tmp_path / "long")) <= of_the_model
+
+
+@pytest.mark.parametrize("lr_scheduler", ["Linear", "Cosine"])
+def test_a_run_whose_rates_follow_from_its_length_cannot_be_made_longer(
+    lr_scheduler: str, tiny: Config, train: Train, tmp_path: Path
+) -> None:
+    tiny["trainer"]["lr_scheduler"] = lr_scheduler
+    train(tiny, tmp_path / "run")
+    tiny["trainer"]["epochs"] = 3
+    with pytest.raises(UsageError, match=rf"trainer.epochs: 2 before, 3 now \(the rates of {lr_scheduler}"):
+        train(tiny, tmp_path / "run")
+    assert json.loads((tmp_path / "run/result.json").read_text())["status"] == "completed"
+
+
+def test_a_run_cannot_be_made_shorter_than_it_is(tiny: Config, train: Train, tmp_path: Path) -> None:
+    train(tiny, tmp_path / "run")
+    tiny["trainer"]["max_steps"] = 3
+    with pytest.raises(UsageError, match="steps are done already, but the config asks for 3"):
+        train(tiny, tmp_path / "run")
+
+
+def test_resuming_in_a_new_folder_starts_there_and_says_so(
+    tiny: Config, train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "new/.config.json-leftover").mkdir(parents=True)
+    assert train(tiny, tmp_path / "new", resume=True)["status"] == "completed"
+    assert "no run to go on with" in caplog.text
+    assert not list((tmp_path / "new").glob(".*"))
+
+
+def test_resuming_in_a_folder_of_other_files_is_refused(tiny: Config, train: Train, tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(UsageError, match="not a run folder"):
-        mtl.train(config, output=tmp_path / "nothing", resume=True)
+        train(tiny, tmp_path)

@@ -71,7 +71,7 @@ def identity(prepared: Prepared) -> dict[str, Any]:
 def restore(training: Training, folder: RunFolder, now: Mapping[str, Any], *, allow_changes: bool) -> None:
     """Go on from the newest checkpoint that is whole, or from the start where there is none.
 
-    Raises `UsageError` for rows or vocabularies that are not what they were.
+    Raises `UsageError` for rows or vocabularies that are not what they were, or a damaged best model.
     """
     for path in folder.saved_checkpoints():
         try:
@@ -79,23 +79,38 @@ def restore(training: Training, folder: RunFolder, now: Mapping[str, Any], *, al
         except DamagedFolder as error:
             logger.warning("%s; the one before is used", error)
             continue
-        _check_identity(folder, state.get("run"), now, allow_changes)
+        try:
+            metrics_size = max(int(state["metrics_size"]), 0)
+            _check_identity(folder, state["run"], now, allow_changes)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UsageError(f"{path}: this state does not say what its run began with: {reason}") from error
         training.restore(tensors, state, path)
         if training.state.step > training.timeline.total_steps:
             raise UsageError(
                 f"{folder.path}: {training.state.step:,} steps are done already,"
                 f" but the config asks for {training.timeline.total_steps:,}"
             )
+        if training.state.best is not None:
+            _check_model(folder)
         folder.keep_checkpoints(training.config.keep_checkpoints, path)
-        if not folder.truncate_metrics(int(state.get("metrics_size", 0))):
+        if not folder.truncate_metrics(metrics_size):
             logger.warning("%s: lines have been lost", folder.metrics)
         return
     folder.truncate_metrics(0)
 
 
+def _check_model(folder: RunFolder) -> None:
+    """The best model so far may stay the best: it must be what it was."""
+    try:
+        folder.read_model()
+    except UsageError as error:
+        raise UsageError(f"{error}; the best model is lost: begin anew, in another --output") from error
+
+
 def _check_identity(folder: RunFolder, before: Any, now: Mapping[str, Any], allow_changes: bool) -> None:
-    if not isinstance(before, dict) or before.keys() != now.keys():
-        raise UsageError(f"{folder.path}: the checkpoint does not say what the run began with")
+    if before.keys() != now.keys():
+        raise ValueError(f"it names {', '.join(before)}")
     for _, line in _differences(before["versions"], now["versions"]):
         logger.warning("another version than the run began with:%s; its figures may differ", line[1:])
     lines = [

@@ -82,6 +82,8 @@ class Training:
 
     def train(self, observer: Observer) -> None:
         """Run all steps that are left, until the end, an early stop or a request to stop."""
+        if self.state.stopped_early:
+            return
         self.model.train()
         begun = perf_counter() - self.state.seconds["total"]
         before = 0
