@@ -26,6 +26,7 @@ from mtl import ComponentSpec, DataSource, configclass, hookimpl
 from mtl.api import Interrupted
 from mtl.commands import main
 from mtl.components import KINDS
+from mtl.errors import UsageError
 from mtl.files import write_manifest
 from mtl.plugins import Plugins, discover
 from mtl.run import RunFolder
@@ -695,3 +696,14 @@ def test_a_logger_that_cannot_be_made_is_named(
     plant("logger", LoggerConfig, raising(KeyError("no such thing")))
     said = command(tiny, tmp_path / "run")
     assert "loggers[0]" in said and "KeyError: 'no such thing'" in said
+
+
+def test_a_run_that_another_process_is_at_work_on_is_left_alone(tiny_config: Config, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    mtl.train(tiny_config, output=run)
+    longer = {**tiny_config, "trainer": {**tiny_config["trainer"], "epochs": 3}}
+    with RunFolder(run).locked(), pytest.raises(UsageError, match="another process is at work on this run"):
+        mtl.train(longer, output=run, resume=True)
+    with RunFolder(tmp_path / "new").locked(), pytest.raises(UsageError, match="another process"):
+        mtl.train(tiny_config, output=tmp_path / "new")
+    assert mtl.train(longer, output=run, resume=True).data["status"] == "completed"

@@ -6,6 +6,7 @@ import json
 import resource
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ import polars as pl
 import torch
 from attrs import frozen
 
-from mtl.components import DataSource, Table, Task
+from mtl.components import Table, Task
 from mtl.config.load import LoadedConfig, load_config
 from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
-from mtl.data.load import Tasks, encode_rows, make_tasks, read_rows, skipped_rows
+from mtl.data.load import Tasks, encode_rows, load_rows, make_tasks, skipped_rows
 from mtl.errors import MtlError, UsageError, blaming
 from mtl.files import BackgroundWriter, read_json, write_json
 from mtl.model import MultitaskModel, load_model, load_tensors, save_tensors
@@ -97,24 +98,30 @@ def train(
     ]
     plugins = plugins or discover()
     folder = RunFolder(Path(output).absolute())
-    if resume:
-        folder.sweep()
-        plugins = plugins_of_run(folder.path, plugins)
-    loaded = _load(source, plugins, overrides, base_dir)
-    if resume and folder.is_unused:
-        logger.warning("%s: there is no run to go on with; it starts from the beginning", folder.path)
-        resume = False
-    if resume:
-        same = check_config(folder, loaded, plugins, allow_changes=allow_changes)
-        if folder.result.exists() and same:
-            logger.warning("%s: this run is complete already; its figures are in result.json", folder.path)
-            return Result(folder.path, read_json(folder.result))
-    else:
-        folder.refuse_used()
-    with torch_settings(loaded.config):
+    with ExitStack() as held:
+        begun = resume and folder.path.is_dir()
+        if begun:
+            held.enter_context(folder.locked())
+            folder.sweep()
+            plugins = plugins_of_run(folder.path, plugins)
+        loaded = _load(source, plugins, overrides, base_dir)
+        if resume and folder.is_unused:
+            logger.warning("%s: there is no run to go on with; it starts from the beginning", folder.path)
+            resume = False
+        if resume:
+            same = check_config(folder, loaded, plugins, allow_changes=allow_changes)
+            if folder.result.exists() and same:
+                logger.warning("%s: this run is complete; its figures are in result.json", folder.path)
+                return Result(folder.path, read_json(folder.result))
+        else:
+            folder.refuse_used()
+        held.enter_context(torch_settings(loaded.config))
         prepared = prepare(loaded, plugins)
         training = make_training(prepared)
         now = identity(prepared)
+        if not begun:
+            held.enter_context(folder.locked())
+            folder.refuse_used()
         if resume:
             restore(training, folder, now, allow_changes=allow_changes)
         folder.create(now["config"])
@@ -258,9 +265,7 @@ class LoadedRun:
         return figures
 
     def _score(self, task: Task[Any], path: Path) -> dict[str, Any]:
-        component = task.config.data
-        source: DataSource[Any] = component.spec.load_factory()(component.config)
-        rows = encode_rows(task, *read_rows(source, task, path))
+        rows = load_rows(task, path)
         if rows.skipped:
             logger.warning("%s: %s", rows.path, skipped_rows(rows))
         precision = PRECISIONS[self.config.trainer.precision]

@@ -6,8 +6,10 @@ ends with its `exit_status`. Anything else is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 from attrs import frozen
@@ -61,10 +63,21 @@ def blaming(component: object, doing: str) -> Iterator[None]:
         if isinstance(error, MtlError) or is_out_of_memory(error):
             raise
         kind = component if hasattr(component, "__name__") else type(component)
-        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ComponentError(
-            f"{kind.__name__} ({kind.__module__}) failed {doing}: {what}; --debug shows where"
+            f"{kind.__name__} ({kind.__module__}) failed {doing}: {raised(error)}; --debug shows more"
         ) from error
+
+
+def raised(error: BaseException) -> str:
+    """An exception in a line, with the place outside of mtl's core and of torch that it comes from."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    core = str(Path(__file__).parent)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(core) and "/torch/" not in frame.filename
+    ]
+    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text
 
 
 def is_out_of_memory(error: BaseException) -> bool:

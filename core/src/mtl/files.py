@@ -68,6 +68,11 @@ def replaced(path: Path) -> Iterator[Path]:
             path.rename(holder / _OLD)
         temporary.replace(path)
         _flush(path.parent)
+    except OSError as error:
+        # A user knows the file by its own name.
+        if str(error.filename).startswith(str(holder)):
+            error.filename = str(path)
+        raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 

@@ -6,17 +6,19 @@ import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from attrs import frozen
 
+from mtl.config.fields import Component
 from mtl.config.load import LoadedConfig
 from mtl.config.run_config import RunConfig
 from mtl.data.batching import Batching, seed_generators
 from mtl.data.cache import load_cached
 from mtl.data.load import TaskData, Tasks, make_tasks
-from mtl.errors import UsageError
+from mtl.errors import UsageError, blaming
 from mtl.model import MultitaskModel, build_model
 from mtl.plan import Selection, selection, task_weights
 from mtl.plugins import Plugins
@@ -80,7 +82,7 @@ def _timeline(config: RunConfig, data: Mapping[str, TaskData]) -> Timeline:
     if epochs is None and trainer.max_steps is None:
         epochs = DEFAULT_EPOCHS
     return Timeline(
-        schedule=config.schedule.spec.load_factory()(config.schedule.config),
+        schedule=_made(config.schedule),
         rule=EpochRule.of(
             config.schedule.config, config.target_task if weights.get(config.target_task or "") else None
         ),
@@ -116,23 +118,21 @@ def make_training(prepared: Prepared) -> Training:
     if trainer.compile:
         for model in prepared.model.tasks.values():
             model.compile(dynamic=True)
-    optimizer = trainer.optimizer.spec.load_factory()(
-        trainer.optimizer.config, [p for p in prepared.model.parameters() if p.requires_grad]
-    )
+    optimizer = _made(trainer.optimizer, [p for p in prepared.model.parameters() if p.requires_grad])
     return Training(
         config=trainer,
         tasks=prepared.tasks.tasks,
         data=prepared.data,
         model=prepared.model,
         optimizer=optimizer,
-        lr_scheduler=trainer.lr_scheduler.spec.load_factory()(
-            trainer.lr_scheduler.config,
+        lr_scheduler=_made(
+            trainer.lr_scheduler,
             optimizer,
             total_steps=prepared.timeline.total_steps,
             higher_is_better=prepared.selection.higher_is_better,
         ),
         lr_by_metric=trainer.lr_scheduler.config.by_metric,
-        balancer=config.balancer.spec.load_factory()(config.balancer.config, tasks=task_weights(config)),
+        balancer=_made(config.balancer, tasks=task_weights(config)),
         scaler=torch.amp.GradScaler(prepared.device.type, enabled=trainer.precision == "fp16"),
         timeline=prepared.timeline,
         selection=prepared.selection,
@@ -145,6 +145,13 @@ def make_training(prepared: Prepared) -> Training:
         ),
         state=fresh_state(prepared.tasks.tasks, prepared.device),
     )
+
+
+def _made(component: Component, *arguments: Any, **named: Any) -> Any:
+    """What a component's factory makes. Raises `ComponentError` where it fails."""
+    factory = component.spec.load_factory()
+    with blaming(factory, f"to make what stands at {component.path}"):
+        return factory(component.config, *arguments, **named)
 
 
 def choose_device(name: str) -> torch.device:

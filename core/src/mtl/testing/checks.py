@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from attrs import frozen
 
-from mtl.errors import ComponentError, MtlError
+from mtl.errors import ComponentError, MtlError, raised
 
 Outcome = Literal["passed", "failed", "skipped"]
 
@@ -76,7 +74,7 @@ class Rule(Generic[SubjectT_contra]):
         except Failed as failed:
             return Check(label, self.name, "failed", f"{failed}; {self.why}")
         except (Exception, SystemExit) as error:
-            return Check(label, self.name, "failed", f"{raised(error)}; {self.why}")
+            return Check(label, self.name, "failed", f"{told(error)}; {self.why}")
         return Check(label, self.name, "passed")
 
 
@@ -90,20 +88,13 @@ def rule(why: str) -> Callable[[Callable[[SubjectT], None]], Rule[SubjectT]]:
     return decorate
 
 
-def raised(error: BaseException) -> str:
-    """An exception in a line, with the place outside mtl that it comes from."""
+def told(error: BaseException) -> str:
+    """An exception in a line; of a component's, the exception itself and its place."""
     if isinstance(error, ComponentError) and error.__cause__ is not None:
-        error = error.__cause__
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return raised(error.__cause__)
     if isinstance(error, MtlError):
-        return text
-    ours = str(Path(__file__).parents[1])
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(ours) and "/torch/" not in frame.filename
-    ]
-    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return raised(error)
 
 
 def require(checks: Iterable[Check]) -> list[Check]:

@@ -151,7 +151,8 @@ class Training:
         if self.config.max_clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_clip_norm)
-        self.scaler.step(self.optimizer)
+        with blaming(self.optimizer, f"to take step {self.state.step + 1}"):
+            self.scaler.step(self.optimizer)
         self.scaler.update()
         if not self.lr_by_metric:
             self.lr_scheduler.step()

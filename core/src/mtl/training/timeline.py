@@ -9,6 +9,7 @@ from attrs import define, field, frozen
 
 from mtl.components import Schedule, ScheduleConfig
 from mtl.data.batching import Batching, random_generator
+from mtl.errors import blaming
 
 
 @frozen
@@ -115,7 +116,8 @@ class Timeline:
         tasks = sorted(self.batching, key=lambda task: task == last)
         sizes = {task: self.steps_in_pass(task, epoch if not cycle else 0) for task in tasks}
         seed = int(random_generator(self.seed, "schedule", epoch).integers(2**63))
-        return self.schedule.order(sizes, cycle=cycle, seed=seed)
+        with blaming(self.schedule, "to order the steps"):
+            yield from self.schedule.order(sizes, cycle=cycle, seed=seed)
 
     def _advance(self, task: str, cursor: Cursor) -> Step:
         batches = self.batching[task].count(cursor.pass_index)
