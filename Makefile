@@ -7,7 +7,6 @@ SHELL := /bin/sh
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 EXAMPLES_INSTALLED := .venv/.installed-examples
-DATA := data/sample
 DISTRIBUTIONS := core plugins/mtl_text pytext_plugins_sst pytext_plugins_lm
 EXAMPLES := examples/mtl_tagging
 TOOLS := editables hatchling hypothesis import-linter jsonschema mypy pytest pytest-timeout pytest-xdist ruff torchmetrics
@@ -31,9 +30,8 @@ lint: $(INSTALLED) ## check style, types and who imports whom
 	@cd examples/mtl_tagging && ../../$(BIN)/mypy --cache-dir ../../.mypy_cache/examples
 	@$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## measure speed beside a bare torch loop; DATA=data takes the real datasets
-	@$(BIN)/mtl data sample data/sample --force
-	@$(BIN)/python benchmarks/tutorial.py --data $(DATA)
+bench: $(INSTALLED) ## measure speed beside loops by hand, shortly; benchmarks/README.md has more
+	@$(BIN)/python benchmarks/everything.py --short $(if $(DATA),--data $(DATA)) --output .benchmarks
 
 clean: ## remove .venv, caches and generated data, but no run
 	@rm -rf .venv data/sample .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

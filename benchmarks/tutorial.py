@@ -1,115 +1,95 @@
-"""The throughput of the tutorial's two runs beside a loop written by hand, step by step in turn.
+"""The tutorial's two configs as whole commands, `mtl train`, beside what PyText 0.1.4 took for them.
 
-    python benchmarks/tutorial.py --data data --threads 1 --output benchmarks/results/tutorial-1-thread.json
+    python benchmarks/tutorial.py --data data --output benchmarks/results/tutorial.json
 
-Each repeat runs `steps` steps of mtl and as many by hand, whole steps, data included, so that a machine
-that slows down slows both down; what is quoted is the median of the repeats and of their ratios.
+PyText's figures are those of its own tutorial, on the real datasets and one core of such a machine.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
-import resource
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
+from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Any
 
-import torch
-from bare import Straightforward
+from record import options, prepare, recording
+from texts import SENTENCES, generate, sentence_lengths, write_sentences, write_texts, write_words
 
-from mtl.config.load import load_config
-from mtl.plugins import discover
-from mtl.prepare import make_training, prepare
-from mtl.training.loop import Training
-from mtl.training.timeline import Step
-
-CONFIGS = Path(__file__).parent.parent / "configs"
-Figures = dict[str, float]
-
-
-class Mtl:
-    """mtl's own loop over a config, a step of a chosen task at a time."""
-
-    def __init__(self, config: Path, folder: Path) -> None:
-        plugins = discover()
-        loaded = load_config(config, plugins=plugins, base_dir=folder)
-        self.training: Training = make_training(prepare(loaded, plugins))
-        self.steps = {task: self._steps_of(task) for task in self.training.tasks}
-
-    def _steps_of(self, task: str) -> Iterator[Step]:
-        return (step for steps in self.training.timeline.walk() for step in steps if step.task == task)
-
-    def step(self, task: str) -> tuple[int, int]:
-        """One step of a task: rows and tokens."""
-        progress = self.training.state.tasks[task]
-        before = progress.rows, progress.tokens
-        self.training._step(next(self.steps[task]))
-        return progress.rows - before[0], progress.tokens - before[1]
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+PYTEXT: Mapping[str, Mapping[str, float]] = {
+    "sst2": {"examples_per_second": 2090},
+    "multitask_sst_lm": {"seconds_an_epoch": 680, "peak_bytes": 3.3e9},
+}
+SCALES: Mapping[str, Mapping[str, int]] = {
+    "full": {"sst2": 15, "multitask_sst_lm": 2, "sentences": 67_349, "lines": 24_000},
+    "short": {"sst2": 2, "multitask_sst_lm": 1, "sentences": 6400, "lines": 200},
+    "smoke": {"sst2": 1, "multitask_sst_lm": 1, "sentences": 140, "lines": 10},
+}
+"""Epochs of the configs, and sentences and lines where there is no data: as many as there, or fewer."""
 
 
-def speed(step: Callable[[], tuple[int, int]], steps: int) -> Figures:
-    """Examples and tokens a second over some steps."""
+def train(name: str, epochs: int, data: Path, output: Path, arguments: Namespace) -> dict[str, Any]:
+    """Run a config of the tutorial: the whole command's seconds, and what its result says."""
+    command = [sys.executable, "-m", "mtl", "train", str(CONFIGS / f"{name}.json"), "--quiet"]
+    command += ["--base-dir", str(data), "--output", str(output), "--device", arguments.device]
+    command += ["--set", f"trainer.epochs={epochs}"]
+    command += ["--set", f"trainer.num_threads={arguments.threads}"]
     begun = perf_counter()
-    done = [step() for _ in range(steps)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = perf_counter() - begun
+    result = json.loads((output / "result.json").read_text(encoding="utf-8"))
+    tasks = result["tasks"]
     return {
-        "examples_per_second": sum(rows for rows, _ in done) / seconds,
-        "tokens_per_second": sum(tokens for _, tokens in done) / seconds,
+        "epochs": epochs,
+        "steps": result["steps"],
+        "seconds_of_the_command": seconds,
+        "examples_per_second_of_the_command": sum(task["rows_trained"] for task in tasks.values()) / seconds,
+        "seconds_an_epoch": result["seconds"]["train"] / epochs,
+        "examples_per_second": {name: task["examples_per_second"] for name, task in tasks.items()},
+        "tokens_per_second": {name: task["tokens_per_second"] for name, task in tasks.items()},
+        "peak_bytes": result["peak_rss_bytes"],
+        "data_share": result["seconds"]["data"] / result["seconds"]["train"],
     }
 
 
-def compare(name: str, folder: Path, steps: int, repeats: int) -> dict[str, dict[str, Figures]]:
-    """Both loops over one config, in turn."""
-    multitask = name != "sst2"
-    ours = Mtl(CONFIGS / f"{name}.json", folder)
-    theirs = Straightforward(folder, multitask=multitask)
-    results: dict[str, dict[str, Figures]] = {}
-    for task, by_hand in zip(ours.training.tasks, (theirs.classify, theirs.model_language), strict=False):
-        runs: list[tuple[Figures, Figures]] = []
-        for _ in range(repeats + 1):
-            runs.append((speed(lambda task=task: ours.step(task), steps), speed(by_hand, steps)))
-        runs = runs[1:]
-        results[task] = {
-            loop: {figure: median(run[index][figure] for run in runs) for figure in runs[0][index]}
-            for index, loop in enumerate(("mtl", "straightforward"))
-        }
-        results[task]["ratio"] = {
-            figure: median(run[0][figure] / run[1][figure] for run in runs) for figure in runs[0][0]
-        }
-    return results
+def generated(folder: Path, sentences: int, lines: int) -> Path:
+    """A folder with all files that the tutorial's configs name."""
+    words = 15_000
+    write_texts(folder, None, sentences=sentences, lines=lines, words=words)
+    write_sentences((folder / SENTENCES).with_name("dev.tsv"), generate(sentence_lengths(872), words))
+    write_words((folder / SENTENCES).with_name("sst_vocab.txt"), words)
+    for split in ("valid", "test"):
+        (folder / f"wikitext-2/wiki.{split}.tokens").write_text("w0 w1 w2 w3\n", encoding="utf-8")
+    return folder
 
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with SST-2/ and wikitext-2/")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    results = {
-        "command": " ".join(["python", "benchmarks/tutorial.py", "--threads", str(arguments.threads)]),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "steps": arguments.steps,
-        "repeats": arguments.repeats,
-        **{
-            name: compare(name, arguments.data, arguments.steps, arguments.repeats)
-            for name in ("sst2", "multitask_sst_lm")
-        },
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    arguments = options(__doc__).parse_args()
+    prepare(arguments.device, arguments.threads)
+    with recording(arguments) as results, TemporaryDirectory() as temporary:
+        scale = SCALES[arguments.scale]
+        data = arguments.data or generated(Path(temporary, "data"), scale["sentences"], scale["lines"])
+        for name in PYTEXT:
+            results[name] = train(name, scale[name], data.resolve(), Path(temporary, name), arguments)
+        if arguments.data:
+            results["to_pytext"] = to_pytext(results["sst2"], results["multitask_sst_lm"])
+
+
+def to_pytext(sst2: Mapping[str, Any], multitask: Mapping[str, Any]) -> dict[str, float]:
+    """How many times as fast as PyText, and what share of its memory."""
+    theirs = PYTEXT["multitask_sst_lm"]
+    speed = sst2["examples_per_second_of_the_command"] / PYTEXT["sst2"]["examples_per_second"]
+    return {
+        "sst2_speed": speed,
+        "multitask_speed": theirs["seconds_an_epoch"] / multitask["seconds_an_epoch"],
+        "multitask_memory": multitask["peak_bytes"] / theirs["peak_bytes"],
     }
-    text = json.dumps(results, indent=2)
-    sys.stdout.write(text + "\n")
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
