@@ -54,9 +54,15 @@ class Interrupted(MtlError):
         self.exit_status = 128 + signal_number  # type: ignore[misc]
 
 
-def plan(source: Source, *, base_dir: Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def plan(
+    source: Source,
+    *,
+    base_dir: Path | None = None,
+    overrides: Sequence[str] = (),
+    plugins: Plugins | None = None,
+) -> dict[str, Any]:
     """Everything but the training, as JSON: what `mtl plan --json` prints."""
-    plugins = discover()
+    plugins = plugins or discover()
     loaded = _load(source, plugins, overrides, base_dir)
     with torch_settings(loaded.config):
         return describe(prepare(loaded, plugins))

@@ -14,6 +14,7 @@ import pytest
 
 from mtl.commands.train import run_folder
 from mtl.errors import UsageError
+from mtl.plugins import Plugins
 
 
 def standard_input(content: bytes, *, terminal: bool = False) -> SimpleNamespace:
@@ -44,6 +45,7 @@ def test_everything_is_handed_on(invoke: Any, calls: list[dict[str, Any]]) -> No
     assert invoke(*line.split(), "--allow-changes", "--device", "cpu", "--seed", 7)[0] == 0
     (call,) = calls
     assert len(call.pop("watchers")) == 1
+    assert isinstance(call.pop("plugins"), Plugins)
     assert call == {
         "source": Path("c.json"),
         "output": Path("out"),
@@ -99,6 +101,7 @@ def test_plan_as_json(invoke: Any, any_config: None, monkeypatch: pytest.MonkeyP
     seen: list[Any] = []
 
     def plan(*arguments: Any, **options: Any) -> dict[str, Any]:
+        assert isinstance(options.pop("plugins"), Plugins)
         seen.append((arguments, options))
         return {"tasks": {}}
 

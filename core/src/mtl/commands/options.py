@@ -18,6 +18,7 @@ from mtl.render.plain import escaped
 
 if TYPE_CHECKING:
     from mtl.config.load import LoadedConfig
+    from mtl.plugins import Plugins
 
 ConfigArgument = Annotated[
     str | None,
@@ -105,8 +106,8 @@ def read_config(argument: str | None) -> Any:
 
 def load(
     argument: str | None, overrides: list[str] | None, base_dir: Path | None, run: Path | None = None
-) -> tuple[Any, LoadedConfig]:
-    """The source of a config, as `mtl.train` takes it, and the checked config: what is wrong with it
+) -> tuple[Any, LoadedConfig, Plugins]:
+    """The source of a config, as `mtl.train` takes it, the checked config and the plugins: what is wrong
     is said before torch is imported, which takes seconds. `run` is the folder of a run that goes on."""
     source = read_config(argument)
     from mtl.config.load import load_config
@@ -116,7 +117,8 @@ def load(
     with results_only():
         plugins = discover()
         plugins = plugins_of_run(run, plugins) if run else plugins
-        return source, load_config(source, plugins=plugins, overrides=overrides or (), base_dir=base_dir)
+        loaded = load_config(source, plugins=plugins, overrides=overrides or (), base_dir=base_dir)
+        return source, loaded, plugins
 
 
 def results_only() -> AbstractContextManager[object]:

@@ -23,11 +23,11 @@ def plan(
 
     Tasks and their data, the schedule, the modules and who shares them, memory. Nothing is trained.
     """
-    source, _ = load(config, overrides, base_dir)
+    source, _, plugins = load(config, overrides, base_dir)
     from mtl.api import plan as make_plan
 
     with results_only():
-        planned = make_plan(source, base_dir=base_dir, overrides=overrides or ())
+        planned = make_plan(source, base_dir=base_dir, overrides=overrides or (), plugins=plugins)
     if as_json:
         print_json(planned)
         return

@@ -66,7 +66,7 @@ def train(
 ) -> None:
     """Train on the tasks of CONFIG and evaluate."""
     folder = output or run_folder(config, resume=resume)
-    source, _ = load(config, overrides, base_dir, folder if resume else None)
+    source, _, plugins = load(config, overrides, base_dir, folder if resume else None)
     from mtl.console import Console
 
     with Console(quiet=quiet) as console, results_only():
@@ -90,6 +90,7 @@ def train(
             resume=resume,
             allow_changes=allow_changes,
             watchers=watchers,
+            plugins=plugins,
         )
         if profile and not quiet:
             from mtl.render.results import costs_view
