@@ -170,7 +170,9 @@ def test_weights_to_start_from_are_no_data(config: Config, plugins: Plugins, tmp
     assert found == []
 
 
-@pytest.mark.parametrize("spoilt", ["meta.json", "0-train.safetensors"])
+@pytest.mark.parametrize(
+    "spoilt", ["meta.json", "0-train/layout.json", "0-train/values.0", "0-train/offsets.0", "0-train/lines"]
+)
 @pytest.mark.parametrize("content", [b"", b"{}", None])
 def test_a_spoilt_entry_is_made_anew(
     spoilt: str,
@@ -278,5 +280,5 @@ def test_rows_are_mapped_and_not_read(config: Config, plugins: Plugins, folder: 
     maps = Path("/proc/self/maps")
     if not maps.exists():
         pytest.skip("only Linux tells what is mapped")
-    assert "0-train.safetensors" in maps.read_text()
+    assert "0-train/values.0" in maps.read_text()
     assert torch.equal(column.values, column.values.clone())

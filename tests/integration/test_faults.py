@@ -273,7 +273,7 @@ def test_l4_a_damaged_checkpoint_is_reported_and_an_earlier_one_used(
     assert differences(tmp_path / "run", stopped / "whole") == []
 
 
-def test_what_is_whole_is_kept_beside_a_damaged_checkpoint(stopped: Path, tmp_path: Path) -> None:
+def test_l5_what_is_whole_is_kept_beside_a_damaged_checkpoint(stopped: Path, tmp_path: Path) -> None:
     """Were the damaged one counted among the newest, nothing would be left to go on from."""
     folder = tmp_path / "run"
     shutil.copytree(stopped / "run", folder)

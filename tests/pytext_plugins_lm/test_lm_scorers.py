@@ -123,7 +123,7 @@ def test_an_adaptive_batch_without_predictions_has_no_loss() -> None:
 @pytest.mark.parametrize("softmax", ["sampled", "adaptive"])
 def test_the_counts_of_the_words_come_back_with_the_state(softmax: str, kit: Any) -> None:
     fitted, loaded = (kit.task(kit.config(softmax=softmax)) for _ in range(2))
-    fitted.fit(fitted.prepare(kit.table("the cat sees the dog", "the tree")))
+    fitted.fit([fitted.prepare(kit.table("the cat sees the dog", "the tree"))])
     counts = dict(zip(fitted.word_feat.vocabulary.tokens, fitted.state()["frequencies"], strict=True))
     assert (counts["the"], counts["cat"], counts["house"]) == (3, 1, 0)
     loaded.load_state(fitted.state())

@@ -28,7 +28,7 @@ def fitted(task: DocClassificationTask, table: Table) -> DocClassificationTask:
     frame = task.prepare(table)
     for featurizer in task.features.featurizers.values():
         featurizer.fit({"Reviews": [frame["tokens"]]})
-    task.fit(frame)
+    task.fit([frame])
     return task
 
 

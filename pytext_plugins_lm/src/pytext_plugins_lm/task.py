@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 import polars as pl
@@ -59,7 +60,7 @@ class LMTask(Task[LMTaskConfig]):
 
     def __init__(self, config: LMTaskConfig, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)
-        self.truncated: dict[str, LMRows] = {}
+        self.truncated: dict[tuple[str, int], tuple[int, int]] = {}
         self.frequencies: torch.Tensor | None = None
 
     @property
@@ -75,14 +76,15 @@ class LMTask(Task[LMTaskConfig]):
     def prepare(self, table: Table) -> pl.DataFrame:
         """`tokens`, the first of which is not predicted, and `line`; see `rows`.
 
-        Raises `DataError` for a line too long to be a row, where nothing cuts it.
+        A stream is cut where a piece of its file ends, too. Raises `DataError` for a line too long to
+        be a row, where nothing cuts it.
         """
         lines = _words(table)
         if self.config.row_tokens is None:
             refuse_endless_lines(lines, table.path)
         rows = self._rows(lines)
         if rows.cut_lines:
-            self.truncated[table.path] = rows
+            self.truncated[table.path, table.frame["line"][0]] = rows.cut_lines, rows.cut_tokens
         return rows.frame
 
     def prepare_input(self, table: Table) -> pl.DataFrame:
@@ -95,11 +97,13 @@ class LMTask(Task[LMTaskConfig]):
             return stream_rows(lines, max_tokens=max_tokens)
         return line_rows(lines, max_tokens=max_tokens, truncate=self.config.long_lines == "truncate")
 
-    def fit(self, frame: pl.DataFrame) -> None:
+    def fit(self, frames: Iterable[pl.DataFrame]) -> None:
         """Count the words, where the softmax asks how frequent they are."""
         if self.config.softmax != "full":
-            ids = cast(Ragged, self.word_feat.encode(frame["tokens"])["ids"]).values.long()
-            self.frequencies = torch.bincount(ids, minlength=len(self.word_feat.vocabulary))
+            self.frequencies = torch.zeros(len(self.word_feat.vocabulary), dtype=torch.int64)
+            for frame in frames:
+                ids = cast(Ragged, self.word_feat.encode(frame["tokens"])["ids"]).values
+                self.frequencies += ids.bincount(minlength=len(self.frequencies))
 
     def state(self) -> dict[str, Any]:
         """How often each word is in the training data, where the softmax asks for it."""
@@ -185,10 +189,14 @@ class LMTask(Task[LMTaskConfig]):
         """What the perplexity is not, and what was cut off."""
         objective = self.config.resolved_objective
         softmax = [SOFTMAX_NOTICES[name] for name in SOFTMAX_NOTICES if name == self.config.softmax]
+        lines, tokens = Counter[str](), Counter[str]()
+        for (path, _), (cut_lines, cut_tokens) in self.truncated.items():
+            lines[path] += cut_lines
+            tokens[path] += cut_tokens
         return [*(NOTICES[name] for name in NOTICES if name == objective), *softmax] + [
-            f"{path}: {rows.cut_lines} lines are longer than `max_tokens` ({self.config.max_tokens})"
-            f" and lost {rows.cut_tokens} tokens"
-            for path, rows in self.truncated.items()
+            f"{path}: {lines[path]} lines are longer than `max_tokens` ({self.config.max_tokens})"
+            f" and lost {tokens[path]} tokens"
+            for path in lines
         ]
 
 

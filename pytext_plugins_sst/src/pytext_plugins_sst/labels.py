@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
+from attrs import frozen
 
 from mtl import DataError
 from pytext_plugins_sst.config import nearest
@@ -15,28 +16,44 @@ MOST_LABELS_FOUND = 1000
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
-def find_labels(frame: pl.DataFrame) -> list[str]:
-    """The labels of training rows (`label`, `line`, `path`): numbers by value, else by alphabet.
+@frozen
+class SeenLabels:
+    """The labels of the training rows of the file `path`, each once, in the order in which they come."""
 
-    Raises `DataError` where the column does not look like one of labels.
-    """
-    labels = frame["label"].unique(maintain_order=True).to_list()
-    if len(labels) > min(MOST_LABELS_FOUND, max(20, len(frame) // 2)):
-        raise DataError(
-            f"{frame['path'][0]}: `label` must be a column of labels, but it has {len(labels)} different"
-            f" values in {len(frame)} rows, such as {labels[0]!r}"
-            " (if they are right, list them in the task's `labels`)"
-        )
-    return sort_labels(labels)
+    labels: Sequence[str]
+    rows: int
+    path: str
 
+    @classmethod
+    def of(cls, frames: Iterable[pl.DataFrame]) -> SeenLabels:
+        """Those of prepared rows (`label`, `path`)."""
+        labels, rows, path = dict[str, None](), 0, ""
+        for frame in frames:
+            labels |= dict.fromkeys(frame["label"].unique(maintain_order=True))
+            rows += len(frame)
+            path = frame["path"][0]
+        return cls(list(labels), rows, path)
 
-def require_two_labels(frame: pl.DataFrame) -> None:
-    """Raise `DataError` where all training rows have one label."""
-    if frame["label"].n_unique() < 2:
-        raise DataError(
-            f"{frame['path'][0]}: `label` must have at least two values to train on,"
-            f" but all rows say {frame['label'][0]!r}"
-        )
+    def usable(self) -> list[str]:
+        """All of them: numbers by value, else by alphabet.
+
+        Raises `DataError` where the column does not look like one of labels.
+        """
+        if len(self.labels) > min(MOST_LABELS_FOUND, max(20, self.rows // 2)):
+            raise DataError(
+                f"{self.path}: `label` must be a column of labels, but it has {len(self.labels)} different"
+                f" values in {self.rows} rows, such as {self.labels[0]!r}"
+                " (if they are right, list them in the task's `labels`)"
+            )
+        return sort_labels(self.labels)
+
+    def require_two(self) -> None:
+        """Raise `DataError` where all training rows have one label."""
+        if len(self.labels) < 2:
+            raise DataError(
+                f"{self.path}: `label` must have at least two values to train on,"
+                f" but all rows say {self.labels[0]!r}"
+            )
 
 
 def saved_labels(state: Mapping[str, Any]) -> list[str]:

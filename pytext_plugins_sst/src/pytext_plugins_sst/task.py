@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import polars as pl
@@ -14,7 +14,7 @@ from mtl import Batch, Builder, ConfigError, DataError, Dense, Features, Table, 
 from mtl.data.columns import Column
 from mtl_text.text import split_words
 from pytext_plugins_sst.config import DocClassificationTaskConfig
-from pytext_plugins_sst.labels import find_labels, number_labels, require_two_labels, saved_labels
+from pytext_plugins_sst.labels import SeenLabels, number_labels, saved_labels
 from pytext_plugins_sst.metrics import ClassificationMetrics
 from pytext_plugins_sst.model import Classifier, ClassifierOutput
 
@@ -42,18 +42,18 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
         _require_filled(frame)
         return frame
 
-    def fit(self, frame: pl.DataFrame) -> None:
+    def fit(self, frames: Iterable[pl.DataFrame]) -> None:
         """Find the labels, unless the config gives them.
 
         Raises `DataError` where the training rows have no usable labels, `ConfigError` where other
         settings do not fit those found.
         """
-        require_two_labels(frame)
+        seen = SeenLabels.of(frames)
+        seen.require_two()
         if self.config.labels:
-            seen = set(frame["label"].unique())
-            self.unseen = [label for label in self.labels if label not in seen]
+            self.unseen = [label for label in self.labels if label not in seen.labels]
             return
-        self.labels = find_labels(frame)
+        self.labels = seen.usable()
         problems = list(self.config.misfits(self.labels))
         if problems:
             here, _, _ = self.config.data.path.rpartition(".data")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -125,7 +125,7 @@ class WordsConfig(FeaturizerConfig):
 class Words(Featurizer[Any]):
     words: list[str]
 
-    def fit(self, corpora: Mapping[str, Sequence[pl.Series]]) -> None:
+    def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
         seen = [series for each in corpora.values() for series in each]
         self.words = sorted({word for series in seen for row in series.to_list() for word in row})
 
@@ -591,7 +591,7 @@ class Turned(Words):
 class Common(Words):
     known: ClassVar[set[str]] = set()
 
-    def fit(self, corpora: Mapping[str, Sequence[pl.Series]]) -> None:
+    def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
         super().fit(corpora)
         self.known.update(self.words)
 
@@ -599,15 +599,27 @@ class Common(Words):
         return {"words": sorted(self.known)}
 
 
+@defect("featurizer", "fits_pieces_alike", "fitted to two pieces", "a vocabulary of the last piece's words")
+class LastPiece(Words):
+    def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
+        super().fit({task: list(corpus)[-1:] for task, corpus in corpora.items()})
+
+
+@defect("featurizer", "fits_pieces_alike", "its report on two pieces", "a report on the first piece")
+class FirstReport(Words):
+    def report(self, corpus: Iterable[pl.Series]) -> dict[str, Any]:
+        return {"tokens": len(self.ids(next(iter(corpus))))}
+
+
 @defect("featurizer", "fits_all_tasks", "knows only the second", "a vocabulary of the last task's words")
 class LastTask(Words):
-    def fit(self, corpora: Mapping[str, Sequence[pl.Series]]) -> None:
+    def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
         super().fit(dict(list(corpora.items())[-1:]))
 
 
 @defect("featurizer", "reports_in_json", "`report` must give numbers", "a report in words")
 class Wordy(Words):
-    def report(self, tokens: pl.Series) -> dict[str, Any]:
+    def report(self, corpus: Iterable[pl.Series]) -> dict[str, Any]:
         return {"unknown": "some"}
 
 
@@ -616,6 +628,13 @@ class FromZero(Lines):
     def table(self, path: Path, columns: Sequence[str], lines: list[str]) -> Table:
         table = super().table(path, columns, lines)
         return Table(table.frame.with_columns(pl.col("line") - 1), table.path)
+
+
+@defect("data_source", "reads_pieces_alike", "2 pieces do not give", "a piece that comes twice")
+class Stuttering(Lines):
+    def pieces(self, path: Path, columns: Sequence[str]) -> Iterator[Table]:
+        yield self.read(path, columns)
+        yield self.read(path, columns)
 
 
 @defect(

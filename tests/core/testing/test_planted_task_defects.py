@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -123,8 +123,8 @@ class Stars(Task[Any]):
             raise DataError(f"{path}:{line}: `stars` must be a number")
         return frame.with_columns(stars=stars)
 
-    def fit(self, frame: pl.DataFrame) -> None:
-        self.mean = float(frame["stars"].to_numpy().mean())
+    def fit(self, frames: Iterable[pl.DataFrame]) -> None:
+        self.mean = float(pl.concat([frame["stars"] for frame in frames]).to_numpy().mean())
 
     def encode(self, frame: pl.DataFrame) -> dict[str, Dense]:
         return {"stars": Dense(torch.tensor(frame["stars"].to_list()))} if "stars" in frame.columns else {}
@@ -215,6 +215,12 @@ class Lineless(Stars):
             return super().numbers(frame, path)
         except DataError:
             raise DataError("some `stars` are wrong") from None
+
+
+@defect("fits_pieces_alike", "fitted to pieces", "a mean of the first piece")
+class FirstPiece(Stars):
+    def fit(self, frames: Iterable[pl.DataFrame]) -> None:
+        super().fit([next(iter(frames))])
 
 
 @defect("losses_add_up", "the `total` of a batch", "a mean where the sum must be")

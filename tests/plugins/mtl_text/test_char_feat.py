@@ -81,7 +81,9 @@ def test_rare_characters_are_unknown() -> None:
 
 def test_words_cut_off_are_reported() -> None:
     made = featurizer([["abc"]])
-    assert made.report(pl.Series([["abcdef", "abcdefg"], []], dtype=pl.List(pl.String))) == {"truncated": 0.5}
+    assert made.report([pl.Series([["abcdef", "abcdefg"], []], dtype=pl.List(pl.String))]) == {
+        "truncated": 0.5
+    }
 
 
 def test_more_characters_than_int16_holds() -> None:

@@ -142,7 +142,7 @@ def test_vocabulary_and_ids_equal_a_plain_implementation(
     assert encoded.values.dtype == torch.int32
     assert [part.tolist() for part in encoded.values.split(encoded.lengths.tolist())] == expected
     flat = [i for tokens in expected for i in tokens if i == UNK_ID or i >= 5]
-    assert made.report(series(unseen)) == {"unknown": flat.count(UNK_ID) / max(len(flat), 1)}
+    assert made.report([series(unseen)]) == {"unknown": flat.count(UNK_ID) / max(len(flat), 1)}
 
     loaded = WordFeat(WordFeatConfig(lowercase=lowercase))
     loaded.load_state(json.loads(json.dumps(made.state())))
@@ -170,7 +170,7 @@ def test_d13_a_long_file_keeps_the_words_frequent_in_training(tmp_path: Path) ->
         vocab_from_train_data=False,
     )
     assert sorted(made.vocabulary.words) == sorted(frequent)
-    assert made.report(series([["with", "a", "b", "You"]])) == {"unknown": 0.5}
+    assert made.report([series([["with", "a", "b", "You"]])]) == {"unknown": 0.5}
     assert made.notices() == [
         "vocabulary: the 5 words most frequent in the training data are kept, of 13 (`vocab_size`)"
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
@@ -42,7 +42,7 @@ class DataSourceConfig:
 
 @frozen
 class Table:
-    """Rows of one file.
+    """Rows of one file, or of a piece of it.
 
     `frame` holds a column for each that the task asked for and `line`, the row's line number
     (from 1). `skipped` counts bad rows left out by the user's choice; `skipped_first` says of the
@@ -68,6 +68,14 @@ class DataSource(ABC, Generic[ConfigT]):
         Raises `DataError` with file, line and column for a row that cannot be read, unless the
         config says to skip.
         """
+
+    def pieces(self, path: Path, columns: Sequence[str]) -> Iterator[Table]:
+        """The rows of `read` as one table after the other, at least one: what training reads.
+
+        A source whose files may be larger than memory gives them so. Line numbers go on from table to
+        table, each counts its own bad rows, and the same errors are raised at the latest at the end.
+        """
+        yield self.read(path, columns)
 
 
 @frozen

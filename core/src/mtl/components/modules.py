@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mtl.config.fields import InputPath, OutputPath, configclass, option
@@ -110,13 +110,15 @@ class Featurizer(ABC, Generic[ConfigT]):
     def __init__(self, config: ConfigT) -> None:
         self.config = config
 
-    def fit(self, corpora: Mapping[str, Sequence[pl.Series]]) -> None:
+    def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
         """Build the vocabulary. `corpora` gives the training tokens (`list[str]` a row) of each
-        task that uses it. Called once, before `encode`, and not when a model is loaded."""
+        task that uses it, in pieces that fit into memory; each may be iterated several times. Called
+        once, before `encode`, and not when a model is loaded."""
 
     @abstractmethod
     def encode(self, tokens: pl.Series) -> dict[str, Column]:
-        """The numericalised columns of `tokens` (`list[str]` a row), by a name of one's own."""
+        """The numericalised columns of `tokens` (`list[str]` a row), by a name of one's own. Each
+        piece of a large file is encoded alone, into columns of the same names, types and widths."""
 
     @abstractmethod
     def build_embedding(self, build: Builder) -> nn.Module:
@@ -130,8 +132,9 @@ class Featurizer(ABC, Generic[ConfigT]):
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave, in place of `fit`."""
 
-    def report(self, tokens: pl.Series) -> dict[str, float]:
-        """Figures about `tokens` that a user should see, such as `{"unknown": 0.05}`."""
+    def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
+        """Figures about the tokens of a file (`list[str]` a row), in pieces as for `fit`, that a user
+        should see, such as `{"unknown": 0.05}`."""
         return {}
 
     def notices(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from attrs import define, field, frozen
@@ -114,6 +114,7 @@ class Task(ABC, Generic[TaskConfigT]):
 
     The core calls, in this order: `prepare` for each split, `fit` with the prepared training
     rows, `encode` for each split, `build_model`. A loaded task gets `load_state` in place of `fit`.
+    A file that is too large for memory comes in pieces, each of which is prepared and encoded alone.
     """
 
     columns: ClassVar[tuple[str, ...]]
@@ -134,8 +135,11 @@ class Task(ABC, Generic[TaskConfigT]):
         """As `prepare`, for rows to predict: one for each of the table's, in the same order."""
         return self.prepare(table)
 
-    def fit(self, frame: pl.DataFrame) -> None:
-        """Learn from the prepared training rows what the model needs to know, such as labels."""
+    def fit(self, frames: Iterable[pl.DataFrame]) -> None:
+        """Learn from the prepared training rows what the model needs to know, such as labels.
+
+        `frames` are the pieces of the file, one for most files; they may be iterated several times.
+        """
 
     @abstractmethod
     def encode(self, frame: pl.DataFrame) -> dict[str, Column]:

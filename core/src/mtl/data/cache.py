@@ -17,23 +17,21 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import attrs
 import platformdirs
-import torch
 from attrs import frozen
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from mtl.components import ModuleConfig
 from mtl.config.dumping import dump
 from mtl.config.fields import Component
 from mtl.config.run_config import RunConfig
-from mtl.data.columns import Column, Dense, Ragged, Rows
+from mtl.data.columns import Rows
 from mtl.data.load import SPLITS, TaskData, Tasks, load_data
+from mtl.data.pieces import Scratch
+from mtl.data.stored import read_rows, write_rows
 from mtl.errors import MtlError
 from mtl.files import read_json, replaced, write_json
 from mtl.plugins import Plugins
@@ -41,11 +39,13 @@ from mtl.provenance import provenance
 
 logger = logging.getLogger("mtl")
 
-FORMAT = 1
+FORMAT = 2
 """Of the entries; another number makes other entries."""
 WORTH_SECONDS = 0.3
 """Rows that are read faster than this are not kept."""
 KEPT_ENTRIES = 20
+LEFT_SECONDS = 24 * 3600
+"""What is half-made and older than this, nobody is making any more."""
 SETTINGS_OF_BATCHES = ("batch_size", "batch_tokens", "eval_batch_size")
 """Settings of a task that have no part in its rows."""
 META = "meta.json"
@@ -66,26 +66,28 @@ def load_cached(config: RunConfig, tasks: Tasks, plugins: Plugins) -> LoadedData
     """
     folder = cache_folder()
     if folder is None:
-        return LoadedData(load_data(config, tasks), notices(tasks))
+        with Scratch() as scratch:
+            return LoadedData(load_data(config, tasks, scratch), notices(tasks))
     entry = folder / fingerprint(config, plugins)
     try:
         return _read(entry, tasks)
     except FileNotFoundError:
         pass  # there is none, or another process just removes it
-    except (OSError, MtlError, SafetensorError, LookupError, TypeError, ValueError) as error:
+    except (OSError, MtlError, LookupError, TypeError, ValueError) as error:
         logger.warning("%s: cannot be used (%s); the data are read anew", entry, error)
         shutil.rmtree(entry, ignore_errors=True)
-    begun = perf_counter()
-    loaded = LoadedData(load_data(config, tasks), notices(tasks))
-    if perf_counter() - begun > WORTH_SECONDS:
-        try:
-            _write(entry, loaded, tasks)
-            _forget_oldest(folder)
-        except OSError as error:
-            # Another process may have been faster: its entry is as good.
-            if not entry.is_dir():
-                logger.warning("%s: the cache cannot be written: %s", folder, error.strerror or error)
-    return loaded
+    with Scratch(folder) as scratch:
+        begun = perf_counter()
+        loaded = LoadedData(load_data(config, tasks, scratch), notices(tasks))
+        if perf_counter() - begun > WORTH_SECONDS:
+            try:
+                _write(entry, loaded, tasks)
+                _forget_oldest(folder)
+            except OSError as error:
+                # Another process may have been faster: its entry is as good.
+                if not entry.is_dir():
+                    logger.warning("%s: the cache cannot be written: %s", folder, error.strerror or error)
+        return loaded
 
 
 def cache_folder() -> Path | None:
@@ -198,47 +200,26 @@ def _write(entry: Path, loaded: LoadedData, tasks: Tasks) -> None:
     with replaced(entry) as folder:
         folder.mkdir()
         for number, (name, data) in enumerate(loaded.tasks.items()):
-            files: dict[int, str] = {}
+            names: dict[int, str] = {}
             splits: dict[str, Any] = {}
             for split in SPLITS:
                 rows = data.splits[split]
                 if rows is None:
                     continue
-                if id(rows) not in files:
-                    files[id(rows)] = f"{number}-{split}.safetensors"
-                    save_file(_tensors(rows), folder / files[id(rows)])
-                splits[split] = {
-                    "file": files[id(rows)],
-                    "columns": _layout(rows),
-                    "path": rows.path,
-                    "skipped": rows.skipped,
-                    "skipped_first": list(rows.skipped_first),
-                    "figures": dict(data.figures.get(split, {})),
-                }
+                if id(rows) not in names:
+                    names[id(rows)] = f"{number}-{split}"
+                    _keep(rows, folder / names[id(rows)])
+                splits[split] = {"rows": names[id(rows)], "figures": dict(data.figures.get(split, {}))}
             meta["tasks"][name] = splits
         write_json(folder / META, meta)
 
 
-def _layout(rows: Rows) -> dict[str, Any]:
-    """For each ragged column its padding, and the column whose offsets it shares; None for a dense one."""
-    owners: dict[int, str] = {}
-    return {
-        name: {"padding": column.padding, "offsets": owners.setdefault(id(column.offsets), name)}
-        if isinstance(column, Ragged)
-        else None
-        for name, column in rows.columns.items()
-    }
-
-
-def _tensors(rows: Rows) -> dict[str, Tensor]:
-    tensors = {"lines": torch.from_numpy(rows.lines.copy())}
-    for name, column in rows.columns.items():
-        tensors[f"values.{name}"] = column.values.contiguous()
-    for name, ragged in _layout(rows).items():
-        column = rows.columns[name]
-        if ragged is not None and ragged["offsets"] == name and isinstance(column, Ragged):
-            tensors[f"offsets.{name}"] = column.offsets.contiguous()
-    return tensors
+def _keep(rows: Rows, folder: Path) -> None:
+    """Make `folder` hold these rows; those that are mapped from the scratch folder move there."""
+    if rows.folder is not None:
+        rows.folder.rename(folder)
+    else:
+        write_rows([rows], folder)
 
 
 def _read(entry: Path, tasks: Tasks) -> LoadedData:
@@ -251,33 +232,18 @@ def _read(entry: Path, tasks: Tasks) -> LoadedData:
     loaded = {}
     for name, splits in meta["tasks"].items():
         for stored in splits.values():
-            if stored["file"] not in opened:
-                opened[stored["file"]] = _read_rows(entry / stored["file"], stored)
+            if stored["rows"] not in opened:
+                opened[stored["rows"]] = read_rows(entry / stored["rows"])
         loaded[name] = TaskData(
-            {split: opened[splits[split]["file"]] if split in splits else None for split in SPLITS},
+            {split: opened[splits[split]["rows"]] if split in splits else None for split in SPLITS},
             {split: stored["figures"] for split, stored in splits.items()},
         )
     return LoadedData(loaded, tuple(meta["notices"]))
 
 
-def _read_rows(path: Path, stored: Mapping[str, Any]) -> Rows:
-    """Rows whose tensors are mapped: what no batch touches is never read."""
-    columns: dict[str, Column] = {}
-    with safe_open(path, framework="pt") as file:
-        owners = {ragged["offsets"] for ragged in stored["columns"].values() if ragged is not None}
-        offsets = {name: file.get_tensor(f"offsets.{name}") for name in owners}
-        for name, ragged in stored["columns"].items():
-            values = file.get_tensor(f"values.{name}")
-            if ragged is None:
-                columns[name] = Dense(values)
-            else:
-                columns[name] = Ragged(values, offsets[ragged["offsets"]], ragged["padding"])
-        lines = file.get_tensor("lines").numpy()
-    return Rows(columns, lines, stored["path"], stored["skipped"], tuple(stored["skipped_first"]))
-
-
 def _forget_oldest(folder: Path) -> None:
-    """Remove the entries that were used least recently."""
+    """Remove the entries that were used least recently, and what killed processes left half-made."""
     entries = sorted(folder.glob("[0-9a-f]*"), key=lambda entry: entry.stat().st_mtime, reverse=True)
-    for entry in entries[KEPT_ENTRIES:]:
-        shutil.rmtree(entry, ignore_errors=True)
+    left = [path for path in folder.glob(".*") if path.stat().st_mtime < time() - LEFT_SECONDS]
+    for path in [*entries[KEPT_ENTRIES:], *left]:
+        shutil.rmtree(path, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -26,12 +27,17 @@ class Dense:
 class Ragged:
     """A sequence a row: row `i` is `values[offsets[i]:offsets[i + 1]]`.
 
-    `values` is `[items, ...]`, `offsets` is `[rows + 1]` (int64), `padding` fills batches up.
+    `values` is `[items, ...]`, `offsets` is `[rows + 1]` (int64), `padding` fills batches up. Raises
+    `ValueError` where the offsets do not go from 0 to the number of items.
     """
 
     values: Tensor
     offsets: Tensor
     padding: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        if not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != len(self.values):
+            raise ValueError(f"`offsets` must go from 0 to the number of `values`, {len(self.values):,}")
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -95,8 +101,8 @@ class Batch:
 class Rows:
     """All rows of one split of one task.
 
-    `columns` by name; `size_column` is the ragged column whose lengths say how long a row is;
-    `lines` are the rows' line numbers in `path`; `skipped` and `skipped_first` are the table's.
+    `columns` by name; `lines` are the rows' line numbers in `path`, int64; `skipped` and
+    `skipped_first` are the table's. `folder` is where the columns are mapped from, if they are.
     """
 
     columns: Mapping[str, Column]
@@ -104,6 +110,7 @@ class Rows:
     path: str = ""
     skipped: int = 0
     skipped_first: Sequence[str] = ()
+    folder: Path | None = None
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -116,12 +123,12 @@ class Rows:
 
     def digest(self) -> str:
         """SHA-256 of the columns and the line numbers: the same for the same rows alone."""
-        content = hashlib.sha256(self.lines.tobytes())
+        content = hashlib.sha256(np.ascontiguousarray(self.lines).data)
         for name, column in sorted(self.columns.items()):
             parts = [column.values, column.offsets] if isinstance(column, Ragged) else [column.values]
             for tensor in parts:
                 content.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-                content.update(tensor.numpy().tobytes())
+                content.update(as_bytes(tensor))
         return content.hexdigest()
 
     def batch(self, rows: np.ndarray, *, pin: bool = False) -> Batch:
@@ -150,6 +157,11 @@ class Rows:
     def batches(self, order: Sequence[np.ndarray]) -> Iterator[Batch]:
         """A batch for each array of row numbers."""
         return (self.batch(rows) for rows in order)
+
+
+def as_bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor on the CPU, not copied where they lie together."""
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def _span(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,6 +16,8 @@ from mtl.config.run_config import RunConfig
 from mtl.config.suggest import listed
 from mtl.data.columns import Rows
 from mtl.data.features import Features
+from mtl.data.pieces import PreparedFile, Scratch, prepare_file
+from mtl.data.stored import read_rows, write_rows
 from mtl.errors import DataError, blaming
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -110,77 +112,90 @@ def _featurizer_key(task: str, features: FeaturesConfig, component: Component) -
     return own or f"{features.shared_module_key or task}.{component.name}"
 
 
-def load_data(config: RunConfig, tasks: Tasks) -> dict[str, TaskData]:
+def load_data(config: RunConfig, tasks: Tasks, scratch: Scratch) -> dict[str, TaskData]:
     """Read all splits of all tasks, fit featurizers and tasks on the training rows, numericalise.
 
+    What is too large for memory goes through `scratch`, and its columns are mapped from there.
     Raises `DataError` for a file that cannot be used.
     """
-    frames = {name: _read_splits(config.tasks[name].config.data, task) for name, task in tasks.tasks.items()}
+    files = {name: _read_splits(task, scratch) for name, task in tasks.tasks.items()}
     for shared in tasks.featurizers.values():
         with blaming(shared.featurizer, f"to fit itself to {listed(shared.tasks, last='and')}"):
-            shared.featurizer.fit({name: [frames[name]["train"][1]["tokens"]] for name in shared.tasks})
+            shared.featurizer.fit({name: files[name]["train"].tokens for name in shared.tasks})
     for name, task in tasks.tasks.items():
         with blaming(task, f"to fit itself to {name}"):
-            task.fit(frames[name]["train"][1])
-    return {name: _encode_splits(tasks.tasks[name], splits) for name, splits in frames.items()}
+            task.fit(files[name]["train"])
+    return {name: _encode_splits(tasks.tasks[name], splits) for name, splits in files.items()}
 
 
-def _read_splits(component: Component, task: Task[Any]) -> dict[Split, tuple[Table, pl.DataFrame]]:
+def load_rows(task: Task[Any], path: Path) -> Rows:
+    """The rows of a file, for a task that is fitted. Raises `DataError` for a file that cannot be used."""
+    with Scratch() as scratch:
+        return _encode_file(task, prepare_file(_source(task), task, path, scratch))
+
+
+def _source(task: Task[Any]) -> DataSource[Any]:
+    component = task.config.data
     source: DataSource[Any] = component.spec.load_factory()(component.config)
-    read: dict[Path, tuple[Table, pl.DataFrame]] = {}
-    splits: dict[Split, tuple[Table, pl.DataFrame]] = {}
-    for split in SPLITS:
-        path = component.config.path(split)
-        if path is None:
-            continue
-        if path not in read:
-            read[path] = read_rows(source, task, path)
-        splits[split] = read[path]
-    table, frame = splits["train"]
-    if frame.is_empty():
-        skipped = f" ({skipped_rows(table)})" if table.skipped else ""
+    return source
+
+
+def _read_splits(task: Task[Any], scratch: Scratch) -> dict[Split, PreparedFile]:
+    source, config = _source(task), task.config.data.config
+    paths: dict[Split, Path | None] = {split: config.path(split) for split in SPLITS}
+    read = {
+        path: prepare_file(source, task, path, scratch)
+        for path in dict.fromkeys(paths.values())
+        if path is not None
+    }
+    splits = {split: read[path] for split, path in paths.items() if path is not None}
+    train = splits["train"]
+    if train.last.is_empty():
+        skipped = f" ({skipped_rows(train)})" if train.skipped else ""
         raise DataError(
-            f"{table.path}: {task.name} must have at least one row to train on, but has none{skipped}"
+            f"{train.path}: {task.name} must have at least one row to train on, but has none{skipped}"
         )
     return splits
 
 
-def read_rows(source: DataSource[Any], task: Task[Any], path: Path) -> tuple[Table, pl.DataFrame]:
-    """The rows of a file as they stand there, and as the task wants them."""
-    with blaming(source, f"to read {path}"):
-        table = source.read(path, task.columns)
-    with blaming(task, f"to prepare {path}"):
-        return table, task.prepare(table)
-
-
-def _encode_splits(task: Task[Any], splits: Mapping[Split, tuple[Table, pl.DataFrame]]) -> TaskData:
-    encoded: dict[str, Rows] = {}
-    rows: dict[Split, Rows | None] = {}
+def _encode_splits(task: Task[Any], splits: Mapping[Split, PreparedFile]) -> TaskData:
+    rows: dict[Split, Rows | None] = dict.fromkeys(SPLITS)
     figures: dict[Split, Mapping[str, float]] = {}
-    for split in SPLITS:
-        if split not in splits:
-            rows[split] = None
-            continue
-        table, frame = splits[split]
-        if table.path not in encoded:
-            encoded[table.path] = encode_rows(task, table, frame)
-        rows[split] = encoded[table.path]
+    encoded: dict[str, Rows] = {}
+    for split, file in splits.items():
+        if file.path not in encoded:
+            encoded[file.path] = _encode_file(task, file)
+        rows[split] = encoded[file.path]
         figures[split] = {
             f"{name}.{figure}": value
             for name, featurizer in task.features.featurizers.items()
-            for figure, value in featurizer.report(frame["tokens"]).items()
+            for figure, value in featurizer.report(file.tokens).items()
         }
     return TaskData(rows, figures)
 
 
-def skipped_rows(read: Table | Rows) -> str:
+def _encode_file(task: Task[Any], file: PreparedFile) -> Rows:
+    pieces = (encode_rows(task, file, frame) for frame in file)
+    if file.is_whole:
+        return next(pieces)
+    folder = file.scratch.new()
+    try:
+        write_rows(pieces, folder)
+    except ValueError as error:
+        with blaming(task, f"to encode {file.path}"):
+            raise error
+    return read_rows(folder)
+
+
+def skipped_rows(read: Table | PreparedFile | Rows) -> str:
     """How many bad rows were left out, and what is wrong with the first."""
     rows = "1 bad row is" if read.skipped == 1 else f"{read.skipped:,} bad rows are"
     return "; ".join([f"{rows} skipped", *read.skipped_first])
 
 
-def encode_rows(task: Task[Any], table: Table, frame: pl.DataFrame) -> Rows:
+def encode_rows(task: Task[Any], table: Table | PreparedFile, frame: pl.DataFrame) -> Rows:
     """Prepared rows as columns."""
     with blaming(task, f"to encode {table.path}"):
         columns = {**task.features.encode(frame["tokens"]), **task.encode(frame)}
-    return Rows(columns, frame["line"].to_numpy(), table.path, table.skipped, table.skipped_first)
+        lines = frame["line"].cast(pl.Int64).to_numpy()
+    return Rows(columns, lines, table.path, table.skipped, table.skipped_first)

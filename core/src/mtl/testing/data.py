@@ -83,6 +83,18 @@ def reads_rows(bench: SourceBench) -> None:
         raise Failed("reading the file twice gives different rows")
 
 
+@rule("training reads files in pieces, and tries and tests read them whole")
+def reads_pieces_alike(bench: SourceBench) -> None:
+    """`pieces` gives tables that are, one after the other, what `read` gives."""
+    whole = bench.source.read(bench.path, bench.columns)
+    pieces = list(bench.source.pieces(bench.path, bench.columns))
+    for table in pieces:
+        _checked(table, bench.columns, bench.path)
+    columns = [*bench.columns, "line"]
+    if not pieces or not pl.concat([each.frame[columns] for each in pieces]).equals(whole.frame[columns]):
+        raise Failed(f"{len(pieces)} pieces do not give the {len(whole.frame)} rows that the whole file does")
+
+
 @rule("any file may stand in a config, and a user must learn what is wrong with it and where")
 def survives_any_file(bench: SourceBench) -> None:
     """A damaged or empty file gives a table, or a `DataError` that names it; so does one that is missing."""
@@ -163,5 +175,5 @@ def _check_below(path: str) -> None:
         raise Failed(f"{path!r} does not stay below the folder")
 
 
-SOURCE = (reads_rows, survives_any_file, skips_only_where_asked)
+SOURCE = (reads_rows, reads_pieces_alike, survives_any_file, skips_only_where_asked)
 DATASET = (samples_alike, says_what_it_downloads)

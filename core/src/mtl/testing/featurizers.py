@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mtl.components import Featurizer
 from mtl.data.columns import Batch, Column, Ragged, Rows
 from mtl.sharing import Builder
-from mtl.testing.checks import Failed, rule
+from mtl.testing.checks import Failed, equal_json, rule
 from mtl.testing.modules import MODULE, ModuleBench, call, differs, inside, scored
 
 TRAINING = (
@@ -139,6 +139,18 @@ def fits_alike(bench: FeaturizerBench) -> None:
         raise Failed("two featurizers fitted to the same rows differ")
 
 
+@rule("the files of a large corpus come in pieces, and must mean what the whole would")
+def fits_pieces_alike(bench: FeaturizerBench) -> None:
+    """Fitted to and reporting on rows in pieces, it says what it says of the rows together."""
+    whole, parted = [column_of(TRAINING)], [column_of(TRAINING[:2]), column_of(TRAINING[2:])]
+    featurizer = bench.factory(bench.config)
+    featurizer.fit({"one": parted})
+    if json.dumps(featurizer.state()) != json.dumps(bench.fitted().state()):
+        raise Failed("fitted to two pieces it has learnt something else than from both together")
+    if not equal_json(dict(featurizer.report(parted)), dict(featurizer.report(whole))):
+        raise Failed("its report on two pieces is not that on both together")
+
+
 @rule("tasks that share an embedding share one vocabulary, and each brings its words")
 def fits_all_tasks(bench: FeaturizerBench) -> None:
     """Fitted to two tasks, it has learnt from both, if it learns from data at all."""
@@ -153,7 +165,7 @@ def fits_all_tasks(bench: FeaturizerBench) -> None:
 @rule("`mtl plan` prints them, and a run writes them as JSON")
 def reports_in_json(bench: FeaturizerBench) -> None:
     """`report` gives numbers by name and `notices` lines of text."""
-    report, notices = bench.featurizer.report(column_of(UNSEEN)), bench.featurizer.notices()
+    report, notices = bench.featurizer.report([column_of(UNSEEN)]), bench.featurizer.notices()
     json.dumps(report)
     if not all(isinstance(value, int | float) for value in report.values()):
         raise Failed(f"`report` must give numbers, but gives {report}")
@@ -167,6 +179,7 @@ RULES = (
     rows_are_independent,
     state_survives,
     fits_alike,
+    fits_pieces_alike,
     fits_all_tasks,
     reports_in_json,
     *MODULE,

@@ -256,6 +256,21 @@ def names_wrong_rows(bench: TaskBench) -> None:
                 ) from error
 
 
+@rule("the files of a large corpus come in pieces, and must mean what the whole would")
+def fits_pieces_alike(bench: TaskBench) -> None:
+    """Fitted to the training rows in pieces, it has learnt what it learns from them together."""
+    frame = bench.task.prepare(bench.table())
+    size = max(len(frame) // 3, 1)
+    states = []
+    for frames in ([frame], list(frame.iter_slices(size))):
+        loaded = make_tasks(bench.prepared.config)
+        loaded.load_state(json.loads(json.dumps(bench.prepared.tasks.state())))
+        loaded.tasks[TASK].fit(frames)
+        states.append(json.loads(json.dumps(loaded.tasks[TASK].state())))
+    if not equal_json(*states):
+        raise Failed("fitted to pieces it has learnt something else than from all of them together")
+
+
 @rule("the model folder holds what was learnt from the data as JSON, and a loaded model has nothing else")
 def state_survives(bench: TaskBench) -> None:
     """What `fit` learnt comes back through `state` and `load_state`: the same columns, the same shapes."""
@@ -467,6 +482,7 @@ RULES = (
     prepares_rows,
     encodes_a_row_a_row,
     names_wrong_rows,
+    fits_pieces_alike,
     losses_add_up,
     gives_an_open_output,
     predictions_are_independent,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import polars as pl
@@ -41,9 +41,10 @@ class WordTaggingTask(Task[WordTaggingTaskConfig]):
             self.documents[table.path] = table.documents
         return prepare_rows(table)
 
-    def fit(self, frame: pl.DataFrame) -> None:
+    def fit(self, frames: Iterable[pl.DataFrame]) -> None:
         """Find the tags, and those that go with them though no row has them, such as a type's I to its B."""
-        self.learn_tags(complete_tags(frame["tags"].explode().unique().to_list()))
+        tags = pl.concat([frame["tags"].explode().unique() for frame in frames])
+        self.learn_tags(complete_tags(tags.unique().to_list()))
 
     def encode(self, frame: pl.DataFrame) -> dict[str, Column]:
         """`tags`, int64, one a word, where the rows have them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from mtl import Builder, DataError, Dense, Featurizer, Ragged
 from mtl_text.data_config import CharFeatConfig, WordFeatConfig
 from mtl_text.text import PAD_ID, SPECIAL_TOKENS, UNK_ID, UNKNOWN_IN_TEXT
-from mtl_text.vocabulary import Vocabulary, count_tokens, flatten, most_frequent, read_word_list, saved_words
+from mtl_text.vocabulary import (
+    Vocabulary,
+    count_tokens,
+    flatten,
+    most_frequent,
+    read_word_list,
+    saved_words,
+    share,
+)
 
 
 class WordFeat(Featurizer[WordFeatConfig]):
@@ -29,7 +37,7 @@ class WordFeat(Featurizer[WordFeatConfig]):
         super().__init__(config)
         self._notices: list[str] = []
 
-    def fit(self, corpora: Mapping[str, Sequence[pl.Series]]) -> None:
+    def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
         """Choose the words. Raises `DataError` where the vocabulary file cannot be used, or no word
         is left."""
         config = self.config
@@ -82,11 +90,13 @@ class WordFeat(Featurizer[WordFeatConfig]):
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._set_words(saved_words(state, "words"))
 
-    def report(self, tokens: pl.Series) -> dict[str, float]:
+    def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
         """`unknown`: the share of words that are not in the vocabulary; special tokens are no words."""
+        return {"unknown": share(self._unknown(tokens) for tokens in corpus)}
+
+    def _unknown(self, tokens: pl.Series) -> pl.Series:
         ids = self.vocabulary.ids(flatten(tokens))
-        words = ids.filter((ids == UNK_ID) | (ids >= len(SPECIAL_TOKENS)))
-        return {"unknown": _share(words == UNK_ID)}
+        return ids.filter((ids == UNK_ID) | (ids >= len(SPECIAL_TOKENS))) == UNK_ID
 
     def notices(self) -> list[str]:
         """What `fit` left out."""
@@ -122,7 +132,7 @@ class CharFeat(Featurizer[CharFeatConfig]):
 
     vocabulary: Vocabulary
 
-    def fit(self, corpora: Mapping[str, Sequence[pl.Series]]) -> None:
+    def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
         """Choose the characters."""
         words = count_tokens(tokens for corpus in corpora.values() for tokens in corpus)
         characters = words.select(pl.col("word").str.split(""), "count").explode("word")
@@ -161,9 +171,10 @@ class CharFeat(Featurizer[CharFeatConfig]):
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.vocabulary = Vocabulary(saved_words(state, "characters"))
 
-    def report(self, tokens: pl.Series) -> dict[str, float]:
+    def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
         """`truncated`: the share of words that are longer than `max_word_length`."""
-        return {"truncated": _share(flatten(tokens).str.len_chars() > self.config.max_word_length)}
+        longest = self.config.max_word_length
+        return {"truncated": share(flatten(tokens).str.len_chars() > longest for tokens in corpus)}
 
 
 class CharEmbedding(nn.Module):
@@ -200,8 +211,3 @@ class CharEmbedding(nn.Module):
         starts = torch.arange(windows.shape[2], device=lengths.device)
         idle = (starts > (lengths - kernel_size).clamp(min=0)) | (lengths == 0)
         return windows.masked_fill(idle[:, None, :], 0.0).amax(dim=2)
-
-
-def _share(flags: pl.Series) -> float:
-    """The share of true ones; 0 where there are none at all."""
-    return float(flags.cast(pl.Float64).sum()) / max(len(flags), 1)

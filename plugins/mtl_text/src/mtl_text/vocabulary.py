@@ -10,7 +10,7 @@ import polars as pl
 from attrs import frozen
 
 from mtl import DataError
-from mtl_text.lines import bad_lines, read_bytes, split_lines
+from mtl_text.lines import bad_lines, read_lines
 from mtl_text.text import SPECIAL_TOKENS, UNK_ID, UNKNOWN_IN_TEXT
 
 
@@ -56,9 +56,9 @@ def read_word_list(path: Path, *, lowercase: bool) -> WordList:
     Raises `DataError` with file and line for a file that is missing, is no UTF-8, lists no words,
     or has a space within a word.
     """
-    lines = split_lines(read_bytes(path), str(path))
+    lines = read_lines(path)
     if lines.bad:
-        raise bad_lines(lines.source, lines.bad, len(lines.texts))
+        raise bad_lines(lines, lines.bad).error(lines.last)
     first = pl.Series("word", lines.texts, dtype=pl.String).str.split("\t").list.first().str.strip_chars()
     spaced = first.str.contains(r"\s").arg_true()
     if len(spaced):
@@ -92,9 +92,13 @@ def count_tokens(corpora: Iterable[pl.Series], *, lowercase: bool = False) -> pl
 
     Special tokens, and words that a corpus has left out itself, are not counted.
     """
-    tokens = pl.concat([flatten(corpus) for corpus in corpora])
-    words = _known(_lower(tokens) if lowercase else tokens)
-    return words.alias("word").value_counts(name="count").cast({"count": pl.Int64})
+    counts = pl.DataFrame(schema={"word": pl.String, "count": pl.Int64})
+    for corpus in corpora:
+        tokens = flatten(corpus)
+        words = _known(_lower(tokens) if lowercase else tokens)
+        counted = words.alias("word").value_counts(name="count").cast({"count": pl.Int64})
+        counts = pl.concat([counts, counted]).group_by("word").agg(pl.col("count").sum())
+    return counts
 
 
 def most_frequent(words: pl.Series, counts: pl.DataFrame, size: int | None = None) -> list[str]:
@@ -112,6 +116,15 @@ def most_frequent(words: pl.Series, counts: pl.DataFrame, size: int | None = Non
 def flatten(tokens: pl.Series) -> pl.Series:
     """All tokens of all rows, in order; a row without tokens gives none."""
     return tokens.filter(tokens.list.len() > 0).explode()
+
+
+def share(flags: Iterable[pl.Series]) -> float:
+    """The share of true ones among all; 0 where there are none at all."""
+    trues, count = 0, 0
+    for each in flags:
+        trues += int(each.sum())
+        count += len(each)
+    return trues / max(count, 1)
 
 
 def _known(tokens: pl.Series) -> pl.Series:

@@ -1,0 +1,129 @@
+"""Rows in files: written a piece at a time, and mapped into memory when they are read.
+
+A folder holds each tensor of the rows in a file of its own, end to end, and what they are as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from mtl.data.columns import Column, Dense, Ragged, Rows, as_bytes
+from mtl.files import write_json
+
+LAYOUT = "layout.json"
+LINES = "lines"
+DTYPES = {
+    str(value).removeprefix("torch."): value
+    for value in vars(torch).values()
+    if isinstance(value, torch.dtype)
+}
+
+
+def write_rows(pieces: Iterable[Rows], folder: Path) -> None:
+    """Make `folder` hold the rows of a file, given as pieces with columns alike; at least one.
+
+    Raises `ValueError` where their columns differ.
+    """
+    folder.mkdir(parents=True)
+    with ExitStack() as stack:
+        files: dict[str, BinaryIO] = {}
+        ends: dict[str, int] = {}
+        layout: dict[str, Any] = {}
+        for rows in pieces:
+            columns = _columns(rows)
+            if not files:
+                layout = {
+                    "path": rows.path,
+                    "skipped": rows.skipped,
+                    "skipped_first": list(rows.skipped_first),
+                    "columns": columns,
+                }
+                files = {name: stack.enter_context((folder / name).open("wb")) for name in _tensors(rows)}
+            elif columns != layout["columns"]:
+                raise ValueError(
+                    f"the columns of all pieces of a file must be alike, but {columns} come after"
+                    f" {layout['columns']}"
+                )
+            for name, tensor in _tensors(rows).items():
+                if name.startswith(_OFFSETS):
+                    # The first offset of a piece is where the piece before it ended.
+                    tensor = tensor[1:] + ends[name] if name in ends else tensor
+                    ends[name] = int(tensor[-1])
+                files[name].write(as_bytes(tensor))
+        layout["bytes"] = {name: file.tell() for name, file in files.items()}
+    write_json(folder / LAYOUT, layout)
+
+
+_VALUES, _OFFSETS = "values.", "offsets."
+
+
+def _columns(rows: Rows) -> dict[str, Any]:
+    """What each column is; a ragged one has the number of the column whose offsets it shares."""
+    owners: dict[int, int] = {}
+    columns: dict[str, Any] = {}
+    for number, (name, column) in enumerate(rows.columns.items()):
+        columns[name] = {
+            "dtype": str(column.values.dtype).removeprefix("torch."),
+            "shape": list(column.values.shape[1:]),
+        }
+        if isinstance(column, Ragged):
+            owner = owners.setdefault(id(column.offsets), number)
+            columns[name] |= {"padding": column.padding, "offsets": owner}
+    return columns
+
+
+def _tensors(rows: Rows) -> dict[str, Tensor]:
+    """The tensors by the names of their files, in which columns go by number."""
+    tensors = {LINES: torch.from_numpy(rows.lines.copy())}
+    for number, (column, layout) in enumerate(
+        zip(rows.columns.values(), _columns(rows).values(), strict=True)
+    ):
+        tensors[f"{_VALUES}{number}"] = column.values
+        if isinstance(column, Ragged) and layout["offsets"] == number:
+            tensors[f"{_OFFSETS}{number}"] = column.offsets
+    return tensors
+
+
+def read_rows(folder: Path) -> Rows:
+    """The rows that a folder holds, mapped: what no batch touches is never read.
+
+    Raises `OSError`, `LookupError`, `TypeError` or `ValueError` for a folder that is damaged.
+    """
+    layout = json.loads((folder / LAYOUT).read_text(encoding="utf-8"))
+    sizes = layout["bytes"]
+    tensors = {name: _map(folder / name, size) for name, size in sizes.items()}
+    columns: dict[str, Column] = {}
+    for number, (name, stored) in enumerate(layout["columns"].items()):
+        values = _typed(tensors[f"{_VALUES}{number}"], DTYPES[stored["dtype"]], stored["shape"])
+        if "offsets" not in stored:
+            columns[name] = Dense(values)
+            continue
+        file = f"{_OFFSETS}{stored['offsets']}"
+        if tensors[file].dtype != torch.int64:
+            tensors[file] = _typed(tensors[file], torch.int64)
+        columns[name] = Ragged(values, tensors[file], stored["padding"])
+    lines = _typed(tensors[LINES], torch.int64).numpy()
+    skipped = layout["skipped"], tuple(layout["skipped_first"])
+    return Rows(columns, lines, layout["path"], *skipped, folder=folder)
+
+
+def _map(path: Path, size: int) -> Tensor:
+    """The bytes of a file, uint8 `[size]`; writing to them does not change the file."""
+    if path.stat().st_size != size:
+        raise ValueError(f"{path.name} must have {size:,} bytes, but has {path.stat().st_size:,}")
+    if not size:
+        return torch.empty(0, dtype=torch.uint8)
+    return torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+
+
+def _typed(content: Tensor, dtype: torch.dtype, shape: Sequence[int] = ()) -> Tensor:
+    """Bytes as what they are, `[items, *shape]`."""
+    return content.view(dtype).view(len(content) // (dtype.itemsize * prod(shape)), *shape)
