@@ -24,4 +24,7 @@ UNKNOWN_IN_TEXT = "<unk>"
 
 def split_words(text: pl.Series) -> pl.Series:
     """The words of each text (`list[str]`): what stands between Unicode whitespace, never empty."""
-    return text.str.extract_all(r"\S+")
+    # To split at single spaces takes a third of the time, and most corpora are written so.
+    if text.str.contains(r"^$|^ | $|  |[^\S ]").any():
+        return text.str.extract_all(r"\S+")
+    return text.str.split(" ")

@@ -68,7 +68,8 @@ def read_word_list(path: Path, *, lowercase: bool) -> WordList:
             f" but {first[number]!r} has a space"
         )
     listed = first.filter(first != "")
-    named = _known(_lower(listed) if lowercase else listed)
+    named = _lower(listed) if lowercase else listed
+    named = named.filter(_are_known(named))
     words = named.unique(maintain_order=True)
     if words.is_empty():
         raise DataError(f"{path}: a vocabulary file must list at least one word, but this one lists none")
@@ -94,9 +95,11 @@ def count_tokens(corpora: Iterable[pl.Series], *, lowercase: bool = False) -> pl
     """
     counts = pl.DataFrame(schema={"word": pl.String, "count": pl.Int64})
     for corpus in corpora:
-        tokens = flatten(corpus)
-        words = _known(_lower(tokens) if lowercase else tokens)
-        counted = words.alias("word").value_counts(name="count").cast({"count": pl.Int64})
+        # What is done to words is done to each once, after they are counted.
+        counted = flatten(corpus).alias("word").value_counts(name="count").cast({"count": pl.Int64})
+        if lowercase:
+            counted = counted.with_columns(_lower(counted["word"]))
+        counted = counted.filter(_are_known(counted["word"]))
         counts = pl.concat([counts, counted]).group_by("word").agg(pl.col("count").sum())
     return counts
 
@@ -127,8 +130,9 @@ def share(flags: Iterable[pl.Series]) -> float:
     return trues / max(count, 1)
 
 
-def _known(tokens: pl.Series) -> pl.Series:
-    return tokens.filter(~tokens.is_in([*SPECIAL_TOKENS, UNKNOWN_IN_TEXT]))
+def _are_known(tokens: pl.Series) -> pl.Series:
+    """False for special tokens, and for a word that the corpus left out itself."""
+    return ~tokens.is_in([*SPECIAL_TOKENS, UNKNOWN_IN_TEXT])
 
 
 def _lower(tokens: pl.Series) -> pl.Series:
