@@ -316,3 +316,23 @@ def test_resuming_in_a_folder_of_other_files_is_refused(tiny: Config, train: Tra
     (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(UsageError, match="not a run folder"):
         train(tiny, tmp_path)
+
+
+def test_data_that_have_moved_are_the_same_data(
+    tiny: Config, train: Train, tmp_path: Path, differences: Differences
+) -> None:
+    train(tiny, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(tiny, tmp_path / "moved", KillAfter(17))
+    tiny["base_dir"] = str(shutil.copytree(tiny["base_dir"], tmp_path / "elsewhere"))
+    train(tiny, tmp_path / "moved")
+    # These name the place.
+    kept = ("config.json", "manifest.json", "state.json")
+    assert [
+        name for name in differences(tmp_path / "whole", tmp_path / "moved") if not name.endswith(kept)
+    ] == []
+    with (tmp_path / "elsewhere/train.tsv").open("a") as file:
+        file.write("a row more\t1\n")
+    tiny["trainer"]["epochs"] = 3
+    with pytest.raises(UsageError, match=r"SST2.train: 22 rows before, 23 now"):
+        train(tiny, tmp_path / "moved")

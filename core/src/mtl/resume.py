@@ -27,8 +27,10 @@ FREE = (
     "trainer.checkpoint_every_steps",
     "trainer.checkpoint_every_minutes",
     "loggers",
+    "base_dir",
 )
-"""Settings that may change while a run is under way; a longer run needs a learning rate that allows it."""
+"""Settings that may change while a run is under way: a longer run needs a learning rate that allows it, and
+files that have moved must still hold the same rows."""
 
 
 def check_config(folder: RunFolder, loaded: LoadedConfig, plugins: Plugins, *, allow_changes: bool) -> bool:

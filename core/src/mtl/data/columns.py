@@ -161,6 +161,8 @@ class Rows:
 
 def as_bytes(tensor: Tensor) -> memoryview:
     """The bytes of a tensor on the CPU, not copied where they lie together."""
+    if not tensor.numel():
+        return memoryview(b"")
     return tensor.contiguous().view(-1).view(torch.uint8).numpy().data
 
 

@@ -56,7 +56,7 @@ def write_rows(pieces: Iterable[Rows], folder: Path) -> None:
                 if name.startswith(_OFFSETS):
                     # The first offset of a piece is where the piece before it ended.
                     tensor = tensor[1:] + ends[name] if name in ends else tensor
-                    ends[name] = int(tensor[-1])
+                    ends[name] = int(tensor[-1]) if len(tensor) else ends[name]
                 files[name].write(as_bytes(tensor))
         layout["bytes"] = {name: file.tell() for name, file in files.items()}
     write_json(folder / LAYOUT, layout)
