@@ -125,8 +125,8 @@ def test_a_wrong_value_says_that_it_comes_from_the_command_line(
         " (did you mean `trainer`?)",
         'run.json: tasks.sort.SortTask.batch_size: `batch_size` must be an integer, but is "x",'
         " from `--set tasks.sort.SortTask.batch_size=x` (rows a batch)",
-        "run.json: trainer.max_steps: `max_steps` must be at least 1, but is 0,"
-        " from `--set trainer.max_steps=0` (steps to train, all epochs together)",
+        "run.json: trainer.max_steps: `max_steps` must be at least 1 and at most 1000000000, but"
+        " is 0, from `--set trainer.max_steps=0` (steps to train, all epochs together)",
     ]
     assert said[3].startswith("run.json:1:")
 
