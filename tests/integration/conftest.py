@@ -177,7 +177,6 @@ def read_metrics() -> Callable[[Path], list[dict[str, Any]]]:
 
     def read(folder: Path) -> list[dict[str, Any]]:
         records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        records = [record for record in records if record["kind"] != "time"]
         return [{k: v for k, v in record.items() if not k.endswith("_per_second")} for record in records]
 
     return read

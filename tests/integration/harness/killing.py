@@ -106,7 +106,7 @@ def at_any_time(draw: random.Random, folder: Path, longest: float) -> Due:
 
 def once_begun(draw: random.Random, folder: Path, longest: float) -> Due:
     """Due after a random part of what a run takes that has its folder already."""
-    left = draw.uniform(0.3, 0.8 if not folder.exists() else 1.1) * longest
+    left = draw.uniform(0.1, 0.6 if not folder.exists() else 1.1) * longest
     return lambda process: (folder / "config.json").exists() and processor_seconds(process) >= left
 
 

@@ -156,6 +156,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     except (Exception, KeyboardInterrupt, Terminated) as error:
+        asked = getattr(error, "exit_status", None)
+        if isinstance(error, KeyboardInterrupt | Terminated) or asked in (INTERRUPTED, TERMINATED):
+            # The process ends as it was asked to; to ask once more must not cut off its last words.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if debug:
             traceback.print_exc()
         return _report(error)

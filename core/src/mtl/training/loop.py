@@ -243,8 +243,6 @@ class Training:
                         "lr": rates[0],
                     }
                 )
-        place = {"step": self.state.step, "epoch": epoch}
-        observer.record({"kind": "time", **place, "seconds": dict(self.state.seconds)})
 
     def _evaluation_due(self, epoch_ended: bool) -> bool:
         every = self.config.evaluate_every_steps
