@@ -30,6 +30,7 @@ from mtl.errors import UsageError
 from mtl.files import write_manifest
 from mtl.plugins import Plugins, discover
 from mtl.run import RunFolder
+from mtl.training.loop import Training
 from mtl_text.data_config import TSVConfig, WordFeatConfig
 from mtl_text.featurizers import WordFeat
 from mtl_text.model_config import MLPDecoderConfig
@@ -707,3 +708,25 @@ def test_a_run_that_another_process_is_at_work_on_is_left_alone(tiny_config: Con
     with RunFolder(tmp_path / "new").locked(), pytest.raises(UsageError, match="another process"):
         mtl.train(tiny_config, output=tmp_path / "new")
     assert mtl.train(longer, output=run, resume=True).data["status"] == "completed"
+
+
+def test_an_interrupt_while_the_test_data_are_scored_is_followed(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = mtl.train(tiny_config, output=tmp_path / "whole").data
+    evaluate = Training.evaluate
+
+    def interrupted(self: Training, split: str) -> dict[str, Any]:
+        if split == "test":
+            os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(self, split)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "evaluate", interrupted)
+        with pytest.raises(Interrupted, match="its state is saved") as raised:
+            mtl.train(tiny_config, output=tmp_path / "run")
+    assert raised.value.exit_status == 130 and not (tmp_path / "run/result.json").exists()
+    resumed = mtl.train(tiny_config, output=tmp_path / "run", resume=True).data
+    assert resumed["best"] == whole["best"]
+    for task, figures in whole["tasks"].items():
+        assert resumed["tasks"][task]["test"] == figures["test"]

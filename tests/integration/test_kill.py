@@ -76,7 +76,7 @@ def test_l4_a_hundred_runs_killed_at_random_moments_equal_the_one_that_was_not(
     usable(whole)
     usable(folders[-1])
     stages = Counter(stage for stages in killed for stage in stages)
-    assert stages.total() > 50
+    assert stages.total() > 80
     assert stages.keys() >= {"before it began", "while writing", "after a checkpoint"}
 
 
@@ -90,7 +90,7 @@ def test_l4_runs_killed_while_a_checkpoint_or_model_is_written_equal_the_one_tha
     for folder in folders:
         assert differences(folder, whole) == []
     usable(folders[-1])
-    assert sum(stages.count("while writing") for stages in killed) >= 5
+    assert sum(stages.count("while writing") for stages in killed) >= 15
 
 
 def test_l4_runs_interrupted_twice_stop_at_once_and_lose_nothing(
@@ -100,8 +100,7 @@ def test_l4_runs_interrupted_twice_stop_at_once_and_lose_nothing(
     for folder in folders:
         assert differences(folder, whole) == []
         assert "Traceback" not in folder.with_name(f"{folder.name}.log").read_text()
-    # How many of them a signal reaches in time hangs on the machine.
-    assert any(killed)
+    assert sum(map(len, killed)) >= 5
 
 
 def test_l4_a_spawned_command_killed_at_random_moments_equals_one_that_was_not(

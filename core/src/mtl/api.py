@@ -159,12 +159,7 @@ def _run(
             try:
                 training.train(observer)
                 writer.settle(wait=True)
-                if observer.signal_number is not None:
-                    raise Interrupted(
-                        f"stopped after step {training.state.step}, its state is saved;"
-                        f" go on with the same command and --resume --output {folder.path}",
-                        observer.signal_number,
-                    )
+                _stop_where_asked(training, observer)
                 return _finish(prepared, training, observer)
             except OSError as error:
                 reason = error.strerror or error
@@ -172,6 +167,16 @@ def _run(
                     f"{error.filename or folder.path}: cannot be written: {reason}; the run ends at step"
                     f" {training.state.step}; {folder.last_state}"
                 ) from error
+
+
+def _stop_where_asked(training: Training, observer: RunObserver) -> None:
+    """Raises `Interrupted` where a signal came; the newest checkpoint holds all steps."""
+    if observer.signal_number is not None:
+        raise Interrupted(
+            f"stopped after step {training.state.step}, its state is saved;"
+            f" go on with the same command and --resume --output {observer.folder.path}",
+            observer.signal_number,
+        )
 
 
 def _watchers(prepared: Prepared, folder: RunFolder, watchers: Sequence[object]) -> dict[str, object]:
@@ -191,6 +196,7 @@ def _finish(prepared: Prepared, training: Training, observer: RunObserver) -> Re
     if state.best is not None:
         load_tensors(prepared.model, folder.model / WEIGHTS)
     test = training.evaluate("test")
+    _stop_where_asked(training, observer)
     for task, figures in test.items():
         observer.record({"kind": "test", "step": state.step, "task": task, **figures})
     for built in prepared.model.built:
