@@ -136,6 +136,7 @@ def test_the_counts_of_the_words_come_back_with_the_state(softmax: str, kit: Any
     ("settings", "message"),
     [
         ({"softmax": "adaptive", "tie_weights": True}, "`tie_weights` needs"),
+        ({"samples": 5}, "`samples` needs"),
         ({"cutoffs": [5]}, "`cutoffs` needs"),
         ({"softmax": "adaptive", "cutoffs": [5, 5]}, "`cutoffs` must rise"),
     ],

@@ -32,6 +32,7 @@ READABLE: Mapping[Objective, tuple[Direction, ...]] = {
     "unmasked": tuple(Direction),
 }
 STREAM_TOKENS = 35
+SAMPLES = 1024
 
 
 @configclass
@@ -65,7 +66,7 @@ class LMTaskConfig(TaskConfig):
         " step, which estimates the same, and is evaluated over all; or, another model, over groups of"
         " words of like frequency, with narrower vectors for the rare ones.",
     )
-    samples: int = option(1024, "Words drawn a step, with `sampled`.", minimum=1)
+    samples: int | None = option(None, "Words drawn a step, with `sampled`; 1,024 if absent.", minimum=1)
     cutoffs: list[int] | None = option(
         None,
         "Where the groups begin, by the rank of their most frequent word, with `adaptive`; at a tenth and a"
@@ -107,6 +108,8 @@ class LMTaskConfig(TaskConfig):
             yield Problem(
                 "tie_weights", "`tie_weights` needs the `softmax` full or sampled, but it is adaptive"
             )
+        if self.samples is not None and self.softmax != "sampled":
+            yield Problem("samples", f'`samples` needs `softmax` "sampled", but it is {self.softmax!r}')
         if self.cutoffs is not None and self.softmax != "adaptive":
             yield Problem("cutoffs", f'`cutoffs` needs `softmax` "adaptive", but it is {self.softmax!r}')
         if self.cutoffs is not None and self.cutoffs != sorted(set(self.cutoffs)):

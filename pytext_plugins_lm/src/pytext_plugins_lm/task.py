@@ -25,7 +25,7 @@ from mtl import (
 )
 from mtl_text.featurizers import WordEmbedding, WordFeat
 from mtl_text.text import split_words
-from pytext_plugins_lm.config import LMTaskConfig
+from pytext_plugins_lm.config import SAMPLES, LMTaskConfig
 from pytext_plugins_lm.metrics import LMMetrics, figures
 from pytext_plugins_lm.model import LanguageModel, LMOutput, NextWords, ScoredReading
 from pytext_plugins_lm.objectives import Objective, make_objective
@@ -148,7 +148,9 @@ class LMTask(Task[LMTaskConfig]):
             raise ValueError("the task is not fitted")
         frequencies = self.frequencies
         if config.softmax == "sampled":
-            return SampledWordScorer(decoder, tied, frequencies=frequencies, samples=config.samples)
+            return SampledWordScorer(
+                decoder, tied, frequencies=frequencies, samples=config.samples or SAMPLES
+            )
         cutoffs = config.cutoffs or sorted({max(words // 10, 1), max(words // 3, 1)})
         if cutoffs[-1] >= words:
             raise ConfigError(

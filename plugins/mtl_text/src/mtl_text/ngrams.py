@@ -79,9 +79,7 @@ class NgramEmbedding(nn.Module):
 
     def __init__(self, config: NgramFeatConfig) -> None:
         super().__init__()
-        self.bag = nn.EmbeddingBag(
-            config.buckets + 1, config.embed_dim, mode="mean", padding_idx=NONE_ID, include_last_offset=False
-        )
+        self.bag = nn.EmbeddingBag(config.buckets + 1, config.embed_dim, mode="mean", padding_idx=NONE_ID)
         nn.init.normal_(self.bag.weight, std=0.1)
         with torch.no_grad():
             self.bag.weight[NONE_ID].zero_()
