@@ -635,6 +635,8 @@ def test_c3_a_data_source_that_fails_is_named(
     [
         ("fit", "to fit itself to SST2"),
         ("encode", "to encode tokens"),
+        ("report", "to report on "),
+        ("notices", "to give its notices"),
         ("build_embedding", "to build tasks.SST2."),
     ],
 )

@@ -24,7 +24,7 @@ import attrs
 import platformdirs
 from attrs import frozen
 
-from mtl.components import ModuleConfig
+from mtl.components import Featurizer, ModuleConfig, Task
 from mtl.config.dumping import dump
 from mtl.config.fields import Component
 from mtl.config.run_config import RunConfig
@@ -32,7 +32,7 @@ from mtl.data.columns import Rows
 from mtl.data.load import SPLITS, TaskData, Tasks, load_data
 from mtl.data.pieces import Scratch
 from mtl.data.stored import read_rows, write_rows
-from mtl.errors import MtlError
+from mtl.errors import MtlError, blaming
 from mtl.files import read_json, replaced, write_json
 from mtl.plugins import Plugins
 from mtl.provenance import provenance
@@ -100,12 +100,12 @@ def cache_folder() -> Path | None:
 
 def notices(tasks: Tasks) -> tuple[str, ...]:
     """What tasks and featurizers have to say about the data, by whom."""
-    said = [f"{name}: {notice}" for name, task in tasks.tasks.items() for notice in task.notices()]
-    said += [
-        f"{key}: {notice}"
-        for key, shared in tasks.featurizers.items()
-        for notice in shared.featurizer.notices()
-    ]
+    featurizers = {key: shared.featurizer for key, shared in tasks.featurizers.items()}
+    speakers: list[tuple[str, Task[Any] | Featurizer[Any]]] = [*tasks.tasks.items(), *featurizers.items()]
+    said: list[str] = []
+    for name, speaker in speakers:
+        with blaming(speaker, "to give its notices"):
+            said += [f"{name}: {notice}" for notice in speaker.notices()]
     return tuple(said)
 
 

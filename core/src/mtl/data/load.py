@@ -166,12 +166,16 @@ def _encode_splits(task: Task[Any], splits: Mapping[Split, PreparedFile]) -> Tas
         if file.path not in encoded:
             encoded[file.path] = _encode_file(task, file)
         rows[split] = encoded[file.path]
-        figures[split] = {
-            f"{name}.{figure}": value
-            for name, featurizer in task.features.featurizers.items()
-            for figure, value in featurizer.report(file.tokens).items()
-        }
+        figures[split] = _report(task, file)
     return TaskData(rows, figures)
+
+
+def _report(task: Task[Any], file: PreparedFile) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for name, featurizer in task.features.featurizers.items():
+        with blaming(featurizer, f"to report on {file.path}"):
+            figures |= {f"{name}.{figure}": value for figure, value in featurizer.report(file.tokens).items()}
+    return figures
 
 
 def _encode_file(task: Task[Any], file: PreparedFile) -> Rows:
