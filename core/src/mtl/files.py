@@ -41,7 +41,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON beside `path`, flush it, and rename it into place."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """JSON as files have it."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -51,12 +56,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def replaced(path: Path, *, make_parents: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, for a file or a folder, that takes its place at the end.
 
-    On an error the temporary is removed and what stood at `path` stays.
+    Without `make_parents` the folder of `path` must be there. On an error the temporary is removed and
+    what stood at `path` stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
     holder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     temporary = holder / path.name
     try:
@@ -69,8 +76,8 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _flush(path.parent)
     except OSError as error:
-        # A user knows the file by its own name.
-        if str(error.filename).startswith(str(holder)):
+        # A user knows the file by its own name; a write that fails names none.
+        if error.errno and str(error.filename or holder).startswith(str(holder)):
             error.filename = str(path)
         raise
     finally:
@@ -95,7 +102,7 @@ def sweep(path: Path) -> None:
 def write_manifest(folder: Path) -> None:
     """Write down what every file in `folder` holds, for `check_manifest`."""
     digests = {file.name: _digest(file) for file in sorted(folder.iterdir())}
-    write_json(folder / MANIFEST, digests)
+    (folder / MANIFEST).write_text(as_json(digests), encoding="utf-8")
 
 
 def check_manifest(folder: Path, names: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from attrs import frozen
 from torch import Tensor
 
 from mtl.errors import UsageError
-from mtl.files import check_manifest, read_json, replaced, sweep, write_json, write_manifest
+from mtl.files import as_json, check_manifest, read_json, replaced, sweep, write_json, write_manifest
 from mtl.model import write_tensors
 
 WEIGHTS = "weights.safetensors"
@@ -73,6 +73,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self.result.unlink(missing_ok=True)
             write_json(self.config, config)
+            self.checkpoints.mkdir(exist_ok=True)
         except OSError as error:
             raise UsageError(f"{self.path}: the run folder cannot be written: {error.strerror}") from None
 
@@ -183,11 +184,12 @@ class RunFolder:
     def save_model(self, tensors: Mapping[str, Tensor], files: Mapping[str, Any]) -> None:
         """Replace the best model: its weights, and `files` (`MODEL_FILES`) as `NAME.json`."""
         self.require()
-        with replaced(self.model) as folder:
+        # A folder that somebody has deleted is not made again.
+        with replaced(self.model, make_parents=False) as folder:
             folder.mkdir()
             write_tensors(tensors, folder / WEIGHTS)
             for name in MODEL_FILES:
-                write_json(folder / f"{name}.json", files[name])
+                (folder / f"{name}.json").write_text(as_json(files[name]), encoding="utf-8")
             write_manifest(folder)
 
     def checkpoint(self, step: int) -> Path:

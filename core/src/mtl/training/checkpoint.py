@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mtl.errors import UsageError
-from mtl.files import DamagedFolder, check_manifest, read_json, replaced, write_manifest, write_text
+from mtl.files import DamagedFolder, check_manifest, read_json, replaced, write_manifest
 from mtl.model import write_tensors
 
 TENSORS = "tensors.safetensors"
@@ -21,10 +21,10 @@ STATE = "state.json"
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: str) -> None:
     """Write the checkpoint folder `path`; `state` is a JSON object."""
-    with replaced(path) as folder:
+    with replaced(path, make_parents=False) as folder:
         folder.mkdir()
         write_tensors(tensors, folder / TENSORS)
-        write_text(folder / STATE, state)
+        (folder / STATE).write_text(state, encoding="utf-8")
         write_manifest(folder)
 
 
