@@ -37,10 +37,15 @@ class ByHand:
         self.models = models or training.model.tasks
         self.device, self.bfloat16 = training.device, bfloat16
         self.columns = {task: data.train.columns for task, data in training.data.items()}
-        batching = training.timeline.batching
+        batching = training.phase.timeline.batching
         self.order = iter(
             [
-                (step.task, torch.from_numpy(batching[step.task].batches(step.pass_index)[step.start]))
+                (
+                    step.task,
+                    torch.from_numpy(
+                        batching[step.task].batches(step.parts[0].pass_index)[step.parts[0].start]
+                    ),
+                )
                 for step in steps
             ]
         )

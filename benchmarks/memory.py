@@ -63,7 +63,7 @@ def _mtl_or_by_hand(loop: str, folder: Path, device: str, rows: int, words: int,
     by_hand = ByHand(training, order)
     for step in order:
         if loop == "mtl":
-            training._step(step)
+            training.stepper.take(step)
         else:
             by_hand.step()
 

@@ -154,14 +154,14 @@ def work(training: Training, order: Sequence[Step]) -> list[tuple[int, int]]:
 
 def rows_of(training: Training, step: Step) -> np.ndarray:
     """The rows of a step of one batch."""
-    return training.timeline.batching[step.task].batches(step.pass_index)[step.start]
+    return training.phase.timeline.batching[step.task].batches(step.parts[0].pass_index)[step.parts[0].start]
 
 
 def by_mtl(training: Training, order: Sequence[Step]) -> Contender:
     """Mtl's own step, data included."""
     training.model.train()
     turn = iter(order)
-    return Contender(lambda: training._step(next(turn)), work(training, order))
+    return Contender(lambda: training.stepper.take(next(turn)), work(training, order))
 
 
 def by_hand(training: Training, order: Sequence[Step], **settings: Any) -> Contender:

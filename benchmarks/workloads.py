@@ -113,7 +113,7 @@ def make(config: Json) -> Training:
 
 def all_steps(training: Training) -> list[Step]:
     """All steps of a run."""
-    return [step for epoch in training.timeline.walk() for step in epoch]
+    return [step for epoch in training.phase.timeline.walk() for step in epoch]
 
 
 def vocabulary(training: Training) -> dict[str, int]:

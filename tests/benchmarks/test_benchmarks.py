@@ -84,7 +84,7 @@ def take_the_same_steps(settings: Json, *, bfloat16: bool = False) -> None:
     other.model.train()
     losses: list[tuple[float, float]] = []
     for number, step in enumerate(order[:6]):
-        ours._step(step)
+        ours.stepper.take(step)
         # mtl draws anew in each step; a loop by hand does not, which is the only difference.
         seed_generators(0, "step", number)
         losses.append((last_loss(ours, step.task), by_hand.step().item()))

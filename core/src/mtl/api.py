@@ -30,8 +30,9 @@ from mtl.resume import check_config, identity, restore
 from mtl.run import WEIGHTS, RunFolder
 from mtl.summary import describe
 from mtl.training.evaluation import evaluate
-from mtl.training.loop import PRECISIONS, Training
+from mtl.training.loop import Training
 from mtl.training.observer import RunObserver, Watchers, logger
+from mtl.training.step import PRECISIONS
 
 Source = str | Path | Mapping[str, Any]
 PREDICTION_ROWS = 1024

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -23,6 +23,7 @@ class Selection:
 
     metrics: Mapping[str, Metric]
     combined: bool
+    keeps_last: bool = False
 
     @property
     def name(self) -> str:
@@ -44,6 +45,8 @@ class Selection:
         """The rule in words."""
         if not self.metrics:
             return "the last model, as there is no evaluation data"
+        if self.keeps_last:
+            return "the last model, as trainer.keep_model says; nothing is selected"
         if not self.combined:
             return f"{self.name}, {'higher' if self.higher_is_better else 'lower'} is better"
         terms = " ".join(
@@ -68,16 +71,17 @@ class Selection:
         return best is None or (value > best if self.higher_is_better else value < best)
 
 
-def selection(config: RunConfig) -> Selection:
-    """The selection rule of a config."""
+def selection(config: RunConfig, tasks: Collection[str] | None = None) -> Selection:
+    """The selection rule of a config, or of a phase that scores these tasks."""
     evaluated = {
         name: component.config.metric
         for name, component in config.tasks.items()
-        if component.config.data.config.path("eval") is not None
+        if component.config.data.config.path("eval") is not None and (tasks is None or name in tasks)
     }
+    keeps_last = config.trainer.keep_model == "last"
     if config.target_task in evaluated:
-        return Selection({config.target_task: evaluated[config.target_task]}, combined=False)
-    return Selection(evaluated, combined=len(evaluated) > 1)
+        return Selection({config.target_task: evaluated[config.target_task]}, False, keeps_last)
+    return Selection(evaluated, len(evaluated) > 1, keeps_last)
 
 
 def task_weights(config: RunConfig) -> dict[str, float]:

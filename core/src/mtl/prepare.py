@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from attrs import frozen
+from torch import nn
 
-from mtl.config.fields import Component
+from mtl.components import Balancer
 from mtl.config.load import LoadedConfig
-from mtl.config.run_config import RunConfig
+from mtl.config.module_names import find_modules
+from mtl.config.run_config import PhaseConfig, RunConfig
 from mtl.data.batching import Batching, seed_generators
 from mtl.data.cache import load_cached
 from mtl.data.load import TaskData, Tasks, make_tasks
-from mtl.errors import UsageError, blaming
+from mtl.errors import UsageError
 from mtl.model import MultitaskModel, build_model
 from mtl.plan import Selection, selection, task_weights
 from mtl.plugins import Plugins
-from mtl.training.averages import WeightAverages
 from mtl.training.loop import Training, fresh_state
+from mtl.training.phase import Phase, made
 from mtl.training.timeline import EpochRule, Timeline
 
 DEFAULT_EPOCHS = 10
@@ -39,14 +41,18 @@ class Prepared:
     data: Mapping[str, TaskData]
     notices: tuple[str, ...]
     model: MultitaskModel
-    timeline: Timeline
-    selection: Selection
+    phases: tuple[Phase, ...]
     device: torch.device
 
     @property
     def config(self) -> RunConfig:
         """The resolved config."""
         return self.loaded.config
+
+    @property
+    def selection(self) -> Selection:
+        """The rule that selects the model of the run: that of its last phase."""
+        return self.phases[-1].selection
 
 
 def prepare(loaded: LoadedConfig, plugins: Plugins) -> Prepared:
@@ -62,96 +68,108 @@ def prepare(loaded: LoadedConfig, plugins: Plugins) -> Prepared:
     tasks = make_tasks(config)
     data = load_cached(config, tasks, plugins)
     model = build_model(tasks, config.seed)
-    return Prepared(
-        loaded,
-        plugins,
-        tasks,
-        data.tasks,
-        data.notices,
-        model.to(device),
-        _timeline(config, data.tasks),
-        selection(config),
-        device,
-    )
+    phases = tuple(_phases(config, data.tasks, model))
+    return Prepared(loaded, plugins, tasks, data.tasks, data.notices, model.to(device), phases, device)
 
 
-def _timeline(config: RunConfig, data: Mapping[str, TaskData]) -> Timeline:
+def _phases(config: RunConfig, data: Mapping[str, TaskData], model: MultitaskModel) -> Iterator[Phase]:
+    """The phases of a run; without any in its config, one of all tasks."""
     trainer = config.trainer
+    whole = PhaseConfig(epochs=trainer.epochs, steps=trainer.max_steps)
+    if whole.epochs is None and whole.steps is None:
+        whole = PhaseConfig(epochs=DEFAULT_EPOCHS)
+    groups = [(group, _modules(model, [name])) for name, group in trainer.parameter_groups.items()]
+    for index, phase in enumerate(config.phases or [whole]):
+        tasks = list(config.tasks) if phase.tasks is None else [t for t in config.tasks if t in phase.tasks]
+        yield Phase(
+            index=index,
+            name=phase.name,
+            tasks=tasks,
+            timeline=_timeline(config, data, index, phase, tasks),
+            selection=selection(config, tasks),
+            schedule=phase.schedule or config.schedule,
+            optimizer=phase.optimizer or trainer.optimizer,
+            lr_scheduler=phase.lr_scheduler or trainer.lr_scheduler,
+            frozen=_modules(model, phase.freeze),
+            groups=groups,
+        )
+
+
+def _timeline(
+    config: RunConfig, data: Mapping[str, TaskData], index: int, phase: PhaseConfig, tasks: Sequence[str]
+) -> Timeline:
     weights = task_weights(config)
-    epochs = trainer.epochs
-    if epochs is None and trainer.max_steps is None:
-        epochs = DEFAULT_EPOCHS
+    schedule = phase.schedule or config.schedule
+    trained = {name: config.tasks[name].config for name in tasks if weights[name] > 0}
     return Timeline(
-        schedule=_made(config.schedule),
-        rule=EpochRule.of(
-            config.schedule.config, config.target_task if weights.get(config.target_task or "") else None
-        ),
+        schedule=made(schedule),
+        rule=EpochRule.of(schedule.config, config.target_task if config.target_task in trained else None),
         batching={
             name: Batching(
                 lengths=data[name].train.lengths,
                 task=name,
                 seed=config.seed,
-                batch_size=component.config.batch_size,
-                batch_tokens=component.config.batch_tokens,
+                batch_size=task.batch_size,
+                batch_tokens=task.batch_tokens,
+                accumulate=task.accumulate_batches or config.trainer.accumulate_batches,
             )
-            for name, component in config.tasks.items()
-            if weights[name] > 0
+            for name, task in trained.items()
         },
         seed=config.seed,
-        accumulate=trainer.accumulate_batches,
-        epochs=epochs,
-        max_steps=trainer.max_steps,
+        epochs=phase.epochs,
+        max_steps=phase.steps,
+        phase=index,
+        higher_is_better={name: task.metric.higher_is_better for name, task in trained.items()},
     )
+
+
+def _modules(model: MultitaskModel, names: Sequence[str]) -> list[nn.Module]:
+    """The modules of a model that any of the names means."""
+    keys = {path: built.config.shared_module_key for built in model.built for path in built.users}
+    paths = {path for name in names for path in find_modules(name, keys)}
+    return [built.module for built in model.built if paths.intersection(built.users)]
 
 
 def make_training(prepared: Prepared) -> Training:
     """The loop of a prepared run, before its first step.
 
-    Raises `UsageError` for a task that has nothing to train.
+    Raises `UsageError` for a task that has nothing to train, and for what does not fit the steps.
     """
     config, trainer = prepared.config, prepared.config.trainer
-    for name in prepared.timeline.batching:
-        if not any(parameter.requires_grad for parameter in prepared.model.tasks[name].parameters()):
-            raise UsageError(
-                f"{name}: all its modules have `freeze`, so there is nothing to train; give it weight 0"
-            )
+    balancer: Balancer[Any] = made(config.balancer, tasks=task_weights(config))
+    _check_steps(prepared, balancer)
     if trainer.compile:
         for model in prepared.model.tasks.values():
             model.compile(dynamic=True)
-    optimizer = _made(trainer.optimizer, [p for p in prepared.model.parameters() if p.requires_grad])
     return Training(
         config=trainer,
         tasks=prepared.tasks.tasks,
         data=prepared.data,
         model=prepared.model,
-        optimizer=optimizer,
-        lr_scheduler=_made(
-            trainer.lr_scheduler,
-            optimizer,
-            total_steps=prepared.timeline.total_steps,
-            higher_is_better=prepared.selection.higher_is_better,
-        ),
-        lr_by_metric=trainer.lr_scheduler.config.by_metric,
-        balancer=_made(config.balancer, tasks=task_weights(config)),
+        phases=prepared.phases,
+        balancer=balancer,
         scaler=torch.amp.GradScaler(prepared.device.type, enabled=trainer.precision == "fp16"),
-        timeline=prepared.timeline,
-        selection=prepared.selection,
         device=prepared.device,
         seed=config.seed,
-        averages=(
-            WeightAverages.of(prepared.model, trainer.average_decay)
-            if trainer.average_decay is not None
-            else None
-        ),
         state=fresh_state(prepared.tasks.tasks, prepared.device),
     )
 
 
-def _made(component: Component, *arguments: Any, **named: Any) -> Any:
-    """What a component's factory makes. Raises `ComponentError` where it fails."""
-    factory = component.spec.load_factory()
-    with blaming(factory, f"to make what stands at {component.path}"):
-        return factory(component.config, *arguments, **named)
+def _check_steps(prepared: Prepared, balancer: Balancer[Any]) -> None:
+    """Raises `UsageError` for a setting that needs steps of several tasks, or of one."""
+    config = prepared.config
+    joint = any(len(step.parts) > 1 for phase in prepared.phases for step in next(phase.timeline.walk()))
+    if balancer.combines and not joint:
+        raise UsageError(
+            f"`balancer` {config.balancer.name} combines the gradients of several tasks in a step, but each"
+            " step takes one task; set `schedule` to Joint"
+        )
+    for task in config.tasks.values():
+        if joint and task.config.lr_factor != 1.0:
+            raise UsageError(
+                f"{task.path}.lr_factor is the rate of the task's own steps, but a step takes several tasks;"
+                " use `trainer.parameter_groups` or `task_weights`"
+            )
 
 
 def choose_device(name: str) -> torch.device:

@@ -88,10 +88,10 @@ def restore(training: Training, folder: RunFolder, now: Mapping[str, Any], *, al
             reason = f"{type(error).__name__}: {error}"
             raise UsageError(f"{path}: this state does not say what its run began with: {reason}") from error
         training.restore(tensors, state, path)
-        if training.state.step > training.timeline.total_steps:
+        done, planned = training.state.step, sum(each.timeline.total_steps for each in training.phases)
+        if done > planned and not any(each.timeline.schedule.adapts for each in training.phases):
             raise UsageError(
-                f"{folder.path}: {training.state.step:,} steps are done already,"
-                f" but the config asks for {training.timeline.total_steps:,}"
+                f"{folder.path}: {done:,} steps are done already, but the config asks for {planned:,}"
             )
         if training.state.best is not None:
             _check_model(folder)

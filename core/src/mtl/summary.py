@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -15,7 +15,8 @@ from mtl.data.load import SPLITS, skipped_rows
 from mtl.model import unique_tensors
 from mtl.plan import task_weights
 from mtl.prepare import Prepared
-from mtl.training.timeline import Step
+from mtl.training.phase import Phase
+from mtl.training.timeline import Cursor, Step, Timeline
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:
@@ -56,8 +57,9 @@ def _split(prepared: Prepared, name: str, split: Split) -> dict[str, Any] | None
     if rows is None:
         return None
     lengths = rows.lengths
-    if split == "train" and name in prepared.timeline.batching:
-        batches = prepared.timeline.batching[name].count(0)
+    batching = [phase.timeline.batching[name] for phase in prepared.phases if name in phase.timeline.batching]
+    if split == "train" and batching:
+        batches = batching[0].count(0)
     else:
         batches = len(evaluation_batches(lengths, config.eval_batch_size or config.batch_size))
     return {
@@ -72,29 +74,47 @@ def _split(prepared: Prepared, name: str, split: Split) -> dict[str, Any] | None
 
 
 def _schedule(prepared: Prepared) -> dict[str, Any]:
-    timeline = prepared.timeline
+    """The steps of the whole run, and of each phase."""
+    cursors = {name: Cursor() for name in prepared.tasks.tasks}
+    phases = [_phase(prepared, phase, cursors) for phase in prepared.phases]
+    return {
+        **{
+            key: "; then ".join(dict.fromkeys(each[key] for each in phases)) for key in ("component", "epoch")
+        },
+        **{key: sum(each[key] for each in phases) for key in ("epochs", "steps")},
+        **{key: phases[0][key] for key in ("steps_per_epoch", "tasks")},
+        "phases": phases,
+    }
+
+
+def _phase(prepared: Prepared, phase: Phase, cursors: dict[str, Cursor]) -> dict[str, Any]:
+    timeline = phase.timeline
     lengths: list[int] = []
     first: list[Step] = []
-    for steps in timeline.walk():
+    for steps in timeline.walk({name: cursors[name] for name in timeline.batching}):
         lengths.append(len(steps))
         first = first or steps
     return {
-        "component": prepared.config.schedule.name,
+        "name": phase.name,
+        "component": phase.schedule.name,
         "epoch": timeline.rule.text,
         "epochs": len(lengths),
         "steps": sum(lengths),
         "steps_per_epoch": lengths[0],
-        "tasks": _shares(prepared, first),
+        "tasks": _shares(timeline, first, phase.tasks),
+        "optimizer": phase.optimizer.name,
+        "lr_scheduler": phase.lr_scheduler.name,
+        "frozen": sorted(
+            built.users[0] for built in prepared.model.built if any(built.module is m for m in phase.frozen)
+        ),
     }
 
 
-def _shares(prepared: Prepared, steps: list[Step]) -> dict[str, dict[str, int]]:
-    shares: dict[str, Counter[str]] = {
-        name: Counter(steps=0, batches=0, rows=0) for name in prepared.tasks.tasks
-    }
-    for step in steps:
-        batches = prepared.timeline.batching[step.task].batches(step.pass_index)[step.start : step.stop]
-        shares[step.task].update(steps=1, batches=len(batches), rows=sum(map(len, batches)))
+def _shares(timeline: Timeline, steps: list[Step], tasks: Sequence[str]) -> dict[str, dict[str, int]]:
+    shares: dict[str, Counter[str]] = {name: Counter(steps=0, batches=0, rows=0) for name in tasks}
+    for part in (part for step in steps for part in step.parts):
+        batches = timeline.batching[part.task].batches(part.pass_index)[part.start : part.stop]
+        shares[part.task].update(steps=1, batches=len(batches), rows=sum(map(len, batches)))
     return {name: dict(share) for name, share in shares.items()}
 
 

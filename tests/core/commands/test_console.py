@@ -51,6 +51,12 @@ PLAN: dict[str, Any] = {
         "steps": 8, "steps_per_epoch": 4,
         "tasks": {"SST2": {"steps": 2, "batches": 2, "rows": 256},
                   "LM": {"steps": 2, "batches": 2, "rows": 250}},
+        "phases": [{
+            "name": None, "component": "RoundRobin", "epoch": "the length of SST2", "epochs": 2,
+            "steps": 8, "steps_per_epoch": 4, "optimizer": "Adam", "lr_scheduler": "Constant", "frozen": [],
+            "tasks": {"SST2": {"steps": 2, "batches": 2, "rows": 256},
+                      "LM": {"steps": 2, "batches": 2, "rows": 250}},
+        }],
     },
     "modules": [
         module("word_feat", f"{SST}.features.word_feat"),

@@ -16,7 +16,7 @@ import attrs
 import polars as pl
 import pytest
 import torch
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 from torch import Tensor, nn
 
 from mtl import (
@@ -31,6 +31,7 @@ from mtl import (
     DecoderConfig,
     Direction,
     Download,
+    Epoch,
     Featurizer,
     FeaturizerConfig,
     LRSchedulerConfig,
@@ -220,9 +221,9 @@ class TurnsConfig(ScheduleConfig):
 
 
 class Turns(Schedule[Any]):
-    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
-        once = [task for task, size in sizes.items() for _ in range(size)]
-        return itertools.cycle(once) if cycle else iter(once)
+    def order(self, epoch: Epoch) -> Iterator[Any]:
+        once = [task for task, size in epoch.sizes.items() for _ in range(size)]
+        return itertools.cycle(once) if epoch.cycle else iter(once)
 
 
 @configclass
@@ -712,23 +713,31 @@ def counting(config: Any, optimizer: Any, *, total_steps: int, higher_is_better:
 
 @defect("schedule", "gives_each_step_once", "'Third': 0", "a task that never has its turn")
 class Forgetting(Turns):
-    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
-        kept = {task: size for task, size in sizes.items() if task != "Third"}
-        return super().order(kept, cycle=cycle, seed=seed)
+    def order(self, epoch: Epoch) -> Iterator[Any]:
+        kept = {task: size for task, size in epoch.sizes.items() if task != "Third"}
+        return super().order(evolve(epoch, sizes=kept))
 
 
 @defect("schedule", "never_ends_in_a_cycle", "it ends after 11 steps", "an end where there must be none")
 class Ending(Turns):
-    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
-        return super().order(sizes, cycle=False, seed=seed)
+    def order(self, epoch: Epoch) -> Iterator[Any]:
+        return super().order(evolve(epoch, cycle=False))
 
 
 @defect("schedule", "orders_alike", "two orders of one seed differ", "an order without its seed")
 class Shuffled(Turns):
-    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
-        once = list(super().order(sizes, cycle=False, seed=seed))
+    def order(self, epoch: Epoch) -> Iterator[Any]:
+        once = list(super().order(evolve(epoch, cycle=False)))
         random.shuffle(once)
-        return itertools.cycle(once) if cycle else iter(once)
+        return itertools.cycle(once) if epoch.cycle else iter(once)
+
+
+@defect("schedule", "orders_alike", "`adapts` is False", "an order that hangs on the epoch in silence")
+class Drifting(Turns):
+    def order(self, epoch: Epoch) -> Iterator[Any]:
+        tasks = list(epoch.sizes)
+        first = tasks[epoch.index % len(tasks) :] + tasks[: epoch.index % len(tasks)]
+        return super().order(evolve(epoch, sizes={task: epoch.sizes[task] for task in first}))
 
 
 @defect("balancer", "gives_sound_factors", "the factors are", "a weight below zero")
@@ -744,6 +753,45 @@ class Stateless(Running):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         pass
+
+
+class Summing(Running):
+    """Sound: the plain sum."""
+
+    combines = True
+
+
+@defect("balancer", "combines_any_gradients", "shape [1, 6], not [6]", "a row in place of a vector")
+class OneRow(Summing):
+    def combine(self, gradients: Tensor, losses: Mapping[str, Tensor]) -> Tensor:
+        return gradients.sum(0, keepdim=True)
+
+
+@defect("balancer", "combines_any_gradients", "torch.float64", "a gradient in double precision")
+class Double(Summing):
+    def combine(self, gradients: Tensor, losses: Mapping[str, Tensor]) -> Tensor:
+        return gradients.double().sum(0)
+
+
+@defect("balancer", "combines_any_gradients", "for a gradient of zeros it gives", "a division by a norm of 0")
+class Normalized(Summing):
+    def combine(self, gradients: Tensor, losses: Mapping[str, Tensor]) -> Tensor:
+        return (gradients / gradients.norm(dim=1, keepdim=True)).sum(0)
+
+
+@defect("balancer", "leaves_gradients", "it changes any gradients", "writes to the gradients")
+class WritingBalancer(Summing):
+    def combine(self, gradients: Tensor, losses: Mapping[str, Tensor]) -> Tensor:
+        return gradients.mul_(0.5).sum(0)
+
+
+@defect("balancer", "resumes_its_factors", "the gradients that are combined", "the last gradient, not kept")
+class Remembering(Summing):
+    last: Tensor | float = 0.0
+
+    def combine(self, gradients: Tensor, losses: Mapping[str, Tensor]) -> Tensor:
+        self.last = gradients.sum(0) + 0.5 * self.last
+        return self.last
 
 
 def tried(wrong: Defect, plant: Callable[..., Any], check_rule: Callable[..., Check], folder: Path) -> Check:

@@ -12,16 +12,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl.builtin.config import (
+    AnnealedConfig,
+    DynamicConfig,
+    JointConfig,
     ProportionalConfig,
     RoundRobinConfig,
     SequentialConfig,
+    ShuffledConfig,
+    StageConfig,
+    StepwiseConfig,
     TemperatureConfig,
     WeightedConfig,
 )
-from mtl.builtin.schedules import Proportional, RoundRobin, Sequential, Temperature, Weighted
-from mtl.components import Schedule
+from mtl.builtin.schedules import (
+    Annealed,
+    Dynamic,
+    Joint,
+    Proportional,
+    RoundRobin,
+    Sequential,
+    Shuffled,
+    Stepwise,
+    Temperature,
+    Weighted,
+)
+from mtl.components import Epoch, Schedule
 from mtl.data.batching import Batching
-from mtl.training.timeline import EpochRule, Step, Timeline
+from mtl.training.timeline import Cursor, EpochRule, Step, Timeline
+
+HIGHER = {"task0": True, "task1": False}
 
 SCHEDULES: list[Schedule[Any]] = [
     RoundRobin(RoundRobinConfig()),
@@ -29,6 +48,16 @@ SCHEDULES: list[Schedule[Any]] = [
     Sequential(SequentialConfig()),
     Temperature(TemperatureConfig(temperature=3.0, cap=5)),
     Weighted(WeightedConfig(weights={"task0": 0.7, "task1": 1.3})),
+    Shuffled(ShuffledConfig()),
+    Joint(JointConfig()),
+    Annealed(AnnealedConfig(start={"task0": 3.0}, end={"task0": 0.5, "task1": 2.0})),
+    Annealed(AnnealedConfig(end={"task0": 0.2}, steps=9)),
+    Stepwise(
+        StepwiseConfig(
+            stages=[StageConfig(from_step=0, weights={"task0": 2.0}), StageConfig(from_step=4, weights={})]
+        )
+    ),
+    Dynamic(DynamicConfig(goals={"task0": 0.9, "task1": 20.0}, minimum_share=0.2)),
 ]
 schedules = st.sampled_from(SCHEDULES)
 sizes = st.lists(st.integers(1, 40), min_size=1, max_size=6)
@@ -49,18 +78,22 @@ def timeline(
     generator = np.random.default_rng(1)
     batching = {
         f"task{index}": Batching(
-            generator.integers(1, 9, size=size), f"task{index}", seed, batch_size, batch_tokens
+            generator.integers(1, 9, size=size), f"task{index}", seed, batch_size, batch_tokens, accumulate
         )
         for index, size in enumerate(rows)
     }
-    return Timeline(schedule, rule, batching, seed, accumulate, epochs, max_steps)
+    return Timeline(schedule, rule, batching, seed, epochs, max_steps, higher_is_better=HIGHER)
+
+
+def tasks_of(step: Step) -> list[str]:
+    return [part.task for part in step.parts]
 
 
 def rows_of(line: Timeline, steps: list[Step]) -> dict[str, Counter[int]]:
     seen: dict[str, Counter[int]] = {task: Counter() for task in line.batching}
-    for step in steps:
-        for batch in line.batching[step.task].batches(step.pass_index)[step.start : step.stop]:
-            seen[step.task].update(batch.tolist())
+    for part in (part for step in steps for part in step.parts):
+        for batch in line.batching[part.task].batches(part.pass_index)[part.start : part.stop]:
+            seen[part.task].update(batch.tolist())
     return seen
 
 
@@ -87,15 +120,15 @@ def test_d5_planned_steps_are_the_steps_walked(
     if kind == "steps":
         assert walked == [7, 7]
     if kind == "task":
-        own = [sum(step.task == "task0" for step in steps) for steps in line.walk()]
-        assert own == [line.steps_in_pass("task0", 0)] * 2
+        own = [sum("task0" in tasks_of(step) for step in steps) for steps in line.walk()]
+        assert own == [line.steps_left("task0", Cursor())] * 2
 
 
 @given(sizes.filter(lambda rows: len(rows) > 1), st.sampled_from(["first", "task"]))
 def test_round_robin_gives_every_task_the_same_share_of_an_epoch(rows: list[int], kind: str) -> None:
     line = timeline(SCHEDULES[0], rows, EpochRule(kind, task="task0"))
     for steps in line.walk():
-        shares = Counter(step.task for step in steps)
+        shares = Counter(task for step in steps for task in tasks_of(step))
         assert len(set(shares.values())) == 1 and len(shares) == len(rows)
 
 
@@ -114,10 +147,10 @@ def test_a_dataset_goes_on_where_an_epoch_cut_it_off(
     line = timeline(schedule, rows, EpochRule(kind, task="task0", steps=5), epochs=4, accumulate=accumulate)
     place = dict.fromkeys(line.batching, (0, 0))
     for steps in line.walk():
-        for step in steps:
-            assert (step.pass_index, step.start) == place[step.task]
-            end = step.stop == line.batching[step.task].count(step.pass_index)
-            place[step.task] = (step.pass_index + 1, 0) if end else (step.pass_index, step.stop)
+        for part in (part for step in steps for part in step.parts):
+            assert (part.pass_index, part.start) == place[part.task]
+            end = part.stop == line.batching[part.task].count(part.pass_index)
+            place[part.task] = (part.pass_index + 1, 0) if end else (part.pass_index, part.stop)
 
 
 def test_d10_the_sequence_follows_the_seed() -> None:
@@ -157,7 +190,7 @@ def test_max_steps_ends_the_run_within_an_epoch(maximum: int) -> None:
     ],
 )
 def test_tasks_are_drawn_as_often_as_their_shares_say(schedule: Schedule[Any], shares: list[float]) -> None:
-    draws = schedule.order({"a": 10, "b": 90, "c": 900}, cycle=True, seed=1)
+    draws = schedule.order(Epoch(sizes={"a": 10, "b": 90, "c": 900}, cycle=True, seed=1))
     counts = Counter(islice(draws, 20_000))
     for task, share in zip("abc", shares, strict=True):
         assert counts[task] / 20_000 == pytest.approx(share / sum(shares), abs=0.012)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar
 
 from attrs import Factory
@@ -100,6 +101,16 @@ class RoundRobinConfig(ScheduleConfig):
 
 
 @configclass
+class JointConfig(ScheduleConfig):
+    """A batch of every task in each step: their gradients are added up, or combined by the balancer."""
+
+
+@configclass
+class ShuffledConfig(ScheduleConfig):
+    """All steps of all tasks in one random order."""
+
+
+@configclass
 class ProportionalConfig(ScheduleConfig):
     """Random draws in proportion to the sizes of the datasets."""
 
@@ -125,6 +136,70 @@ class WeightedConfig(ScheduleConfig):
     )
 
     task_keys: ClassVar[tuple[str, ...]] = ("weights",)
+
+
+@configclass
+class AnnealedConfig(ScheduleConfig):
+    """Random draws that move from one distribution to another."""
+
+    start: dict[str, float] = option(
+        Factory(dict),
+        "How often each task is drawn at first, relative to the others; 1 if absent.",
+        minimum=0,
+    )
+    end: dict[str, float] = option(
+        Factory(dict),
+        "How often each task is drawn in the end, relative to the others; 1 if absent.",
+        minimum=0,
+    )
+    steps: int | None = option(
+        None,
+        "Steps from `start` to `end`; the whole phase if absent, which goes from epoch to epoch where it"
+        " has a number of epochs instead of steps.",
+        minimum=1,
+    )
+
+    task_keys: ClassVar[tuple[str, ...]] = ("start", "end")
+
+
+@configclass
+class StageConfig:
+    """Weights from one step on."""
+
+    from_step: int = option(help="The first step of the stage, counted from 0 in the phase.", minimum=0)
+    weights: dict[str, float] = option(
+        help="How often each task is drawn, relative to the others; 1 for one not named.", minimum=0
+    )
+
+
+@configclass
+class StepwiseConfig(ScheduleConfig):
+    """Random draws with other weights from given steps on."""
+
+    stages: list[StageConfig] = option(help="The stages by their first steps.")
+
+    task_keys: ClassVar[tuple[str, ...]] = ("stages.weights",)
+
+    def __attrs_post_init__(self) -> None:
+        first = [stage.from_step for stage in self.stages]
+        if first[:1] != [0] or any(one >= other for one, other in pairwise(first)):
+            raise ValueError(f"`stages` must begin at step 0 and rise, but begin at {first or 'none'}")
+
+
+@configclass
+class DynamicConfig(ScheduleConfig):
+    """Random draws, the more often the further a task is from its goal on the evaluation data."""
+
+    goals: dict[str, float] = option(
+        help="The figure that each task should reach, such as what it reaches alone; one that is not"
+        " named is drawn as often as the others on average.",
+        above=0,
+    )
+    minimum_share: float = option(
+        0.05, "No task is drawn much less often than this, so that none is forgotten.", above=0, maximum=1
+    )
+
+    task_keys: ClassVar[tuple[str, ...]] = ("goals",)
 
 
 @configclass

@@ -40,9 +40,14 @@ def mtl_lr_schedulers() -> list[ComponentSpec]:
 def mtl_schedules() -> list[ComponentSpec]:
     return [
         _spec("schedules", "RoundRobin", "One step of each task in turn"),
+        _spec("schedules", "Joint", "A batch of every task in each step"),
+        _spec("schedules", "Shuffled", "All batches of all tasks, each once, in random order"),
         _spec("schedules", "Proportional", "Tasks drawn at random, as often as they have data"),
         _spec("schedules", "Temperature", "Tasks drawn at random, small ones more often than by size"),
         _spec("schedules", "Weighted", "Tasks drawn at random with given weights"),
+        _spec("schedules", "Annealed", "Tasks drawn at random, from one distribution to another"),
+        _spec("schedules", "Stepwise", "Tasks drawn at random, with other weights from given steps on"),
+        _spec("schedules", "Dynamic", "Tasks drawn at random, those more often that are far from their goal"),
         _spec("schedules", "Sequential", "All of one task's data, then all of the next"),
     ]
 

@@ -2,45 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from mtl.builtin.config import (
+    AnnealedConfig,
+    DynamicConfig,
+    JointConfig,
     ProportionalConfig,
     RoundRobinConfig,
     SequentialConfig,
+    ShuffledConfig,
+    StepwiseConfig,
     TemperatureConfig,
     WeightedConfig,
 )
-from mtl.components import Schedule
+from mtl.components import Epoch, Schedule
+
+Shares = Mapping[str, float]
 
 
 class RoundRobin(Schedule[RoundRobinConfig]):
     """One step of each task in turn; a task whose data have ended is passed over."""
 
-    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
-        left = dict(sizes)
-        while any(left.values()):
-            for task in sizes:
-                if left[task]:
-                    yield task
-                    left[task] -= 0 if cycle else 1
+    def order(self, epoch: Epoch) -> Iterator[str]:
+        for tasks in _rounds(epoch):
+            yield from tasks
 
 
-class Proportional(Schedule[ProportionalConfig]):
-    """Random draws, each task as often as it has steps: exactly so over a whole epoch of all
-    datasets, on average where they are cycled through."""
+class Joint(Schedule[JointConfig]):
+    """One step with a batch of every task; a task whose data have ended is left out."""
 
-    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
-        tasks = list(sizes)
-        generator = np.random.Generator(np.random.PCG64(seed))
-        pool = np.repeat(np.arange(len(tasks)), [sizes[task] for task in tasks])
+    def order(self, epoch: Epoch) -> Iterator[tuple[str, ...]]:
+        return _rounds(epoch)
+
+
+def _rounds(epoch: Epoch) -> Iterator[tuple[str, ...]]:
+    """The tasks that have steps left, once a round."""
+    done = 0
+    while tasks := tuple(task for task, size in epoch.sizes.items() if size > done):
+        yield tasks
+        done += 0 if epoch.cycle else 1
+
+
+class Sequential(Schedule[SequentialConfig]):
+    """All steps of the first task, then all of the second, and so on."""
+
+    def order(self, epoch: Epoch) -> Iterator[str]:
+        while True:
+            for task, size in epoch.sizes.items():
+                yield from (task for _ in range(size))
+            if not epoch.cycle:
+                return
+
+
+class Shuffled(Schedule[ShuffledConfig]):
+    """All steps of all tasks in one random order, each once; then again in another."""
+
+    def order(self, epoch: Epoch) -> Iterator[str]:
+        tasks = list(epoch.sizes)
+        generator = np.random.Generator(np.random.PCG64(epoch.seed))
+        pool = np.repeat(np.arange(len(tasks)), list(epoch.sizes.values()))
         while True:
             generator.shuffle(pool)
             yield from (tasks[index] for index in pool)
-            if not cycle:
+            if not epoch.cycle:
                 return
+
+
+class Proportional(Schedule[ProportionalConfig]):
+    """Random draws in proportion to the tasks' steps."""
+
+    def order(self, epoch: Epoch) -> Iterator[str]:
+        return _drawn(epoch, lambda step: epoch.sizes)
 
 
 class Temperature(Schedule[TemperatureConfig]):
@@ -50,47 +85,115 @@ class Temperature(Schedule[TemperatureConfig]):
     JMLR 21, 2020, section 3.5.2.
     """
 
-    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
-        cap = self.config.cap
-        shares = {
-            task: min(size, cap or size) ** (1 / self.config.temperature) for task, size in sizes.items()
-        }
-        return drawn(sizes, shares, cycle=cycle, seed=seed)
+    def order(self, epoch: Epoch) -> Iterator[str]:
+        cap, power = self.config.cap, 1 / self.config.temperature
+        shares = {task: min(size, cap or size) ** power for task, size in epoch.sizes.items()}
+        return _drawn(epoch, lambda step: shares)
 
 
 class Weighted(Schedule[WeightedConfig]):
     """Random draws in proportion to the config's weights."""
 
-    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
-        shares = {task: self.config.weights.get(task, 1.0) for task in sizes}
-        return drawn(sizes, shares, cycle=cycle, seed=seed)
+    def order(self, epoch: Epoch) -> Iterator[str]:
+        shares = _named(self.config.weights, epoch)
+        return _drawn(epoch, lambda step: shares)
 
 
-def drawn(sizes: Mapping[str, int], shares: Mapping[str, float], *, cycle: bool, seed: int) -> Iterator[str]:
-    """Tasks drawn at random, each as its share is of those that have steps left."""
-    left = {task: size for task, size in sizes.items() if size}
-    generator = np.random.Generator(np.random.PCG64(seed))
+class Annealed(Schedule[AnnealedConfig]):
+    """Random draws whose weights move in a straight line from `start` to `end`."""
+
+    adapts = True
+
+    def order(self, epoch: Epoch) -> Iterator[str]:
+        start, end = (_normalized(_named(each, epoch)) for each in (self.config.start, self.config.end))
+
+        def shares(step: int) -> Shares:
+            way = self._way(epoch, step)
+            return {task: (1 - way) * start[task] + way * end[task] for task in epoch.sizes}
+
+        return _drawn(epoch, shares)
+
+    def _way(self, epoch: Epoch, step: int) -> float:
+        """The part of the way that is behind, in [0, 1]: by steps, or by epochs where their number is all
+        that is known."""
+        steps = self.config.steps or epoch.steps
+        done, last = (step, steps - 1) if steps else (epoch.index, (epoch.epochs or 1) - 1)
+        return min(done / last, 1.0) if last else 1.0
+
+
+class Stepwise(Schedule[StepwiseConfig]):
+    """Random draws with other weights from given steps on."""
+
+    adapts = True
+
+    def order(self, epoch: Epoch) -> Iterator[str]:
+        stages = [(stage.from_step, _named(stage.weights, epoch)) for stage in self.config.stages]
+
+        def shares(step: int) -> Shares:
+            return next(weights for first, weights in reversed(stages) if step >= first)
+
+        return _drawn(epoch, shares)
+
+
+class Dynamic(Schedule[DynamicConfig]):
+    """Random draws, the more often the further a task's last score is from its goal.
+
+    Gottumukkala et al., "Dynamic Sampling Strategies for Multi-Task Reading Comprehension", ACL 2020. The
+    distance is relative: `(goal - score) / goal`, or `(score - goal) / score` where lower is better.
+    """
+
+    adapts = True
+
+    def order(self, epoch: Epoch) -> Iterator[str]:
+        gaps = {task: self._gap(task, epoch) for task in epoch.sizes}
+        known = [gap for gap in gaps.values() if gap is not None]
+        mean = sum(known) / len(known) if known else 1.0
+        wanted = _normalized({task: mean if gap is None else gap for task, gap in gaps.items()})
+        shares = {task: max(share, self.config.minimum_share) for task, share in wanted.items()}
+        return _drawn(epoch, lambda step: shares)
+
+    def _gap(self, task: str, epoch: Epoch) -> float | None:
+        """How far the task is from its goal, in [0, 1]; None where it has no goal or no score yet."""
+        goal, scores = self.config.goals.get(task), epoch.scores.get(task)
+        if goal is None or not scores:
+            return None
+        score = scores[-1]
+        gap, whole = (goal - score, goal) if epoch.higher_is_better[task] else (score - goal, score)
+        return min(max(gap / whole, 0.0), 1.0) if whole > 0 else 0.0
+
+
+def _named(weights: Mapping[str, float], epoch: Epoch) -> dict[str, float]:
+    return {task: weights.get(task, 1.0) for task in epoch.sizes}
+
+
+def _normalized(weights: Shares) -> dict[str, float]:
+    """The weights' shares of their sum; even ones where it is 0."""
+    total = sum(weights.values())
+    return {task: weight / total if total else 1 / len(weights) for task, weight in weights.items()}
+
+
+def _drawn(epoch: Epoch, shares: Callable[[int], Shares]) -> Iterator[str]:
+    """Tasks drawn at random, each as its share says of those that have steps left.
+
+    `shares` gives them for a step, counted as in `Epoch.first_step`. Where all that are left have a share
+    of 0, they are drawn evenly.
+    """
+    left = {task: size for task, size in epoch.sizes.items() if size}
+    generator = np.random.Generator(np.random.PCG64(epoch.seed))
+    step = epoch.first_step
+    kept: tuple[Shares | None, list[str], np.ndarray] = (None, [], np.empty(0))
     while left:
-        tasks = list(left)
-        weights = np.array([shares[task] for task in tasks])
-        bounds = np.cumsum(weights / weights.sum())
-        # The last bound may fall short of 1 by a rounding error.
-        bounds[-1] = 1.0
-        while len(tasks) == len(left):
-            task = tasks[int(np.searchsorted(bounds, generator.random(), side="right"))]
-            yield task
-            if not cycle:
-                left[task] -= 1
-                if not left[task]:
-                    del left[task]
-
-
-class Sequential(Schedule[SequentialConfig]):
-    """All steps of the first task, then all of the second, and so on."""
-
-    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
-        while True:
-            for task, size in sizes.items():
-                yield from (task for _ in range(size))
-            if not cycle:
-                return
+        now = shares(step)
+        if now is not kept[0] or len(kept[1]) != len(left):
+            tasks = list(left)
+            bounds = np.cumsum(list(_normalized({task: now[task] for task in tasks}).values()))
+            # The last bound may fall short of 1 by a rounding error.
+            bounds[np.flatnonzero(np.diff(bounds, prepend=0.0))[-1] :] = 1.0
+            kept = (now, tasks, bounds)
+        task = kept[1][int(np.searchsorted(kept[2], generator.random(), side="right"))]
+        yield task
+        step += 1
+        if not epoch.cycle:
+            left[task] -= 1
+            if not left[task]:
+                del left[task]

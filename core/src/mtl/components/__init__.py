@@ -61,6 +61,7 @@ from mtl.components.tasks import (
 )
 from mtl.components.training import (
     Balancer,
+    Epoch,
     LRSchedulerConfig,
     Schedule,
     ScheduleConfig,
@@ -77,6 +78,7 @@ __all__ = [
     "DecoderConfig",
     "Direction",
     "Download",
+    "Epoch",
     "FeaturesConfig",
     "Featurizer",
     "FeaturizerConfig",

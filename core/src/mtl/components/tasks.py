@@ -56,6 +56,23 @@ class TaskConfig:
     eval_batch_size: int | None = option(
         None, "Rows a batch in evaluation; `batch_size` if absent.", minimum=1
     )
+    accumulate_batches: int | None = option(
+        None, "Batches of this task a step; the trainer's `accumulate_batches` if absent.", minimum=1
+    )
+    lr_factor: float = option(
+        1.0, "The learning rate of this task's steps, as a share of the run's.", above=0
+    )
+    max_clip_norm: float | None = option(
+        None, "Scale this task's part of a step's gradient down to this norm.", above=0
+    )
+    evaluate_every: int = option(
+        1, "Score this task at every so many evaluations, and at the last.", minimum=1
+    )
+    early_stop_after: int | None = option(
+        None,
+        "After this many evaluations in a row without a better figure the task leaves the schedule.",
+        minimum=1,
+    )
     default_features: ClassVar[tuple[str, ...]] = ()
 
     data: Component

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+
+from attrs import field, frozen
 
 from mtl.config.fields import configclass, option
 
@@ -29,22 +31,48 @@ class ScheduleConfig:
     epoch_steps: int | None = option(None, "Steps an epoch, with `steps`.", minimum=1)
 
     task_keys: ClassVar[tuple[str, ...]] = ()
-    """Options whose keys are names of tasks; one that there is not is refused."""
+    """Options whose keys are names of tasks, `list.option` for one in a list: a name that there is not is
+    refused."""
+
+
+@frozen(kw_only=True)
+class Epoch:
+    """The epoch that a schedule orders.
+
+    `sizes` are steps a task: those left in its dataset where `cycle` is false, else those of its whole
+    dataset. `seed` differs between epochs. `index` counts the epochs of the phase from 0, of `epochs`,
+    and `first_step` its steps before this one, of `steps`; None where that does not end it.
+    `scores` are the tasks' selection figures, one an evaluation before this epoch, and
+    `higher_is_better` their directions.
+    """
+
+    sizes: Mapping[str, int]
+    cycle: bool
+    seed: int
+    index: int = 0
+    epochs: int | None = None
+    first_step: int = 0
+    steps: int | None = None
+    scores: Mapping[str, Sequence[float]] = field(factory=dict)
+    higher_is_better: Mapping[str, bool] = field(factory=dict)
 
 
 class Schedule(ABC, Generic[ConfigT]):
-    """An order of tasks. It holds no state: a run's place in it is (epoch, step)."""
+    """An order of tasks. It holds no state: an order follows from what `Epoch` says."""
+
+    adapts: ClassVar[bool] = False
+    """Whether the order depends on the place in the run or on the scores. It is then asked for in each
+    epoch; else an endless order goes on from one epoch of counted steps to the next."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
 
     @abstractmethod
-    def order(self, sizes: Mapping[str, int], *, cycle: bool, seed: int) -> Iterator[str]:
-        """The tasks of one epoch's steps, step by step.
+    def order(self, epoch: Epoch) -> Iterator[str | tuple[str, ...]]:
+        """The task of each step of an epoch, or the tasks of a step that takes a batch of each.
 
-        `sizes` are steps a task: those left in its dataset where `cycle` is false (the iterator
-        then gives each task exactly that often and ends), else those of its whole dataset (the
-        iterator never ends; the epoch rule does that). `seed` differs between epochs.
+        Where `epoch.cycle` is false the iterator gives each task exactly as often as its size says,
+        and ends; else it never ends: the epoch rule does that.
         """
 
 
@@ -65,7 +93,10 @@ class LRSchedulerConfig:
 
 
 class Balancer(ABC, Generic[ConfigT]):
-    """Weighs the tasks' losses against each other."""
+    """Weighs the tasks' losses or gradients against each other."""
+
+    combines: ClassVar[bool] = False
+    """Whether `combine` merges the tasks' gradients, which needs steps that hold several tasks."""
 
     def __init__(self, config: ConfigT, *, tasks: Mapping[str, float]) -> None:
         """`tasks` are the config's `task_weights`."""
@@ -75,6 +106,14 @@ class Balancer(ABC, Generic[ConfigT]):
     @abstractmethod
     def factor(self, task: str, loss: Tensor) -> Tensor | float:
         """What the gradient of a step of `task` is multiplied by; `loss` is its mean loss, detached."""
+
+    def combine(self, gradients: Tensor, losses: Mapping[str, Tensor]) -> Tensor:
+        """One gradient, `[shared]`, for the parameters that several tasks of a step reach.
+
+        `gradients` are theirs, `[tasks, shared]` in float32, a row a task in the order of `losses`, each
+        multiplied by its factor. It is called in steps of several tasks where `combines` is true.
+        """
+        return gradients.sum(0)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """What must survive a checkpoint."""

@@ -5,51 +5,67 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mtl.components import ScheduleConfig
+from mtl.components import ModuleConfig, ScheduleConfig
 from mtl.config.document import Document
+from mtl.config.json_path import JSONPath, render_path
+from mtl.config.module_names import find_modules
 from mtl.config.settings import Items, Settings
 from mtl.config.suggest import nearest_or_all
 from mtl.errors import Problem
 
 
 def check_references(settings: Settings, document: Document) -> Iterator[Problem]:
-    """The tasks that the config names but does not have, and rules of the schedule that lack a part."""
+    """The tasks and modules that the config names but does not have, and rules of schedules and phases
+    that lack a part."""
     tasks = settings.entries.get("tasks")
     names = [str(name) for name in tasks.items] if isinstance(tasks, Items) else []
     if not names:
         return
     target = settings.value("target_task")
     weights = settings.value("task_weights") or {}
-    schedule = settings.entries.get("schedule")
+    trained = [name for name in names if weights.get(name, 1.0) != 0]
     if target is not None and target not in names:
         yield document.problem(("target_task",), *_no_task("`target_task`", target, names))
     for name in weights:
         if name not in names:
             yield document.problem(("task_weights", name), *_no_task("`task_weights`", name, names), key=True)
-    if all(weights.get(name, 1.0) == 0 for name in names):
+    if not trained:
         message = "`task_weights` must leave a task with a weight above 0, but all are 0"
         yield document.problem(("task_weights",), message, "nothing would be trained")
-    if isinstance(schedule, Settings) and issubclass(schedule.cls, ScheduleConfig):
-        yield from _check_schedule(schedule, document, names, target, weights)
+    modules = dict(_modules(tasks)) if isinstance(tasks, Items) else {}
+    schedule = settings.entries.get("schedule")
+    phases = _settings_in(settings.entries.get("phases"))
+    if isinstance(schedule, Settings):
+        yield from _check_schedule(schedule, document, names, target, trained)
+    for phase in phases:
+        yield from _check_phase(phase, schedule, document, names, target, trained, modules)
+    yield from _check_trainer(settings, document, bool(phases), modules)
 
 
 def _check_schedule(
-    schedule: Settings, document: Document, names: list[str], target: str | None, weights: dict[str, float]
+    schedule: Settings,
+    document: Document,
+    names: list[str],
+    target: str | None,
+    trained: list[str],
 ) -> Iterator[Problem]:
+    """`names` are the tasks that its options may name, `trained` those that it orders."""
+    if not issubclass(schedule.cls, ScheduleConfig):
+        return
     epoch, task, steps = (schedule.value(name) for name in ("epoch", "epoch_task", "epoch_steps"))
     if task is not None and task not in names:
         yield document.problem((*schedule.path, "epoch_task"), *_no_task("`epoch_task`", task, names))
     for key in schedule.cls.task_keys:
-        for name in schedule.value(key) or {}:
-            if name not in names:
-                where = (*schedule.path, key, name)
-                yield document.problem(where, *_no_task(f"`{key}`", name, names), key=True)
+        for path, named in _named_by(schedule, key):
+            if named not in names:
+                message, hint = _no_task(f"`{key.rpartition('.')[2]}`", named, names)
+                yield document.problem(path, message, hint, key=True)
     if task is not None and epoch != "task":
         message = f'`epoch_task` counts with `epoch` "task" only, but `epoch` is "{epoch or "auto"}"'
         yield document.problem((*schedule.path, "epoch_task"), message, 'set `epoch` to "task"')
     lasting = task or target
-    if epoch == "task" and lasting in names and weights.get(lasting, 1.0) == 0:
-        message = f"an epoch is the length of `{lasting}`, but its weight is 0, so it is not trained"
+    if epoch == "task" and lasting in names and lasting not in trained:
+        message = f"an epoch is the length of `{lasting}`, which is not trained"
         yield document.problem((*schedule.path, "epoch"), message, "name a task that is trained")
     if epoch == "task" and task is None and target is None:
         message = '`epoch` is "task", but neither `epoch_task` nor `target_task` names one'
@@ -60,6 +76,88 @@ def _check_schedule(
     if epoch == "steps" and steps is None:
         message = '`epoch` is "steps", but `epoch_steps` is missing'
         yield document.problem((*schedule.path, "epoch"), message, "as in `epoch_steps`: 1000")
+
+
+def _named_by(schedule: Settings, key: str) -> Iterator[tuple[JSONPath, str]]:
+    """The tasks that an option names by its keys, and where."""
+    items, _, option = key.rpartition(".")
+    for settings in _settings_in(schedule.entries.get(items)) if items else [schedule]:
+        yield from (((*settings.path, option, name), name) for name in settings.value(option) or {})
+
+
+def _check_phase(
+    phase: Settings,
+    run_schedule: object,
+    document: Document,
+    names: list[str],
+    target: str | None,
+    trained: list[str],
+    modules: dict[str, str | None],
+) -> Iterator[Problem]:
+    named = phase.value("tasks")
+    for index, name in enumerate(named or ()):
+        if name not in names:
+            yield document.problem((*phase.path, "tasks", index), *_no_task("`tasks`", name, names))
+    mine = [name for name in trained if named is None or name in named]
+    if trained and not mine:
+        message = "`tasks` must name a task with a weight above 0, but names none"
+        yield document.problem((*phase.path, "tasks"), message, nearest_or_all("", trained, "tasks"))
+    if phase.value("epochs") is None and phase.value("steps") is None:
+        message = "a phase needs `epochs` or `steps`, but has neither"
+        yield document.problem(phase.path, message, "as in `epochs`: 5")
+    schedule = phase.entries.get("schedule")
+    if isinstance(schedule, Settings):
+        yield from _check_schedule(schedule, document, names, target, mine)
+    elif isinstance(run_schedule, Settings) and run_schedule.value("epoch") == "task":
+        lasting = run_schedule.value("epoch_task") or target
+        if lasting in names and lasting not in mine:
+            message = f"an epoch is the length of `{lasting}`, which this phase does not train"
+            yield document.problem(phase.path, message, "give the phase a `schedule` of its own")
+    for index, name in enumerate(phase.value("freeze") or ()):
+        if not find_modules(name, modules):
+            yield document.problem((*phase.path, "freeze", index), *_no_module("`freeze`", name, modules))
+
+
+def _check_trainer(
+    settings: Settings, document: Document, phased: bool, modules: dict[str, str | None]
+) -> Iterator[Problem]:
+    trainer = settings.entries.get("trainer")
+    if not isinstance(trainer, Settings):
+        return
+    for key in ("epochs", "max_steps"):
+        if phased and trainer.value(key) is not None:
+            message = f"`{key}` counts without `phases` only, and there are some"
+            yield document.problem((*trainer.path, key), message, "each phase says how long it is")
+    groups = trainer.entries.get("parameter_groups")
+    for name in groups.items if isinstance(groups, Items) else ():
+        if not find_modules(name, modules):
+            path = (*trainer.path, "parameter_groups", name)
+            yield document.problem(path, *_no_module("`parameter_groups`", name, modules), key=True)
+
+
+def _settings_in(entry: object) -> list[Settings]:
+    return (
+        [each for each in entry.items.values() if isinstance(each, Settings)]
+        if isinstance(entry, Items)
+        else []
+    )
+
+
+def _modules(tasks: Items) -> Iterator[tuple[str, str | None]]:
+    """The JSON path of every module, and its `shared_module_key`."""
+    left = list(_settings_in(tasks))
+    while left:
+        settings = left.pop(0)
+        if issubclass(settings.cls, ModuleConfig):
+            yield render_path(settings.path), settings.value("shared_module_key")
+        left += settings.children()
+
+
+def _no_module(subject: str, name: str, modules: dict[str, str | None]) -> tuple[str, str]:
+    known = [*dict.fromkeys(key for key in modules.values() if key), *modules]
+    return f"{subject} must name a module, but none is called `{name}`", nearest_or_all(
+        name, known, "modules"
+    )
 
 
 def _no_task(subject: str, name: str, names: list[str]) -> tuple[str, str]:

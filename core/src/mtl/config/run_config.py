@@ -10,6 +10,14 @@ from mtl.config.fields import REQUIRED, Component, configclass, option, slot
 
 
 @configclass
+class ParameterGroupConfig:
+    """How the parameters of some modules move, where that differs from the optimizer's settings."""
+
+    lr_factor: float = option(1.0, "Their learning rate, as a share of the optimizer's.", above=0)
+    weight_decay: float | None = option(None, "Their weight decay; the optimizer's if absent.", minimum=0)
+
+
+@configclass
 class TrainerConfig:
     """How long and how to train."""
 
@@ -24,6 +32,11 @@ class TrainerConfig:
     )
     optimizer: Component = slot("optimizer", "Adam", "How the parameters move.")
     lr_scheduler: Component = slot("lr_scheduler", "Constant", "How the learning rate moves.")
+    parameter_groups: dict[str, ParameterGroupConfig] = option(
+        Factory(dict),
+        "Rates of their own by module: a `shared_module_key`, or names on the way to it in the config, as in"
+        " `SST2.representation.lstm`, with all below it; the last that fits a module counts.",
+    )
     max_clip_norm: float | None = option(None, "Scale a step's gradient down to this norm.", above=0)
     accumulate_batches: int = option(1, "Batches of one task a step; they count as one big batch.", minimum=1)
     average_decay: float | None = option(
@@ -37,6 +50,10 @@ class TrainerConfig:
         "error",
         "A step whose loss is infinite or no number ends the run, or is skipped and counted: it then"
         " changes no weight. On a GPU, skipping waits for each step's loss.",
+    )
+    keep_model: Literal["best", "last"] = option(
+        "best",
+        "Keep the model of the best evaluation, or that of the last one, which then selects nothing.",
     )
     early_stop_after: int | None = option(
         None, "End after this many evaluations in a row without a better one.", minimum=1
@@ -65,6 +82,25 @@ class TrainerConfig:
 
 
 @configclass
+class PhaseConfig:
+    """A stretch of a run with its own tasks and optimizer, from the weights that the one before left."""
+
+    name: str | None = option(None, "What it is called in the plan and the results.")
+    tasks: list[str] | None = option(None, "The tasks to train; all if absent.")
+    epochs: int | None = option(None, "Epochs to train.", minimum=1, maximum=1_000_000)
+    steps: int | None = option(None, "Steps to train, all epochs together.", minimum=1, maximum=1_000_000_000)
+    schedule: Component | None = slot("schedule", None, "Which task's batch comes next; the run's if absent.")
+    optimizer: Component | None = slot("optimizer", None, "How the parameters move; the trainer's if absent.")
+    lr_scheduler: Component | None = slot(
+        "lr_scheduler", None, "How the learning rate moves; the trainer's if absent."
+    )
+    freeze: list[str] = option(
+        Factory(list),
+        "Modules that do not move in this phase, named as in `trainer.parameter_groups`.",
+    )
+
+
+@configclass
 class RunConfig:
     """A run: its tasks, and how they are trained together."""
 
@@ -76,6 +112,9 @@ class RunConfig:
     tasks: dict[str, Component] = slot("task", REQUIRED, "The tasks by name.")
     trainer: TrainerConfig = option(Factory(TrainerConfig), "How long and how to train.")
     schedule: Component = slot("schedule", "RoundRobin", "Which task's batch comes next.")
+    phases: list[PhaseConfig] = option(
+        Factory(list), "Stretches of the run one after the other; one of all tasks if absent."
+    )
     balancer: Component = slot("balancer", "StaticWeights", "How the tasks' losses weigh against each other.")
     loggers: list[Component] = slot("logger", REQUIRED, "What else watches the run.")
     seed: int = option(0, "Where all randomness comes from.", minimum=0, maximum=2**63 - 1)

@@ -38,7 +38,8 @@ class Batching:
     """Cuts the rows of one task into batches, anew for each pass over its data.
 
     `lengths` are items a row, `[rows]`. A batch holds `batch_size` rows, or, with `batch_tokens`,
-    as many as fit in that many items, padding included (at least one).
+    as many as fit in that many items, padding included (at least one). A step takes up to `accumulate`
+    batches.
     """
 
     lengths: np.ndarray
@@ -46,6 +47,7 @@ class Batching:
     seed: int
     batch_size: int
     batch_tokens: int | None = None
+    accumulate: int = 1
     _cached: object = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:

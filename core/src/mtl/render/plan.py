@@ -42,7 +42,8 @@ def plan_summary(plan: Mapping[str, Any], folder: object) -> Group:
         "model", count(parameters["total"], "parameter") + (f", {frozen:,} frozen" if frozen else "")
     )
     rows.add_row("schedule", _steps(schedule))
-    rows.add_row("epoch", schedule["epoch"])
+    if len(schedule["phases"]) == 1:
+        rows.add_row("epoch", schedule["epoch"])
     rows.add_row("selection", plan["selection"])
     rows.add_row("device", plan["device"])
     rows.add_row("folder", str(folder))
@@ -120,19 +121,40 @@ def _short(name: str, names: Sequence[str]) -> str:
 
 
 def _schedule(plan: Mapping[str, Any]) -> Iterator[RenderableType]:
-    schedule = plan["schedule"]
-    yield Text(f"{_steps(schedule)}; an epoch: {schedule['epoch']}")
-    made = table("first epoch", "steps", "batches", "rows", right=("steps", "batches", "rows"))
-    for name, task in schedule["tasks"].items():
-        made.add_row(Text(name, style="bold"), *(number(task[key]) for key in ("steps", "batches", "rows")))
-    yield made
+    phases = plan["schedule"]["phases"]
+    for index, phase in enumerate(phases):
+        title = [f"{_title(index, phase)}: "] if len(phases) > 1 else []
+        parts = [f"{_steps_of(phase)}; an epoch: {phase['epoch']}"]
+        if len(phases) > 1:
+            parts += [f"{phase['optimizer']} anew, {phase['lr_scheduler']}"]
+            parts += [f"frozen: {', '.join(phase['frozen'])}"] if phase["frozen"] else []
+        yield Text("".join([*title, "; ".join(parts)]))
+        made = table("first epoch", "steps", "batches", "rows", right=("steps", "batches", "rows"))
+        for name, task in phase["tasks"].items():
+            values = (number(task[key]) for key in ("steps", "batches", "rows"))
+            made.add_row(Text(name, style="bold"), *values)
+        yield made
+
+
+def _title(index: int, phase: Mapping[str, Any]) -> str:
+    return f"phase {index}" + (f", {phase['name']}" if phase["name"] else "")
 
 
 def _steps(schedule: Mapping[str, Any]) -> str:
-    each = schedule["steps_per_epoch"]
-    return (
-        f"{schedule['component']}, {count(schedule['steps'], 'step')} in {count(schedule['epochs'], 'epoch')}"
-        + (f" of {each:,}" if schedule["epochs"] > 1 else "")
+    phases = schedule["phases"]
+    if len(phases) == 1:
+        return _steps_of(phases[0])
+    each = "; ".join(
+        f"{phase['name'] or index}: {_steps_of(phase)} of {', '.join(phase['tasks'])}"
+        for index, phase in enumerate(phases)
+    )
+    return f"{count(schedule['steps'], 'step')} in {len(phases)} phases ({each})"
+
+
+def _steps_of(phase: Mapping[str, Any]) -> str:
+    each = phase["steps_per_epoch"]
+    return f"{phase['component']}, {count(phase['steps'], 'step')} in {count(phase['epochs'], 'epoch')}" + (
+        f" of {each:,}" if phase["epochs"] > 1 else ""
     )
 
 

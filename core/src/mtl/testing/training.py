@@ -5,23 +5,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice, product
+from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from mtl.components import Balancer, Schedule
+from mtl.components import Balancer, Epoch, Schedule
+from mtl.data.batching import seed_generators
 from mtl.testing.bench import Bench
 from mtl.testing.checks import Failed, rule
 from mtl.training.checkpoint import flatten_optimizer, restore_optimizer
 
 STEPS = 12
 SIZES = {"First": 3, "Second": 7, "Third": 1}
-WEIGHTS = {"First": 1.0, "Second": 0.5}
+WEIGHTS = {"First": 1.0, "Second": 0.5, "Third": 2.0}
 LOSSES = (2.0, 0.5, 1.5, 0.25)
 RATE = 0.5
 
@@ -163,6 +165,13 @@ def _schedule(bench: Bench) -> Schedule[object]:
     return schedule
 
 
+def _order(bench: Bench, sizes: Mapping[str, int], number: int, **epoch: Any) -> list[str]:
+    """The tasks of the first steps, `number` at most; those of one step one after the other."""
+    described = Epoch(sizes=sizes, **{"cycle": True, "seed": 1, **epoch})
+    steps = islice(_schedule(bench).order(described), number)
+    return [task for step in steps for task in ([step] if isinstance(step, str) else step)]
+
+
 def _counts(tasks: Iterable[str], sizes: Mapping[str, int]) -> dict[str, int]:
     counts = dict.fromkeys(sizes, 0)
     for task in tasks:
@@ -177,7 +186,7 @@ def gives_each_step_once(bench: Bench) -> None:
     """Without `cycle`, each task comes exactly as often as it has steps, and then the order ends."""
     for sizes in (SIZES, {"First": 4}, {"First": 2, "Second": 0}):
         steps = sum(sizes.values())
-        order = list(islice(_schedule(bench).order(sizes, cycle=False, seed=1), steps + 10))
+        order = _order(bench, sizes, steps + 10, cycle=False)
         if _counts(order, sizes) != sizes:
             raise Failed(f"of {sizes} it gives {_counts(order, sizes)}")
 
@@ -186,7 +195,7 @@ def gives_each_step_once(bench: Bench) -> None:
 def never_ends_in_a_cycle(bench: Bench) -> None:
     """With `cycle`, the order goes on and every task comes again and again."""
     wanted = 40 * sum(SIZES.values())
-    order = list(islice(_schedule(bench).order(SIZES, cycle=True, seed=1), wanted))
+    order = _order(bench, SIZES, wanted)
     if len(order) < wanted:
         raise Failed(f"it ends after {len(order)} steps")
     never = [task for task, count in _counts(order[wanted // 2 :], SIZES).items() if not count]
@@ -196,15 +205,18 @@ def never_ends_in_a_cycle(bench: Bench) -> None:
 
 @rule("the timeline is computed before the first step, and again when a run is resumed")
 def orders_alike(bench: Bench) -> None:
-    """The same seed gives the same order, at every call and from every object."""
+    """The same seed gives the same order, at every call and from every object; and in every epoch, but
+    where the schedule declares that it `adapts`."""
     schedule = _schedule(bench)
     for cycle in (False, True):
-        orders = [
-            list(islice(each.order(SIZES, cycle=cycle, seed=3), 30))
-            for each in (schedule, schedule, _schedule(bench))
-        ]
+        epoch = Epoch(sizes=SIZES, cycle=cycle, seed=3)
+        orders = [list(islice(each.order(epoch), 30)) for each in (schedule, schedule, _schedule(bench))]
         if orders[0] != orders[1] or orders[0] != orders[2]:
             raise Failed("two orders of one seed differ")
+        later = evolve(epoch, index=4, epochs=9, first_step=50, scores={task: [0.5] for task in SIZES})
+        later = evolve(later, higher_is_better=dict.fromkeys(SIZES, True))
+        if not schedule.adapts and list(islice(schedule.order(later), 30)) != orders[0]:
+            raise Failed("a later epoch of the same seed has another order, but `adapts` is False")
 
 
 # --- balancers ---------------------------------------------------------------------------------------
@@ -217,15 +229,44 @@ def _balancer(bench: Bench) -> Balancer[object]:
     return balancer
 
 
+TURNS = (("First", "Second", "Third"), ("Second",), ("Third", "First"))
+"""The tasks of steps: of one task, as most schedules have them, and joint ones, of all tasks and of some."""
+SHARED = 6
+ROWS = {
+    "any gradients": (1.0, -2.0, 0.5),
+    "a gradient of zeros": (1.0, 0.0, 1.0),
+    "nothing but zeros": (0.0, 0.0, 0.0),
+    "very small gradients": (1e-15, -1e-15, 3e-15),
+    "gradients of very different scales": (1e-12, -1.0, 1e12),
+}
+"""What the rows of noise are multiplied by, of gradients that a balancer must take."""
+
+
 def _factors(balancer: Balancer[object], losses: Iterable[float]) -> list[float]:
-    factors = []
-    for loss in losses:
-        for task in WEIGHTS:
-            factor = balancer.factor(task, torch.tensor(loss))
-            if not (isinstance(factor, Tensor) and not factor.dim()) and not isinstance(factor, float | int):
-                raise Failed(f"`factor` must give a number, but gives {factor!r}")
-            factors.append(float(factor))
-    return factors
+    """The factors of steps; what combines also gets the gradients of the joint ones."""
+    return [figure for factors, _ in _walk(balancer, losses) for figure in factors]
+
+
+def _walk(balancer: Balancer[object], losses: Iterable[float]) -> Iterator[tuple[list[float], Tensor]]:
+    """The factors and the combined gradient of each step, with torch seeded as the loop does."""
+    for step, (loss, tasks) in enumerate(product(losses, TURNS)):
+        seed_generators(1, "step", step)
+        means = {task: torch.tensor(loss) for task in tasks}
+        factors = [_factor(balancer, task, mean) for task, mean in means.items()]
+        joint = balancer.combines and len(tasks) > 1
+        gradients = torch.tensor(factors)[:, None] * _noise(step, len(tasks))
+        yield factors, balancer.combine(gradients, means) if joint else gradients.sum(0)
+
+
+def _factor(balancer: Balancer[object], task: str, loss: Tensor) -> float:
+    factor = balancer.factor(task, loss)
+    if not (isinstance(factor, Tensor) and not factor.dim()) and not isinstance(factor, float | int):
+        raise Failed(f"`factor` must give a number, but gives {factor!r}")
+    return float(factor)
+
+
+def _noise(seed: int, tasks: int) -> Tensor:
+    return torch.randn(tasks, SHARED, generator=torch.Generator().manual_seed(seed))
 
 
 @rule("a factor below zero trains a task backwards, and one that is no number ends the run")
@@ -238,20 +279,58 @@ def gives_sound_factors(bench: Bench) -> None:
         raise Failed("the same losses get different factors")
 
 
+def _unusual() -> Iterator[tuple[str, Tensor]]:
+    """Gradients of all tasks, and what is special about them."""
+    noise = _noise(0, len(WEIGHTS))
+    for name, scales in ROWS.items():
+        yield name, torch.tensor(scales)[:, None] * noise
+    yield "the same gradient thrice", noise[:1].repeat(len(WEIGHTS), 1)
+    yield "opposite gradients", torch.stack([noise[0], -noise[0], noise[1]])
+
+
+@rule("a gradient that is no number ends the run, and one of another shape or type fits no parameter")
+def combines_any_gradients(bench: Bench) -> None:
+    """Whatever the gradients, `combine` gives one of finite float32 numbers, a number for each column."""
+    losses = {task: torch.tensor(1.0) for task in WEIGHTS}
+    for name, gradients in _unusual():
+        balancer = _balancer(bench)
+        for task, loss in losses.items():
+            balancer.factor(task, loss)
+        combined = balancer.combine(gradients, losses)
+        if combined.shape != (SHARED,) or combined.dtype != torch.float32:
+            raise Failed(f"it gives {combined.dtype} of shape {list(combined.shape)}, not [{SHARED}]")
+        if not combined.isfinite().all():
+            raise Failed(f"for {name} it gives {combined.tolist()}")
+
+
+@rule("what else measures the gradients of a step would measure something else")
+def leaves_gradients(bench: Bench) -> None:
+    """`combine` does not change the gradients that it is given."""
+    balancer, losses = _balancer(bench), {task: torch.tensor(1.0) for task in WEIGHTS}
+    for name, gradients in _unusual():
+        before = gradients.clone()
+        balancer.combine(gradients, losses)
+        if not torch.equal(before, gradients):
+            raise Failed(f"it changes {name}")
+
+
 @rule("a run that was killed and resumed must be the one that was not")
 def resumes_its_factors(bench: Bench) -> None:
-    """After its tensors have gone through a checkpoint, it gives the factors that it would have given."""
+    """After its tensors have gone through a checkpoint, it gives the factors, and combines the gradients,
+    as it would have."""
     balancer = _balancer(bench)
     _factors(balancer, LOSSES)
     state = {name: tensor.clone() for name, tensor in balancer.state_dict().items()}
-    expected = _factors(balancer, LOSSES)
     again = _balancer(bench)
     again.load_state_dict(state)
-    if _factors(again, LOSSES) != expected:
-        raise Failed("the factors after the state was restored are others")
+    for expected, found in zip(_walk(balancer, LOSSES), _walk(again, LOSSES), strict=True):
+        if found[0] != expected[0]:
+            raise Failed("the factors after the state was restored are others")
+        if not torch.equal(found[1], expected[1]):
+            raise Failed("the gradients that are combined after the state was restored are others")
 
 
 OPTIMIZER = (goes_down, leaves_idle_parameters, resumes_exactly)
 LR_SCHEDULER = (gives_sound_rates, is_stepped_as_declared, resumes_its_rates)
 SCHEDULE = (gives_each_step_once, never_ends_in_a_cycle, orders_alike)
-BALANCER = (gives_sound_factors, resumes_its_factors)
+BALANCER = (gives_sound_factors, combines_any_gradients, leaves_gradients, resumes_its_factors)

@@ -47,6 +47,12 @@ class WeightAverages:
             self._exchange()
 
     @torch.no_grad()
+    def settle(self) -> None:
+        """Give the parameters their averages for good."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(self.averages[name])
+
+    @torch.no_grad()
     def _exchange(self) -> None:
         for name, parameter in self.parameters.items():
             kept = parameter.detach().clone()

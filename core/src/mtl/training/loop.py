@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
 import torch
-from attrs import frozen
+from attrs import define, field
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torch.profiler import record_function
 
 from mtl.components import Balancer, Task
 from mtl.config.run_config import TrainerConfig
-from mtl.data.batching import seed_generators
-from mtl.data.columns import Batch
 from mtl.data.load import TaskData
-from mtl.errors import MtlError, UsageError, blaming, is_out_of_memory
+from mtl.errors import MtlError, UsageError
 from mtl.model import MultitaskModel, assign_tensors, unique_tensors
-from mtl.plan import Selection
 from mtl.training.averages import WeightAverages
 from mtl.training.checkpoint import flatten_optimizer, part, restore_optimizer
-from mtl.training.evaluation import autocast, evaluate
-from mtl.training.state import Best, StepSums, TaskProgress, TrainingState
-from mtl.training.timeline import Step, Timeline
-
-logger = logging.getLogger("mtl")
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from mtl.training.evaluation import evaluate
+from mtl.training.phase import Phase
+from mtl.training.state import Best, TaskProgress, TrainingState
+from mtl.training.step import PRECISIONS, Stepper, timed
+from mtl.training.timeline import Cursor, Scores
 
 PARTS = ("model", "optimizer", "balancer", "average", "report")
 """The parts of a checkpoint's tensors: the first word of their names."""
@@ -60,167 +53,107 @@ class Observer(Protocol):
         """Whether the run was asked to stop after this step."""
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Training:
-    """Everything that the loop works on. The loop itself is `train`."""
+    """Everything that the loop works on. The loop itself is `train`.
+
+    `parameters` are all that may move; each phase has an optimizer, rates and averages of its own.
+    """
 
     config: TrainerConfig
     tasks: Mapping[str, Task[Any]]
     data: Mapping[str, TaskData]
     model: MultitaskModel
-    optimizer: torch.optim.Optimizer
-    lr_scheduler: LRScheduler | ReduceLROnPlateau
-    lr_by_metric: bool
+    phases: Sequence[Phase]
     balancer: Balancer[Any]
     scaler: torch.amp.GradScaler
-    averages: WeightAverages | None
-    timeline: Timeline
-    selection: Selection
     device: torch.device
     seed: int
     state: TrainingState
+    phase: Phase = field(init=False)
+    parameters: list[nn.Parameter] = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
+    lr_scheduler: LRScheduler | ReduceLROnPlateau = field(init=False)
+    averages: WeightAverages | None = field(init=False)
+    stepper: Stepper = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self._begin(self.phases[0])
 
     def train(self, observer: Observer) -> None:
         """Run all steps that are left, until the end, an early stop or a request to stop."""
-        if self.state.stopped_early:
-            return
         self.model.train()
         begun = perf_counter() - self.state.seconds["total"]
-        before = 0
-        for epoch, steps in enumerate(self.timeline.walk(), start=1):
-            for step in steps[max(self.state.step - before, 0) :]:
-                self._step(step)
+        while self._train_phase(observer, begun) and self.phase is not self.phases[-1]:
+            if self.averages is not None:
+                self.averages.settle()
+            self.state.begin_phase(self.phase.index + 1)
+            self._begin(self.phases[self.phase.index + 1])
+
+    def _train_phase(self, observer: Observer, begun: float) -> bool:
+        """Run the steps of a phase that are left. False where the run was asked to stop."""
+        if self.state.stopped_early:
+            return True
+        timeline, start = self.phase.timeline, self.state.phase
+        done = start.step
+        for index, steps in enumerate(timeline.walk(self._places(), self._scores())):
+            self.state.epoch = epoch = start.epoch + index + 1
+            for step in steps[max(self.state.step - done, 0) :]:
+                step = step.without(self.state.stopped)
+                self.stepper.take(step)
                 number = self.state.step
-                epoch_ended = number == before + len(steps)
-                observer.step_ended(number, epoch, step.task)
+                epoch_ended = number == done + len(steps)
+                last = epoch_ended and timeline.is_over(index + 1, number - start.step)
+                if step.parts:
+                    observer.step_ended(number, epoch, step.task)
                 if number % self.config.report_every_steps == 0 or epoch_ended:
                     self._report(epoch, observer)
-                if self._evaluation_due(epoch_ended):
-                    self._evaluate(epoch, observer)
+                if last or self._evaluation_due(epoch_ended):
+                    self._evaluate(epoch, observer, last=last)
                 self.state.seconds["total"] = perf_counter() - begun
-                stop = self.state.stopped_early or observer.stop_requested()
-                if stop or observer.checkpoint_due(number, epoch_ended):
+                stop = observer.stop_requested()
+                if stop or self.state.stopped_early or observer.checkpoint_due(number, epoch_ended):
                     observer.save_checkpoint(number, *self.checkpoint())
-                if stop:
-                    return
-            before += len(steps)
+                if stop or self.state.stopped_early:
+                    return not stop
+            done += len(steps)
+        return True
 
-    def _step(self, step: Step) -> None:
-        """One optimizer step: the batches of one task, together worth one big batch.
-
-        Parameters that the task does not use have no gradient, so that no optimizer moves them.
-        """
-        begun = perf_counter()
-        # Dropout is a function of (seed, step): nothing that ran before can shift it.
-        seed_generators(self.seed, "step", self.state.step)
-        self.optimizer.zero_grad(set_to_none=True)
-        try:
-            sums = self._gradients(step)
-            with self._timed("optimizer"):
-                mean = torch.as_tensor(sums.total / sums.weight)
-                usable = self._is_usable(step, mean)
-                if usable:
-                    with blaming(self.balancer, f"to weigh step {self.state.step + 1}"):
-                        factor = self.balancer.factor(step.task, mean)
-                    self._update(factor, sums.weight if sums.batches > 1 else 1.0)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise MtlError(self._out_of_memory(step)) from error
-        self._count(step, sums, usable, perf_counter() - begun)
-
-    def _gradients(self, step: Step) -> StepSums:
-        """Add up the gradients of a step's batches: of the mean loss where there is one batch, else of
-        the summed one."""
-        model, sums = self.model.tasks[step.task], StepSums()
-        with blaming(self.tasks[step.task], f"to train on step {self.state.step + 1} ({step.task})"):
-            for batch in self._batches(step):
-                with self._timed("forward"), autocast(self.device, PRECISIONS[self.config.precision]):
-                    loss = model(batch).loss
-                with self._timed("backward"):
-                    single = step.stop - step.start == 1
-                    self.scaler.scale(loss.total / loss.weight if single else loss.total).backward()
-                sums.add(loss, batch)
-        return sums
-
-    def _update(self, factor: Tensor | float, divisor: Tensor | float) -> None:
-        """Scale the gradients to the mean loss times its factor, clip them and move the parameters."""
-        scale = factor / divisor
-        if isinstance(scale, Tensor) or scale != 1.0:
-            torch._foreach_mul_(self._gradient_tensors(), scale)
-        if self.config.max_clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_clip_norm)
-        with blaming(self.optimizer, f"to take step {self.state.step + 1}"):
-            self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if not self.lr_by_metric:
-            self.lr_scheduler.step()
-        if self.averages is not None:
-            self.averages.update(self.state.step + 1)
-
-    def _gradient_tensors(self) -> list[Tensor]:
-        return [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-
-    def _batches(self, step: Step) -> Iterator[Batch]:
-        rows = self.data[step.task].train
-        pin = self.device.type == "cuda"
-        for row_numbers in self.timeline.batching[step.task].batches(step.pass_index)[step.start : step.stop]:
-            with self._timed("data"):
-                batch = rows.batch(row_numbers, pin=pin).to(self.device)
-            yield batch
-
-    def _count(self, step: Step, sums: StepSums, usable: bool, seconds: float) -> None:
-        progress = self.state.tasks[step.task]
-        progress.add(sums, usable=usable)
-        progress.seconds += seconds
-        if step.stop == self.timeline.batching[step.task].count(step.pass_index):
-            progress.pass_index, progress.rows_in_pass = step.pass_index + 1, 0
-        self.state.step += 1
-
-    def _is_usable(self, step: Step, mean: Tensor) -> bool:
-        """Whether the step's loss, and with `skip` its gradient, is a number to go on with."""
-        skip = self.config.on_nonfinite_loss == "skip"
-        # Reading a figure makes a GPU wait for it, so there it is checked at reports only.
-        if not skip and self.device.type != "cpu":
-            return True
-        finite = math.isfinite(mean.item())
-        if skip and finite and not self.scaler.is_enabled():
-            finite = bool(nn.utils.get_total_norm(self._gradient_tensors()).isfinite())
-        if finite:
-            return True
-        if not skip:
-            raise MtlError(
-                f"the loss of {step.task} is {mean.item()} at step {self.state.step + 1},"
-                f" {self._place(step)}; try a lower learning rate or trainer.max_clip_norm"
-            )
-        if not self.state.tasks[step.task].skipped:
-            logger.warning(
-                "the loss or gradient of %s is not finite at step %d, %s; such steps are skipped",
-                step.task,
-                self.state.step + 1,
-                self._place(step),
-            )
-        return False
-
-    def _place(self, step: Step) -> str:
-        """The rows of a step, by file and line."""
-        rows = self.data[step.task].train
-        batches = self.timeline.batching[step.task].batches(step.pass_index)[step.start : step.stop]
-        lines = sorted({int(rows.lines[row]) for batch in batches for row in batch})
-        shown = ", ".join(map(str, lines[:20])) + (", ..." if len(lines) > 20 else "")
-        return f"on the rows {rows.path}: {shown}"
-
-    def _out_of_memory(self, step: Step) -> str:
-        rows, batching = self.data[step.task].train, self.timeline.batching[step.task]
-        batches = batching.batches(step.pass_index)[step.start : step.stop]
-        size = max(len(batch) for batch in batches)
-        longest = max(int(rows.lengths[batch].max()) for batch in batches)
-        return (
-            f"out of memory at step {self.state.step + 1}, in a batch of {step.task} with {size:,} rows of up"
-            f" to {longest:,} tokens, {self._place(step)}; try a smaller `batch_size` (with"
-            " `trainer.accumulate_batches` the mathematics stays the same) or a limit in `batch_tokens`"
+    def _begin(self, phase: Phase) -> None:
+        """Hold still what the phase freezes, and make what moves the rest."""
+        self.phase = phase
+        frozen = {id(parameter) for module in phase.frozen for parameter in module.parameters()}
+        for parameter in self.parameters:
+            parameter.requires_grad_(id(parameter) not in frozen)
+        self.optimizer = phase.make_optimizer(self.model)
+        self.lr_scheduler = phase.make_lr_scheduler(self.optimizer)
+        decay = self.config.average_decay
+        self.averages = WeightAverages.of(self.model, decay) if decay is not None else None
+        self.stepper = Stepper(
+            config=self.config,
+            tasks=self.tasks,
+            data=self.data,
+            batching=phase.timeline.batching,
+            model=self.model,
+            optimizer=self.optimizer,
+            lr_scheduler=None if phase.lr_by_metric else self.lr_scheduler,
+            balancer=self.balancer,
+            scaler=self.scaler,
+            averages=self.averages,
+            device=self.device,
+            seed=self.seed,
+            state=self.state,
+            first_step=self.state.phase.step,
         )
+
+    def _places(self) -> dict[str, Cursor]:
+        places = self.state.phase.places
+        return {task: Cursor(*places.get(task, (0, 0))) for task in self.phase.timeline.batching}
+
+    def _scores(self) -> Scores:
+        """The tasks' selection figures in this phase, as they are found."""
+        return {task: progress.scores for task, progress in self.state.tasks.items()}
 
     def _report(self, epoch: int, observer: Observer) -> None:
         rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -232,57 +165,79 @@ class Training:
                         f"the loss of {task} is {figures['loss']} within the last"
                         f" {self.config.report_every_steps} steps before step {self.state.step}"
                     )
-                observer.record(
-                    {
-                        "kind": "train",
-                        "step": self.state.step,
-                        "epoch": epoch,
-                        "task": task,
-                        **figures,
-                        **({"skipped": progress.skipped} if progress.skipped else {}),
-                        "lr": rates[0],
-                    }
-                )
+                skipped = {"skipped": progress.skipped} if progress.skipped else {}
+                figures |= {**skipped, "lr": rates[0]}
+                observer.record(self._line("train", epoch, task, figures))
 
     def _evaluation_due(self, epoch_ended: bool) -> bool:
         every = self.config.evaluate_every_steps
-        if self.state.step == self.timeline.total_steps:
-            return True
         return self.state.step % every == 0 if every else epoch_ended
 
-    def _evaluate(self, epoch: int, observer: Observer) -> None:
-        """Score all evaluation data, keep the best, lower the rate or stop where asked to."""
+    def _evaluate(self, epoch: int, observer: Observer, *, last: bool) -> None:
+        """Score the evaluation data, keep the best, lower the rate or stop where asked to."""
+        self.state.evaluations += 1
+        due = [
+            task
+            for task in self.phase.tasks
+            if last or self.state.evaluations % self.tasks[task].config.evaluate_every == 0
+        ]
         with self.averages.in_place() if self.averages is not None else nullcontext():
-            with self._timed("eval"):
-                figures = self.evaluate("eval")
+            with timed(self.state, "eval"):
+                figures = self.evaluate("eval", due)
             for task, values in figures.items():
-                observer.record(
-                    {"kind": "eval", "step": self.state.step, "epoch": epoch, "task": task, **values}
-                )
-            evaluation = Best(self.state.step, epoch, self.selection.value(figures), figures)
+                observer.record(self._line("eval", epoch, task, values))
+            value = self.phase.selection.value(figures)
+            evaluation = Best(self.state.step, epoch, value, figures)
             observer.evaluated(self._is_best(evaluation), evaluation)
-        if self.lr_by_metric and evaluation.value is not None:
-            self.lr_scheduler.step(evaluation.value)  # type: ignore[arg-type]
+        for task in figures:
+            self._note_score(task, figures[task].get(self.tasks[task].config.metric.name), epoch, observer)
+        if self.phase.lr_by_metric and value is not None:
+            self.lr_scheduler.step(value)  # type: ignore[arg-type]
 
     def _is_best(self, evaluation: Best) -> bool:
-        """Whether this is the best evaluation so far; counts those that are not, for an early stop."""
-        value, kept = evaluation.value, self.state.best.value if self.state.best else None
-        best = kept is None if value is None else self.selection.is_better(value, kept)
-        if best:
+        """Whether this is the model to keep; counts those that are not better, for an early stop."""
+        value, before = evaluation.value, self.state.best_value
+        best = before is None if value is None else self.phase.selection.is_better(value, before)
+        if best and value is not None:
+            self.state.best_value = value
+        if best or self.config.keep_model == "last":
             self.state.best = evaluation
-        stale = 0 if best else self.state.evaluations_without_improvement + 1
-        self.state.evaluations_without_improvement = stale
-        if self.config.early_stop_after is not None and stale >= self.config.early_stop_after:
+        if best or value is not None:
+            self.state.evaluations_without_improvement = (
+                0 if best else self.state.evaluations_without_improvement + 1
+            )
+        patience = self.config.early_stop_after
+        if patience is not None and self.state.evaluations_without_improvement >= patience:
             self.state.stopped_early = True
-        return best
+        return self.state.best is evaluation
 
-    def evaluate(self, split: str) -> dict[str, dict[str, Any]]:
-        """The figures of every task that has rows in `split`."""
+    def _note_score(self, task: str, value: float | None, epoch: int, observer: Observer) -> None:
+        """Count a task's figure; one that has not become better for long leaves the schedule."""
+        progress, config = self.state.tasks[task], self.tasks[task].config
+        if value is None or progress.stopped_at is not None or task not in self.phase.timeline.batching:
+            return
+        best, higher = progress.best, config.metric.higher_is_better
+        better = best is None or (value > best if higher else value < best)
+        progress.scored(self.state.step - self.state.phase.step, value, better=better)
+        if config.early_stop_after is not None and progress.stale_evaluations >= config.early_stop_after:
+            progress.stopped_at = self.state.step
+            observer.record(self._line("stopped", epoch, task, {}))
+            if set(self.phase.timeline.batching) <= set(self.state.stopped):
+                self.state.stopped_early = True
+
+    def _line(self, kind: str, epoch: int, task: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+        """A line for the metrics, with its phase where there are several."""
+        phase = {"phase": self.phase.index} if len(self.phases) > 1 else {}
+        return {"kind": kind, "step": self.state.step, "epoch": epoch, **phase, "task": task, **figures}
+
+    def evaluate(self, split: str, tasks: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+        """The figures of every task, or of those named, that has rows in `split`."""
         precision = PRECISIONS[self.config.precision]
         return {
             name: evaluate(task, self.model.tasks[name], rows, device=self.device, precision=precision)
             for name, task in self.tasks.items()
             if (rows := self.data[name].splits[split]) is not None  # type: ignore[index]
+            if tasks is None or name in tasks
         }
 
     def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -313,6 +268,8 @@ class Training:
         try:
             if strange:
                 raise ValueError(f"{strange[0]} does not belong there")
+            self.state.restore(state["training"], parts["report"])
+            self._begin(self.phases[self.state.phase.index])
             assign_tensors(dict(unique_tensors(self.model)), parts["model"], str(source))
             restore_optimizer(self.optimizer, parts["optimizer"], state["optimizer"])
             self.balancer.load_state_dict(parts["balancer"])
@@ -320,17 +277,9 @@ class Training:
             self.scaler.load_state_dict(dict(state["scaler"]))
             if self.averages is not None:
                 self.averages.restore(parts["average"], str(source))
-            self.state.restore(state["training"], parts["report"])
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UsageError(f"{source}: this state does not fit the run: {reason}") from error
-
-    @contextmanager
-    def _timed(self, phase: str) -> Iterator[None]:
-        begun = perf_counter()
-        with record_function(phase) if torch.autograd.profiler._is_profiler_enabled else nullcontext():
-            yield
-        self.state.seconds[phase] += perf_counter() - begun
 
 
 def fresh_state(tasks: Mapping[str, Task[Any]], device: torch.device) -> TrainingState:

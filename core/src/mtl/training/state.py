@@ -24,6 +24,7 @@ class StepSums:
     rows: int = 0
     tokens: int = 0
     batches: int = 0
+    seconds: float = 0.0
 
     def add(self, loss: Loss, batch: Batch) -> None:
         """Add a batch."""
@@ -36,7 +37,11 @@ class StepSums:
 
 @define
 class TaskProgress:
-    """One task so far. Losses are summed on the device since the last report."""
+    """One task so far. Losses are summed on the device since the last report.
+
+    `pass_index` and `batch` are its place in its data. `scores` are its selection figures in this phase, each
+    with its step; `best` is the best of them, `stopped_at` the step after which it left the schedule.
+    """
 
     steps: int = 0
     batches: int = 0
@@ -45,7 +50,12 @@ class TaskProgress:
     seconds: float = 0.0
     skipped: int = 0
     pass_index: int = 0
+    batch: int = 0
     rows_in_pass: int = 0
+    best: float | None = None
+    stale_evaluations: int = 0
+    stopped_at: int | None = None
+    scores: list[list[float]] = field(factory=list)
     reported: dict[str, float] = field(factory=lambda: {"rows": 0, "tokens": 0, "seconds": 0.0})
     loss_total: Tensor = field(factory=lambda: torch.zeros((), dtype=torch.float64))
     loss_weight: Tensor = field(factory=lambda: torch.zeros((), dtype=torch.float64))
@@ -57,11 +67,22 @@ class TaskProgress:
         self.rows += sums.rows
         self.rows_in_pass += sums.rows
         self.tokens += sums.tokens
+        self.seconds += sums.seconds
         if usable:
             self.loss_total += sums.total
             self.loss_weight += sums.weight
         else:
             self.skipped += 1
+
+    def scored(self, step: int, value: float, *, better: bool) -> None:
+        """Note a selection figure."""
+        self.scores.append([step, value])
+        self.best = value if better else self.best
+        self.stale_evaluations = 0 if better else self.stale_evaluations + 1
+
+    def begin_phase(self) -> None:
+        """Forget the figures of the phase before."""
+        self.best, self.stale_evaluations, self.stopped_at, self.scores = None, 0, None, []
 
     def distinct_rows(self, total: int) -> int:
         """Different rows seen: all of them after the first pass."""
@@ -97,15 +118,46 @@ class Best:
 
 
 @define
+class PhaseStart:
+    """Where a phase began: which one it is, the steps and epochs before it, the tasks' places
+    (passes, batches) in their data."""
+
+    index: int = 0
+    step: int = 0
+    epoch: int = 0
+    places: dict[str, list[int]] = field(factory=dict)
+
+
+@define
 class TrainingState:
-    """The loop's own counters."""
+    """The loop's own counters. Steps are places in the plan: those of a task that has left the schedule
+    are passed over, but counted. `best` is the model that is kept, `best_value` the best figure yet."""
 
     tasks: dict[str, TaskProgress]
     step: int = 0
+    epoch: int = 0
+    phase: PhaseStart = field(factory=PhaseStart)
+    evaluations: int = 0
     best: Best | None = None
+    best_value: float | None = None
     evaluations_without_improvement: int = 0
     stopped_early: bool = False
     seconds: dict[str, float] = field(factory=lambda: dict.fromkeys((*PHASES, "eval", "total"), 0.0))
+
+    @property
+    def stopped(self) -> list[str]:
+        """The tasks that have left the schedule."""
+        return [task for task, progress in self.tasks.items() if progress.stopped_at is not None]
+
+    def begin_phase(self, index: int) -> None:
+        """Start to count anew what counts for each phase alone: the best model, and patience."""
+        places = {task: [progress.pass_index, progress.batch] for task, progress in self.tasks.items()}
+        self.phase = PhaseStart(index, self.step, self.epoch, places)
+        self.best, self.best_value = None, None
+        self.evaluations, self.evaluations_without_improvement = 0, 0
+        self.stopped_early = False
+        for progress in self.tasks.values():
+            progress.begin_phase()
 
     def tensors(self) -> dict[str, Tensor]:
         """The losses of the report under way."""
@@ -121,18 +173,38 @@ class TrainingState:
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take back what `to_json` and `tensors` gave. Raises `ValueError` for what is no such state."""
-        known = {attribute.name: attribute for attribute in fields(TaskProgress)}
+        known = {attribute.name for attribute in fields(TaskProgress)}
         if state["tasks"].keys() != self.tasks.keys() or tensors.keys() != self.tensors().keys():
             raise ValueError(f"it is of the tasks {', '.join(state['tasks'])}")
         for task, progress in self.tasks.items():
             for name, value in state["tasks"][task].items():
-                if name not in known or not isinstance(value, type(getattr(progress, name))):
+                if name not in known or not _may_be(name, value, getattr(progress, name)):
                     raise ValueError(f"{name} of {task} cannot be {value!r:.40}")
                 setattr(progress, name, value)
             progress.loss_total.copy_(tensors[f"{task}.total"])
             progress.loss_weight.copy_(tensors[f"{task}.weight"])
-        self.step = int(state["step"])
+        self.step, self.epoch = int(state["step"]), int(state["epoch"])
+        start = PhaseStart(**state["phase"])
+        places = {
+            task: [int(start.places[task][0]), int(start.places[task][1])]
+            for task in (self.tasks if start.places else ())
+        }
+        self.phase = PhaseStart(int(start.index), int(start.step), int(start.epoch), places)
+        self.evaluations = int(state["evaluations"])
         self.best = Best(**state["best"]) if state["best"] else None
+        self.best_value = None if state["best_value"] is None else float(state["best_value"])
         self.evaluations_without_improvement = int(state["evaluations_without_improvement"])
         self.stopped_early = bool(state["stopped_early"])
         self.seconds = {phase: float(state["seconds"][phase]) for phase in self.seconds}
+
+
+def _may_be(name: str, value: Any, before: Any) -> bool:
+    """Whether a field of `TaskProgress` can be `value`; it was `before`."""
+    if name in ("best", "stopped_at"):
+        return value is None or type(value) in (int, float)
+    if name == "scores":
+        return isinstance(value, list) and all(
+            isinstance(pair, list) and [type(each) for each in pair] in ([int, int], [int, float])
+            for pair in value
+        )
+    return isinstance(value, type(before))

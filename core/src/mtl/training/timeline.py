@@ -1,25 +1,44 @@
-"""The exact order of a run: which task, pass and batches each step takes, known beforehand."""
+"""The exact order of a phase: which tasks, passes and batches each step takes, known beforehand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from mtl.components import Schedule, ScheduleConfig
+from mtl.components import Epoch, Schedule, ScheduleConfig
 from mtl.data.batching import Batching, random_generator
 from mtl.errors import blaming
 
+Scores = Mapping[str, Sequence[Sequence[float]]]
+"""A task's selection figures, each a pair of the steps before it and its value."""
+
 
 @frozen
-class Step:
-    """One optimizer step: batches `start` to `stop` of a task's pass `pass_index`."""
+class Part:
+    """Batches `start` to `stop` of a task's pass `pass_index`: what a step takes of that task."""
 
     task: str
     pass_index: int
     start: int
     stop: int
+
+
+@frozen
+class Step:
+    """One optimizer step: of one task, or of several at once."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def task(self) -> str:
+        """The task, or the tasks with a comma between them."""
+        return ", ".join(part.task for part in self.parts)
+
+    def without(self, tasks: Sequence[str]) -> Step:
+        """What is left where some tasks have stopped."""
+        return Step(tuple(part for part in self.parts if part.task not in tasks)) if tasks else self
 
 
 @define
@@ -58,72 +77,118 @@ class EpochRule:
 
 @frozen(eq=False)
 class Timeline:
-    """All steps of a run, a pure function of the seed, the data's sizes and the schedule.
+    """All steps of a phase: a function of the seed, the data's sizes, the schedule and, where that adapts,
+    the scores so far.
 
     A dataset that an epoch cuts off goes on, in the next one, where it stopped. A step takes up to
-    `accumulate` batches of one pass.
+    `batching[task].accumulate` batches of one pass. `higher_is_better` are the directions of the scores.
     """
 
     schedule: Schedule[object]
     rule: EpochRule
     batching: Mapping[str, Batching]
     seed: int
-    accumulate: int = 1
     epochs: int | None = None
     max_steps: int | None = None
+    phase: int = 0
+    higher_is_better: Mapping[str, bool] = field(factory=dict)
     _totals: list[int] = field(init=False, factory=list, repr=False)
 
-    def walk(self) -> Iterator[list[Step]]:
-        """The steps of each epoch in turn."""
-        cursors = {task: Cursor() for task in self.batching}
-        endless = self._order(0, cycle=True) if self.rule.kind == "steps" else None
-        left = self.max_steps
-        for epoch in count():
-            if epoch == self.epochs or left == 0:
+    def walk(
+        self, begin: Mapping[str, Cursor] | None = None, scores: Scores | None = None
+    ) -> Iterator[list[Step]]:
+        """The steps of each epoch in turn, each epoch asked for when the one before is done.
+
+        `begin` is where the tasks stand in their data, and moves along; `scores` has steps of this phase.
+        """
+        cursors = begin if begin is not None else self.cursors()
+        counted = self.rule.kind == "steps" and not self.schedule.adapts
+        endless = self._order(self._describe(0, 0, self.cursors(), {})) if counted else None
+        done = 0
+        for index in count():
+            if self.is_over(index, done):
                 return
-            tasks = islice(endless, self.rule.steps) if endless else self._epoch(epoch, cursors)
-            steps = [self._advance(task, cursors[task]) for task in islice(tasks, left)]
-            if left is not None:
-                left -= len(steps)
+            tasks = endless or self._epoch(self._describe(index, done, cursors, scores or {}), cursors)
+            left = [self.rule.steps] if self.rule.kind == "steps" else []
+            left += [self.max_steps - done] if self.max_steps is not None else []
+            steps = [
+                self._advance(names, cursors)
+                for names in islice(tasks, min(filter(None, left), default=None))
+            ]
+            done += len(steps)
             yield steps
+
+    def is_over(self, epochs: int, steps: int) -> bool:
+        """Whether the phase ends after so many epochs and steps."""
+        return epochs == self.epochs or steps == self.max_steps
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole run."""
+        """Steps of the whole phase; as planned, where the schedule adapts to scores."""
         if not self._totals:
             self._totals.append(sum(len(steps) for steps in self.walk()))
         return self._totals[0]
 
-    def steps_in_pass(self, task: str, pass_index: int) -> int:
-        """Steps that a task's pass takes."""
-        return -(-self.batching[task].count(pass_index) // self.accumulate)
+    def cursors(self) -> dict[str, Cursor]:
+        """All tasks at the beginning of their data."""
+        return {task: Cursor() for task in self.batching}
 
-    def _epoch(self, epoch: int, cursors: Mapping[str, Cursor]) -> Iterator[str]:
-        if self.rule.kind == "all":
-            yield from self._order(epoch, cycle=False)
+    def steps_left(self, task: str, cursor: Cursor) -> int:
+        """Steps that the rest of a task's pass takes."""
+        batching = self.batching[task]
+        return -(-(batching.count(cursor.pass_index) - cursor.batch) // batching.accumulate)
+
+    def _describe(self, index: int, first_step: int, cursors: Mapping[str, Cursor], scores: Scores) -> Epoch:
+        cycle = self.rule.kind != "all"
+        return Epoch(
+            sizes={
+                task: self.steps_left(task, Cursor() if cycle else cursor) for task, cursor in cursors.items()
+            },
+            cycle=cycle,
+            seed=self._seed(index),
+            index=index,
+            epochs=self.epochs,
+            first_step=first_step,
+            steps=self.max_steps,
+            scores={
+                task: [value for step, value in scores.get(task, ()) if step <= first_step]
+                for task in self.batching
+            },
+            higher_is_better=self.higher_is_better,
+        )
+
+    def _epoch(self, epoch: Epoch, cursors: Mapping[str, Cursor]) -> Iterator[tuple[str, ...]]:
+        if self.rule.kind in ("all", "steps"):
+            yield from self._order(epoch)
             return
-        lengths = {task: self.steps_in_pass(task, cursor.pass_index) for task, cursor in cursors.items()}
+        lengths = {task: self.steps_left(task, Cursor(cursors[task].pass_index)) for task in self.batching}
         last = self.rule.task or min(lengths, key=lambda task: lengths[task])
         left = lengths[last]
-        for task in self._order(epoch, cycle=True, last=last):
-            yield task
-            left -= task == last
+        # The task that ends the epoch comes last in a round, so that the others get theirs.
+        sizes = {task: epoch.sizes[task] for task in sorted(epoch.sizes, key=lambda task: task == last)}
+        for tasks in self._order(evolve(epoch, sizes=sizes)):
+            yield tasks
+            left -= last in tasks
             if not left:
                 return
 
-    def _order(self, epoch: int, *, cycle: bool, last: str | None = None) -> Iterator[str]:
-        # The task that ends the epoch comes last in a round, so that the others get theirs.
-        tasks = sorted(self.batching, key=lambda task: task == last)
-        sizes = {task: self.steps_in_pass(task, epoch if not cycle else 0) for task in tasks}
-        seed = int(random_generator(self.seed, "schedule", epoch).integers(2**63))
+    def _order(self, epoch: Epoch) -> Iterator[tuple[str, ...]]:
         with blaming(self.schedule, "to order the steps"):
-            yield from self.schedule.order(sizes, cycle=cycle, seed=seed)
+            for tasks in self.schedule.order(epoch):
+                yield (tasks,) if isinstance(tasks, str) else tuple(tasks)
 
-    def _advance(self, task: str, cursor: Cursor) -> Step:
+    def _seed(self, epoch: int) -> int:
+        parts = ("phase", self.phase) if self.phase else ()
+        return int(random_generator(self.seed, "schedule", *parts, epoch).integers(2**63))
+
+    def _advance(self, tasks: tuple[str, ...], cursors: Mapping[str, Cursor]) -> Step:
+        return Step(tuple(self._take(task, cursors[task]) for task in tasks))
+
+    def _take(self, task: str, cursor: Cursor) -> Part:
         batches = self.batching[task].count(cursor.pass_index)
-        stop = min(cursor.batch + self.accumulate, batches)
-        step = Step(task, cursor.pass_index, cursor.batch, stop)
+        stop = min(cursor.batch + self.batching[task].accumulate, batches)
+        part = Part(task, cursor.pass_index, cursor.batch, stop)
         cursor.batch = stop
         if stop == batches:
             cursor.pass_index, cursor.batch = cursor.pass_index + 1, 0
-        return step
+        return part

@@ -1,0 +1,100 @@
+"""A stretch of a run: its tasks and their steps, what moves and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from attrs import field, frozen
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from mtl.config.fields import Component
+from mtl.config.run_config import ParameterGroupConfig
+from mtl.errors import UsageError, blaming
+from mtl.model import MultitaskModel
+from mtl.plan import Selection
+from mtl.training.timeline import Timeline
+
+
+@frozen(eq=False)
+class Phase:
+    """A phase, ready to begin.
+
+    `tasks` are scored in it; those of them that it trains are in `timeline.batching`. The modules in `frozen`
+    do not move. `groups` are parameters with rates of their own; one in several has those of the last.
+    """
+
+    index: int
+    name: str | None
+    tasks: Sequence[str]
+    timeline: Timeline
+    selection: Selection
+    schedule: Component
+    optimizer: Component
+    lr_scheduler: Component
+    frozen: Sequence[nn.Module] = ()
+    groups: Sequence[tuple[ParameterGroupConfig, Sequence[nn.Module]]] = field(default=())
+
+    @property
+    def lr_by_metric(self) -> bool:
+        """Whether the rate follows the selection figure instead of the steps."""
+        return bool(self.lr_scheduler.config.by_metric)
+
+    def make_optimizer(self, model: MultitaskModel) -> torch.optim.Optimizer:
+        """A fresh optimizer of what the phase trains.
+
+        Raises `UsageError` for a task that has nothing to train, or a weight decay that the optimizer lacks.
+        """
+        trained: dict[nn.Parameter, None] = {}
+        for task in self.timeline.batching:
+            own = [p for p in model.tasks[task].parameters() if p.requires_grad]
+            if not own:
+                phase = f" in phase {self.name or self.index}" if self.index or self.name else ""
+                raise UsageError(
+                    f"{task}: all its modules are frozen{phase}, so there is nothing to train; give it"
+                    " weight 0, or leave one free"
+                )
+            trained |= dict.fromkeys(own)
+        ordered = [p for p in model.parameters() if p in trained]
+        if not self.groups:
+            return made(self.optimizer, ordered)  # type: ignore[no-any-return]
+        return self._grouped(ordered)
+
+    def _grouped(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        group_of: dict[nn.Parameter, int] = dict.fromkeys(parameters, -1)
+        for index, (_, modules) in enumerate(self.groups):
+            for module in modules:
+                group_of |= {p: index for p in module.parameters() if p in group_of}
+        members: dict[int, list[nn.Parameter]] = {}
+        for parameter, index in group_of.items():
+            members.setdefault(index, []).append(parameter)
+        order = sorted(members)
+        optimizer = made(self.optimizer, [{"params": members[index]} for index in order])
+        for index, group in zip(order, optimizer.param_groups, strict=True):
+            if index < 0:
+                continue
+            config = self.groups[index][0]
+            group["lr"] *= config.lr_factor
+            if config.weight_decay is not None:
+                if "weight_decay" not in group:
+                    raise UsageError(f"`parameter_groups`: {self.optimizer.name} has no weight decay")
+                group["weight_decay"] = config.weight_decay
+        return optimizer  # type: ignore[no-any-return]
+
+    def make_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> LRScheduler | ReduceLROnPlateau:
+        """The scheduler of the phase's learning rate."""
+        return made(  # type: ignore[no-any-return]
+            self.lr_scheduler,
+            optimizer,
+            total_steps=self.timeline.total_steps,
+            higher_is_better=self.selection.higher_is_better,
+        )
+
+
+def made(component: Component, *arguments: Any, **named: Any) -> Any:
+    """What a component's factory makes. Raises `ComponentError` where it fails."""
+    factory = component.spec.load_factory()
+    with blaming(factory, f"to make what stands at {component.path}"):
+        return factory(component.config, *arguments, **named)
