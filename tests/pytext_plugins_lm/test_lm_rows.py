@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_text.text import BOS, EOS
-from pytext_plugins_lm.rows import line_rows, stream_rows
+from pytext_plugins_lm.rows import line_rows, split_lines, stream_rows
 
 LINES = st.lists(st.lists(st.sampled_from("abcdefg"), max_size=9), min_size=1, max_size=8)
 
 
 def frame(lines: list[list[str]]) -> pl.DataFrame:
     numbers = range(3, 3 + 2 * len(lines), 2)
-    schema = {"words": pl.List(pl.String), "line": pl.Int64}
-    return pl.DataFrame({"words": lines, "line": numbers}, schema=schema)
+    texts = [" ".join(line) for line in lines]
+    schema = {"text": pl.String, "line": pl.Int64}
+    return split_lines(pl.DataFrame({"text": texts, "line": numbers}, schema=schema))
 
 
 def predicted(rows: pl.DataFrame) -> list[tuple[str, int]]:

@@ -90,6 +90,17 @@ def test_sampled_words_train_and_all_words_are_scored_in_evaluation(tied: bool) 
     assert "frequencies" not in scorer.state_dict()
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_training_starts_from_how_frequent_words_are(tied: bool) -> None:
+    counts = torch.tensor([0, 5, 9, 85])
+    weight = nn.Parameter(torch.zeros(4, 7)) if tied else None
+    scorer = SampledWordScorer(decoder(7 if tied else 4), weight, frequencies=counts, samples=9)
+    if not tied:
+        nn.init.zeros_(scorer.decoder.get_submodule("output").get_parameter("weight"))
+    likely = scorer(torch.randn(3, DIM)).softmax(-1)
+    torch.testing.assert_close(likely, torch.tensor([[0.01, 0.05, 0.09, 0.85]]).expand(3, -1))
+
+
 def test_rare_words_are_drawn_too() -> None:
     scorer = SampledWordScorer(decoder(3), frequencies=torch.tensor([0, 5, 9]), samples=2)
     assert scorer.frequencies.tolist() == [1, 5, 9]
@@ -137,6 +148,7 @@ def test_the_counts_of_the_words_come_back_with_the_state(softmax: str, kit: Any
     [
         ({"softmax": "adaptive", "tie_weights": True}, "`tie_weights` needs"),
         ({"samples": 5}, "`samples` needs"),
+        ({"mask_probability": 0.15}, '`mask_probability` needs `objective` "masked", but it is'),
         ({"cutoffs": [5]}, "`cutoffs` needs"),
         ({"softmax": "adaptive", "cutoffs": [5, 5]}, "`cutoffs` must rise"),
     ],

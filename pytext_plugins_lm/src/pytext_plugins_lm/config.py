@@ -31,6 +31,7 @@ READABLE: Mapping[Objective, tuple[Direction, ...]] = {
     "masked": tuple(Direction),
     "unmasked": tuple(Direction),
 }
+MASK_PROBABILITY = 0.15
 STREAM_TOKENS = 35
 SAMPLES = 1024
 
@@ -54,8 +55,11 @@ class LMTaskConfig(TaskConfig):
         " the next word from vectors that have seen it. `auto` is the first of these that the"
         " representation's direction allows without a leak.",
     )
-    mask_probability: float = option(
-        0.15, "Share of a row's words that `masked` predicts, at least one.", above=0, maximum=1
+    mask_probability: float | None = option(
+        None,
+        "Share of a row's words that `masked` predicts, at least one; 0.15 if absent.",
+        above=0,
+        maximum=1,
     )
     tie_weights: bool = option(
         False, "Score words with their embeddings, to whose width the decoder then leads."
@@ -107,6 +111,11 @@ class LMTaskConfig(TaskConfig):
         if self.softmax == "adaptive" and self.tie_weights:
             yield Problem(
                 "tie_weights", "`tie_weights` needs the `softmax` full or sampled, but it is adaptive"
+            )
+        if self.mask_probability is not None and self.resolved_objective != "masked":
+            yield Problem(
+                "mask_probability",
+                f'`mask_probability` needs `objective` "masked", but it is {self.resolved_objective!r}',
             )
         if self.samples is not None and self.softmax != "sampled":
             yield Problem("samples", f'`samples` needs `softmax` "sampled", but it is {self.softmax!r}')

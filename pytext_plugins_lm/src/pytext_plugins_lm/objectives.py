@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtl import Batch, Direction
 from mtl_text.text import EOS_ID, MASK_ID, SPECIAL_TOKENS
-from pytext_plugins_lm.config import LMTaskConfig
+from pytext_plugins_lm.config import MASK_PROBABILITY, LMTaskConfig
 
 WORDS = "word_feat.ids"
 
@@ -156,7 +156,7 @@ def make_objective(config: LMTaskConfig, vocabulary_size: int) -> Objective:
         case "both-directions":
             return BothDirections()
         case "masked":
-            return Masked(config.mask_probability, vocabulary_size)
+            return Masked(config.mask_probability or MASK_PROBABILITY, vocabulary_size)
         case "unmasked":
             return Unmasked()
 

@@ -57,7 +57,9 @@ class SampledWordScorer(WordScorer):
     "Quick Training of Probabilistic Neural Nets by Importance Sampling", AISTATS 2003; Jean et al., "On
     Using Very Large Target Vocabulary for Neural Machine Translation", ACL 2015.
 
-    `frequencies` `[words]` are the counts that words are drawn by, each at least one.
+    `frequencies` `[words]` are the counts that words are drawn by, each at least one. The bias of a word
+    starts as the logarithm of its share of them: steps would else be spent on learning that alone, and a
+    rare word, seldom drawn, would long be taken for as likely as any.
     """
 
     frequencies: Tensor
@@ -73,6 +75,17 @@ class SampledWordScorer(WordScorer):
         super().__init__(decoder, tied_weight)
         self.samples = samples
         self.register_buffer("frequencies", frequencies.clamp(min=1).float(), persistent=False)
+        bias = self.tied_bias
+        if bias is None:
+            bias = getattr(getattr(decoder, "output", None), "bias", None)
+        if bias is not None:
+            with torch.no_grad():
+                bias.copy_(self._share.log())
+
+    @property
+    def _share(self) -> Tensor:
+        """How likely each word is to be drawn, `[words]`."""
+        return self.frequencies / self.frequencies.sum()
 
     def loss(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if not self.training:
@@ -80,7 +93,7 @@ class SampledWordScorer(WordScorer):
         layer = self.last_layer(states)
         if layer is None:
             raise ValueError("sampled words need a decoder whose last layer, `output`, is linear")
-        share = self.frequencies / self.frequencies.sum()
+        share = self._share
         drawn = torch.multinomial(share, self.samples, replacement=True)
         losses = sampled_losses(*layer, targets, drawn, share)
         return losses.sum(), losses.detach()

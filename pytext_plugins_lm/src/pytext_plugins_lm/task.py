@@ -24,12 +24,11 @@ from mtl import (
     Task,
 )
 from mtl_text.featurizers import WordEmbedding, WordFeat
-from mtl_text.text import split_words
 from pytext_plugins_lm.config import SAMPLES, LMTaskConfig
 from pytext_plugins_lm.metrics import LMMetrics, figures
 from pytext_plugins_lm.model import LanguageModel, LMOutput, NextWords, ScoredReading
 from pytext_plugins_lm.objectives import Objective, make_objective
-from pytext_plugins_lm.rows import LMRows, line_rows, refuse_endless_lines, stream_rows
+from pytext_plugins_lm.rows import LMRows, line_rows, refuse_endless_lines, split_lines, stream_rows
 from pytext_plugins_lm.scorers import AdaptiveWordScorer, SampledWordScorer, WordScorer
 
 NOTICES = {
@@ -79,7 +78,7 @@ class LMTask(Task[LMTaskConfig]):
         A stream is cut where a piece of its file ends, too. Raises `DataError` for a line too long to
         be a row, where nothing cuts it.
         """
-        lines = _words(table)
+        lines = split_lines(table.frame)
         if self.config.row_tokens is None:
             refuse_endless_lines(lines, table.path)
         rows = self._rows(lines)
@@ -89,7 +88,7 @@ class LMTask(Task[LMTaskConfig]):
 
     def prepare_input(self, table: Table) -> pl.DataFrame:
         """As `prepare`, but each line stays whole."""
-        return line_rows(_words(table)).frame
+        return line_rows(split_lines(table.frame)).frame
 
     def _rows(self, lines: pl.DataFrame) -> LMRows:
         max_tokens = self.config.row_tokens
@@ -200,10 +199,6 @@ class LMTask(Task[LMTaskConfig]):
             f" and lost {tokens[path]} tokens"
             for path in lines
         ]
-
-
-def _words(table: Table) -> pl.DataFrame:
-    return table.frame.select(split_words(table.frame["text"]).alias("words"), "line")
 
 
 def _sum_rows(reading: ScoredReading, count: int) -> list[tuple[float, int]]:

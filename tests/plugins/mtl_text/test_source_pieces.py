@@ -142,7 +142,7 @@ def test_blocks_end_with_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = tmp_path / "lines.txt"
     path.write_text("é\nlong line\n\n\nx\nend\nlast")
     read = list(lines.read_blocks(path))
-    assert [(block.first, block.texts) for block in read] == [
+    assert [(block.first, block.texts.to_list()) for block in read] == [
         (1, ["é", "long line"]),
         (3, ["", "", "x", "end"]),
         (7, ["last"]),

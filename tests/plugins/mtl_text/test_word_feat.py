@@ -298,3 +298,94 @@ def test_init_range_bounds_the_weights() -> None:
     assert 0.09 < weight.abs().max() <= 0.1
     assert not weight[0].any()
     assert weight[1:].any(dim=1).all()
+
+
+# --- rare words ---------------------------------------------------------------------------------------
+
+
+def vectors(embedding: torch.nn.Module, row: int, times: int = 1) -> torch.Tensor:
+    """The vectors of `times` occurrences of the token with this row."""
+    read: torch.Tensor = embedding({"ids": torch.full((1, times), row, dtype=torch.int32)})
+    return read[0]
+
+
+def test_words_are_dropped_at_the_rate_of_their_counts() -> None:
+    made = featurizer({"SST2": [["a", "b", "a"]], "LM": [["A", "a", EOS, "<unk>"]]}, rare_word_dropout=2.0)
+    assert made.vocabulary.words == ("a", "b")
+    torch.manual_seed(0)
+    embedding = made.build_embedding(Builder())
+    unknown = vectors(embedding, UNK_ID)
+    for row, expected in {2: 0.0, 3: 0.0, 4: 0.0, 5: 2 / (2 + 4), 6: 2 / (2 + 1)}.items():
+        read = vectors(embedding, row, times=10_000)
+        rate = (read == unknown).all(dim=1).float().mean().item()
+        assert rate == pytest.approx(expected, abs=0.02 if expected else 0.0)
+
+
+def test_the_drops_come_from_torchs_seed() -> None:
+    embedding = featurizer({"A": [["a"]]}, rare_word_dropout=1.0).build_embedding(Builder())
+    torch.manual_seed(3)
+    first, second = vectors(embedding, 5, times=100), vectors(embedding, 5, times=100)
+    torch.manual_seed(3)
+    assert torch.equal(vectors(embedding, 5, times=100), first)
+    assert not torch.equal(first, second)
+
+
+def test_evaluation_drops_nothing(tmp_path: Path) -> None:
+    """Not even a word of the vocabulary file that no training row has, which training always drops."""
+    path = write(tmp_path, "a\nnever\n")
+    made = featurizer({"A": [["a"]]}, vocab_file=path, rare_word_dropout=50.0)
+    assert made.vocabulary.words == ("a", "never")
+    embedding = made.build_embedding(Builder())
+    assert torch.equal(vectors(embedding, 6, times=50), vectors(embedding, UNK_ID).expand(50, -1))
+    embedding.eval()
+    assert isinstance(embedding.weight, torch.Tensor)
+    assert torch.equal(vectors(embedding, 5, times=50), embedding.weight[5].expand(50, -1))
+    assert torch.equal(vectors(embedding, 6), embedding.weight[6:7])
+
+
+def test_only_the_row_that_is_read_gets_a_gradient() -> None:
+    embedding = featurizer({"A": [["a", "b"]]}, rare_word_dropout=1.0).build_embedding(Builder())
+    assert isinstance(embedding.weight, torch.Tensor)
+    torch.manual_seed(0)
+    read = vectors(embedding, 5, times=1_000)
+    dropped = int((read == embedding.weight[UNK_ID]).all(dim=1).sum())
+    read.sum().backward()
+    assert embedding.weight.grad is not None
+    assert embedding.weight.grad[:, 0].tolist() == [0, dropped, 0, 0, 0, 1_000 - dropped, 0]
+    assert 0 < dropped < 1_000
+
+
+@quick
+@given(
+    corpora=st.dictionaries(st.sampled_from(["SST2", "LM"]), CORPUS, min_size=1),
+    lowercase=st.booleans(),
+    vocab_size=st.none() | st.integers(1, 6),
+)
+def test_the_counts_are_those_of_all_sharers_and_survive_saving(
+    corpora: dict[str, Corpus], lowercase: bool, vocab_size: int | None
+) -> None:
+    counts = Counter(plain(word, lowercase) for rows in corpora.values() for row in rows for word in row)
+    corpora = {**corpora, "more": [["zebra"]]}
+    options: dict[str, Any] = {"lowercase": lowercase, "vocab_size": vocab_size, "rare_word_dropout": 1.5}
+    made = featurizer(corpora, **options)
+    assert made.counts == [counts[word] or 1 for word in made.vocabulary.words]
+    loaded = WordFeat(WordFeatConfig(**options))
+    loaded.load_state(json.loads(json.dumps(made.state())))
+    assert loaded.counts == made.counts
+    ours, theirs = (each.build_embedding(Builder()).drop_probabilities for each in (made, loaded))
+    assert isinstance(ours, torch.Tensor)
+    assert isinstance(theirs, torch.Tensor)
+    assert torch.equal(ours, theirs)
+
+
+def test_counts_are_kept_only_where_they_are_asked_for() -> None:
+    made = featurizer({"A": [["a"]]})
+    assert made.state() == {"words": ["a"]}
+    assert not list(made.build_embedding(Builder()).buffers())
+
+
+@pytest.mark.parametrize("saved", [None, 3, [1], [1, 2, 3], [1, -1], [1, True], [1, 2.0]])
+def test_saved_counts_that_are_none_are_refused(saved: Any) -> None:
+    made = WordFeat(WordFeatConfig(rare_word_dropout=1.0))
+    with pytest.raises(DataError, match="`counts` must be a number from 0 for each of 2 words"):
+        made.load_state({"words": ["a", "b"], "counts": saved})

@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any
@@ -125,7 +125,7 @@ def fingerprint(config: RunConfig, plugins: Plugins) -> str:
         "settings": settings,
         "files": {str(path): _digest(path) for path in sorted(set(_input_files(config.tasks)))},
         "code": {package: _code(package) for package in sorted(set(_packages(config.tasks)))},
-        "versions": {name: _versions(name) for name in used},
+        "versions": {name: _version(name) for name in sorted(set(_with_required(used)))},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -170,13 +170,12 @@ def _code(package: str) -> str:
     return content.hexdigest()
 
 
-def _versions(distribution: str) -> dict[str, str | None]:
-    """The version of a distribution and of those that it requires."""
-    names = [distribution]
-    names += [
-        re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in importlib.metadata.requires(distribution) or ()
-    ]
-    return {name: _version(name) for name in names}
+def _with_required(distributions: Iterable[str]) -> Iterator[str]:
+    """The distributions and those that they require."""
+    for distribution in distributions:
+        yield distribution
+        for line in importlib.metadata.requires(distribution) or ():
+            yield re.split(r"[^\w.-]", line, maxsplit=1)[0].lower()
 
 
 def _version(distribution: str) -> str | None:

@@ -200,6 +200,7 @@ def skipped_rows(read: Table | PreparedFile | Rows) -> str:
 def encode_rows(task: Task[Any], table: Table | PreparedFile, frame: pl.DataFrame) -> Rows:
     """Prepared rows as columns."""
     with blaming(task, f"to encode {table.path}"):
-        columns = {**task.features.encode(frame["tokens"]), **task.encode(frame)}
+        tokens = table.tokens_of(frame) if isinstance(table, PreparedFile) else frame["tokens"]
+        columns = {**task.features.encode(tokens), **task.encode(frame)}
         lines = frame["line"].cast(pl.Int64).to_numpy()
     return Rows(columns, lines, table.path, table.skipped, table.skipped_first)

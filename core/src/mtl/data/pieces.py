@@ -68,6 +68,7 @@ class PreparedFile:
     skipped_first: Sequence[str] = field(init=False, default=())
     stored: list[Path] = field(init=False, factory=list)
     last: pl.DataFrame = field(init=False, factory=pl.DataFrame)
+    _last_tokens: pl.Series | None = field(init=False, default=None)
 
     def add(self, table: Table, frame: pl.DataFrame) -> None:
         """Take in the next piece."""
@@ -81,6 +82,7 @@ class PreparedFile:
             self.last.write_ipc(path, compression="lz4")
             self.stored.append(path)
             self.last = frame
+        self._last_tokens = None
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for path in self.stored:
@@ -97,6 +99,15 @@ class PreparedFile:
         """The column `tokens`, in the same pieces."""
         return Tokens(self)
 
+    def tokens_of(self, frame: pl.DataFrame) -> pl.Series:
+        """The column `tokens` of a piece: of the one in memory the same object each time, so that a
+        featurizer that it is given again may know it."""
+        if frame is not self.last:
+            return frame["tokens"]
+        if self._last_tokens is None:
+            self._last_tokens = frame["tokens"]
+        return self._last_tokens
+
 
 @frozen(eq=False)
 class Tokens:
@@ -107,7 +118,7 @@ class Tokens:
     def __iter__(self) -> Iterator[pl.Series]:
         for path in self.file.stored:
             yield pl.read_ipc(path, columns=["tokens"])["tokens"]
-        yield self.file.last["tokens"]
+        yield self.file.tokens_of(self.file.last)
 
 
 def prepare_file(source: DataSource[Any], task: Task[Any], path: Path, scratch: Scratch) -> PreparedFile:

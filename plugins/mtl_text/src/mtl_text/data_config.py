@@ -37,6 +37,12 @@ class WordFeatConfig(FeaturizerConfig):
         "Start from uniform numbers between plus and minus this; from the standard normal if absent.",
         above=0,
     )
+    rare_word_dropout: float = option(
+        0.0,
+        "In training, read a word that the training data have n times as unknown with the probability"
+        " a / (a + n), where this is a.",
+        minimum=0,
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.vocab_file is None and not self.vocab_from_train_data:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,9 @@ from mtl import Builder, DataError, Dense, Featurizer, Ragged
 from mtl_text.data_config import CharFeatConfig, WordFeatConfig
 from mtl_text.text import PAD_ID, SPECIAL_TOKENS, UNK_ID, UNKNOWN_IN_TEXT
 from mtl_text.vocabulary import (
+    DistinctWords,
     Vocabulary,
+    WordsOf,
     count_tokens,
     flatten,
     most_frequent,
@@ -29,12 +32,15 @@ class WordFeat(Featurizer[WordFeatConfig]):
     """A row of an embedding a word.
 
     `vocabulary` is there after `fit` or `load_state`; all tasks that share the featurizer have this one.
+    So is `counts` with `rare_word_dropout`: how often the training data of them all have each word of it.
     """
 
     vocabulary: Vocabulary
+    counts: Sequence[int] | None = None
 
     def __init__(self, config: WordFeatConfig) -> None:
         super().__init__(config)
+        self._words_of = WordsOf()
         self._notices: list[str] = []
 
     def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
@@ -42,7 +48,8 @@ class WordFeat(Featurizer[WordFeatConfig]):
         is left."""
         config = self.config
         counts = count_tokens(
-            (tokens for corpus in corpora.values() for tokens in corpus), lowercase=config.lowercase
+            (self._words_of(tokens) for corpus in corpora.values() for tokens in corpus),
+            lowercase=config.lowercase,
         )
         words = counts.filter(pl.col("count") >= config.min_count)["word"]
         if config.vocab_file is not None:
@@ -72,47 +79,80 @@ class WordFeat(Featurizer[WordFeatConfig]):
                 f" of {words.n_unique():,} (`vocab_size`)"
             )
         self._set_words(kept)
+        if config.rare_word_dropout:
+            counted = pl.DataFrame({"word": kept}).join(counts, on="word", how="left", maintain_order="left")
+            self.counts = counted["count"].fill_null(0).to_list()
 
     def _set_words(self, words: Sequence[str]) -> None:
         self.vocabulary = Vocabulary(words, lowercase=self.config.lowercase)
+        self._ids_of = WeakKeyDictionary[DistinctWords, np.ndarray]()
 
     def encode(self, tokens: pl.Series) -> dict[str, Dense | Ragged]:
         """`ids`: an id a token."""
-        ids = self.vocabulary.ids(flatten(tokens))
+        words = self._words_of(tokens)
+        ids = words.spread(self._ids(words))
         return {"ids": Ragged.from_lists(tokens, ids, dtype=torch.int32, padding=PAD_ID)}
 
+    def _ids(self, words: DistinctWords) -> np.ndarray:
+        if words not in self._ids_of:
+            self._ids_of[words] = self.vocabulary.ids(words.words).to_numpy()
+        return self._ids_of[words]
+
     def build_embedding(self, build: Builder) -> nn.Module:
-        return WordEmbedding(len(self.vocabulary), self.config)
+        return WordEmbedding(len(self.vocabulary), self.config, self.counts)
 
     def state(self) -> dict[str, Any]:
-        return {"words": list(self.vocabulary.words)}
+        counts = {} if self.counts is None else {"counts": list(self.counts)}
+        return {"words": list(self.vocabulary.words), **counts}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self._set_words(saved_words(state, "words"))
+        words = saved_words(state, "words")
+        self._set_words(words)
+        if self.config.rare_word_dropout:
+            self.counts = _saved_counts(state, len(words))
 
     def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
         """`unknown`: the share of words that are not in the vocabulary; special tokens are no words."""
-        return {"unknown": share(self._unknown(tokens) for tokens in corpus)}
+        return {"unknown": share(self._unknown(self._words_of(tokens)) for tokens in corpus)}
 
-    def _unknown(self, tokens: pl.Series) -> pl.Series:
-        ids = self.vocabulary.ids(flatten(tokens))
-        return ids.filter((ids == UNK_ID) | (ids >= len(SPECIAL_TOKENS))) == UNK_ID
+    def _unknown(self, words: DistinctWords) -> tuple[np.ndarray, np.ndarray]:
+        ids = self._ids(words)
+        counted = (ids == UNK_ID) | (ids >= len(SPECIAL_TOKENS))
+        return ids[counted] == UNK_ID, words.counts[counted]
 
     def notices(self) -> list[str]:
         """What `fit` left out."""
         return self._notices
 
 
-class WordEmbedding(nn.Module):
-    """Ids `[batch, time]` to vectors `[batch, time, embed_dim]`; that of padding is zero."""
+def _saved_counts(state: Mapping[str, Any], words: int) -> list[int]:
+    """How often the training data had each word. Raises `DataError` for what says no such thing."""
+    counts = state.get("counts")
+    if isinstance(counts, list) and len(counts) == words and all(type(n) is int and n >= 0 for n in counts):
+        return counts
+    raise DataError(f"`counts` must be a number from 0 for each of {words:,} words")
 
-    def __init__(self, size: int, config: WordFeatConfig) -> None:
+
+class WordEmbedding(nn.Module):
+    """Ids `[batch, time]` to vectors `[batch, time, embed_dim]`; that of padding is zero.
+
+    With `rare_word_dropout` a, training reads a word as `UNK` with the probability a / (a + n), where n
+    is its number of `counts` (one for each word, the special tokens not among them), so that `UNK` is
+    learnt, and from words like those it will stand for: Kiperwasser and Goldberg, "Simple and Accurate
+    Dependency Parsing Using Bidirectional LSTM Feature Representations", TACL 2016.
+    """
+
+    drop_probabilities: Tensor | None
+
+    def __init__(self, size: int, config: WordFeatConfig, counts: Sequence[int] | None = None) -> None:
         super().__init__()
         self.embedding = nn.Embedding(size, config.embed_dim, padding_idx=PAD_ID)
         if config.init_range is not None:
             nn.init.uniform_(self.weight, -config.init_range, config.init_range)
             with torch.no_grad():
                 self.weight[PAD_ID].zero_()
+        probabilities = None if counts is None else _drop_probabilities(counts, config.rare_word_dropout)
+        self.register_buffer("drop_probabilities", probabilities, persistent=False)
 
     @property
     def weight(self) -> Tensor:
@@ -120,8 +160,18 @@ class WordEmbedding(nn.Module):
         return self.embedding.weight
 
     def forward(self, columns: Mapping[str, Tensor]) -> Tensor:
-        vectors: Tensor = self.embedding(columns["ids"])
+        ids = columns["ids"]
+        if self.training and self.drop_probabilities is not None:
+            dropped = torch.rand(ids.shape, device=ids.device) < self.drop_probabilities[ids]
+            ids = ids.masked_fill(dropped, UNK_ID)
+        vectors: Tensor = self.embedding(ids)
         return vectors
+
+
+def _drop_probabilities(counts: Sequence[int], dropout: float) -> Tensor:
+    """The probability of each token, `[tokens]`; special ones, which come first, stay."""
+    of_words = dropout / (dropout + torch.tensor(counts, dtype=torch.float32))
+    return torch.cat([torch.zeros(len(SPECIAL_TOKENS)), of_words])
 
 
 class CharFeat(Featurizer[CharFeatConfig]):
@@ -132,9 +182,13 @@ class CharFeat(Featurizer[CharFeatConfig]):
 
     vocabulary: Vocabulary
 
+    def __init__(self, config: CharFeatConfig) -> None:
+        super().__init__(config)
+        self._words_of = WordsOf()
+
     def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
         """Choose the characters."""
-        words = count_tokens(tokens for corpus in corpora.values() for tokens in corpus)
+        words = count_tokens(self._words_of(tokens) for corpus in corpora.values() for tokens in corpus)
         characters = words.select(pl.col("word").str.split(""), "count").explode("word")
         counts = characters.group_by("word").agg(pl.col("count").sum())
         frequent = counts.filter(pl.col("count") >= self.config.min_count)["word"]
@@ -142,11 +196,9 @@ class CharFeat(Featurizer[CharFeatConfig]):
 
     def encode(self, tokens: pl.Series) -> dict[str, Dense | Ragged]:
         """`characters`: `[tokens, max_word_length]`, padded."""
-        flat = flatten(tokens)
-        words = flat.unique()
-        places = flat.cast(pl.Enum(words)).to_physical()
-        table = self._spell(words)
-        lists = Ragged.from_lists(tokens, places, dtype=torch.int64)
+        words = self._words_of(tokens)
+        table = self._spell(words.words)
+        lists = Ragged.from_lists(tokens, pl.Series(words.places), dtype=torch.int64)
         return {"characters": Ragged(table[lists.values], lists.offsets, PAD_ID)}
 
     def _spell(self, words: pl.Series) -> Tensor:
@@ -173,8 +225,10 @@ class CharFeat(Featurizer[CharFeatConfig]):
 
     def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
         """`truncated`: the share of words that are longer than `max_word_length`."""
-        longest = self.config.max_word_length
-        return {"truncated": share(flatten(tokens).str.len_chars() > longest for tokens in corpus)}
+        return {"truncated": share(self._truncated(self._words_of(tokens)) for tokens in corpus)}
+
+    def _truncated(self, words: DistinctWords) -> tuple[np.ndarray, np.ndarray]:
+        return words.words.str.len_chars().to_numpy() > self.config.max_word_length, words.counts
 
 
 class CharEmbedding(nn.Module):

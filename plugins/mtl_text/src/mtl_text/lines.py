@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import polars as pl
 from attrs import Factory, define, frozen
 
 from mtl import DataError
@@ -20,15 +21,15 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHOWN = 5
 
 
-@frozen
+@frozen(eq=False)
 class Lines:
     """Lines of a file, without line ends; blank ones at their end are left out.
 
-    `texts[i]` is line `first + i`; `bad` says by line number why a line is no text.
+    `texts[i]` (`str`) is line `first + i`; `bad` says by line number why a line is no text.
     """
 
     source: str
-    texts: list[str]
+    texts: pl.Series
     bad: Mapping[int, str]
     first: int = 1
 
@@ -86,31 +87,34 @@ def split_lines(data: bytes, source: str, first: int = 1) -> Lines:
     if first == 1:
         data = data.removeprefix(_BYTE_ORDER_MARK)
     bad: dict[int, str] = {}
+    lines = data.split(b"\n")
     try:
-        texts = data.decode().split("\n")
-    except UnicodeDecodeError:
-        texts = [_decode(line, number, bad) for number, line in enumerate(data.split(b"\n"), first)]
+        texts = pl.Series(lines, dtype=pl.Binary).cast(pl.String)
+    except pl.exceptions.PolarsError:  # some are no UTF-8
+        decoded = [_decode(line, number, bad) for number, line in enumerate(lines, first)]
+        texts = pl.Series(decoded, dtype=pl.String)
     if b"\r" in data:
-        texts = [text.removesuffix("\r") for text in texts]
+        texts = texts.str.strip_suffix("\r")
     if b"\0" in data:
-        for number, text in enumerate(texts, first):
-            if "\0" in text:
-                bad[number] = f"text must not hold NUL, but character {text.index(chr(0)) + 1} is one"
-    while texts and not texts[-1].strip(" ") and first + len(texts) - 1 not in bad:
-        texts.pop()
-    return Lines(source, texts, bad, first)
+        for place in texts.str.contains("\0", literal=True).arg_true():
+            at = texts[place].index("\0") + 1
+            bad[first + place] = f"text must not hold NUL, but character {at} is one"
+    filled = (texts.str.strip_chars(" ") != "").arg_true()
+    last = max([first - 1, *bad, *(first + place for place in filled[-1:])])
+    return Lines(source, texts.head(last + 1 - first), bad, first)
 
 
 def without_long_lines(lines: Lines, longest: int) -> Lines:
     """The same lines; those with more than `longest` characters are bad, and empty."""
-    too_long = {number: text for number, text in enumerate(lines.texts, lines.first) if len(text) > longest}
-    if not too_long:
+    lengths = lines.texts.str.len_chars()
+    too_long = lengths > longest
+    if not too_long.any():
         return lines
-    texts = ["" if number in too_long else text for number, text in enumerate(lines.texts, lines.first)]
     why = {
-        number: f"a line must have at most {longest:,} characters, but has {len(text):,}"
-        for number, text in too_long.items()
+        lines.first + place: f"a line must have at most {longest:,} characters, but has {lengths[place]:,}"
+        for place in too_long.arg_true()
     }
+    texts = lines.texts.set(too_long, "")
     return Lines(lines.source, texts, {**why, **lines.bad}, lines.first)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mtl import Builder, Column, Featurizer, Ragged
 from mtl_text.data_config import NgramFeatConfig
 from mtl_text.text import SPECIAL_TOKENS, UNKNOWN_IN_TEXT
-from mtl_text.vocabulary import flatten, share
+from mtl_text.vocabulary import DistinctWords, WordsOf, share
 
 NONE_ID = 0
 """Stands where a word has no more n-grams; its vector is zero."""
@@ -27,13 +27,15 @@ class NgramFeat(Featurizer[NgramFeatConfig]):
     with Subword Information", TACL 2017. Nothing is learnt from the data.
     """
 
+    def __init__(self, config: NgramFeatConfig) -> None:
+        super().__init__(config)
+        self._words_of = WordsOf()
+
     def encode(self, tokens: pl.Series) -> dict[str, Column]:
         """`ngrams`: `[tokens, max_ngrams]`, padded; a special token is one of its own."""
-        flat = flatten(tokens)
-        words = flat.unique()
-        places = flat.cast(pl.Enum(words)).to_physical()
-        lists = Ragged.from_lists(tokens, places, dtype=torch.int64)
-        return {"ngrams": Ragged(self._table(words)[lists.values], lists.offsets, NONE_ID)}
+        words = self._words_of(tokens)
+        lists = Ragged.from_lists(tokens, pl.Series(words.places), dtype=torch.int64)
+        return {"ngrams": Ragged(self._table(words.words)[lists.values], lists.offsets, NONE_ID)}
 
     def _table(self, words: pl.Series) -> Tensor:
         """The rows of the n-grams of each word, `[words, max_ngrams]`."""
@@ -65,13 +67,13 @@ class NgramFeat(Featurizer[NgramFeatConfig]):
 
     def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
         """`truncated`: the share of words that have more than `max_ngrams` n-grams."""
-        return {"truncated": share(map(self._truncated, corpus))}
+        return {"truncated": share(self._truncated(self._words_of(tokens)) for tokens in corpus)}
 
-    def _truncated(self, tokens: pl.Series) -> pl.Series:
-        lengths = flatten(tokens).str.len_chars().to_numpy().astype(np.int64) + 2
+    def _truncated(self, words: DistinctWords) -> tuple[np.ndarray, np.ndarray]:
+        lengths = words.words.str.len_chars().to_numpy().astype(np.int64) + 2
         sizes = np.arange(self.config.shortest, self.config.longest + 1)
         counts = np.maximum(lengths[:, None] - sizes + 1, 0).sum(axis=1)
-        return pl.Series(counts > self.config.max_ngrams)
+        return counts > self.config.max_ngrams, words.counts
 
 
 class NgramEmbedding(nn.Module):

@@ -101,7 +101,7 @@ class Checked:
 
     def __iter__(self) -> Iterator[Lines]:
         for lines in self.blocks:
-            if lines.texts:
+            if len(lines.texts):
                 longest = self.longest_line
                 yield lines if longest is None else without_long_lines(lines, longest)
 
@@ -120,7 +120,7 @@ class TextLines(LineSource[TextLinesConfig]):
 
     @staticmethod
     def _rows(lines: Lines) -> tuple[pl.DataFrame, Mapping[int, str]]:
-        text = pl.Series(TEXT, lines.texts, dtype=pl.String).str.strip_chars()
+        text = lines.texts.alias(TEXT).str.strip_chars()
         frame = pl.DataFrame({"line": _line_numbers(lines), TEXT: text})
         return frame.filter(text != ""), lines.bad
 
@@ -212,7 +212,7 @@ class Cells:
     @classmethod
     def of(cls, lines: Lines, delimiter: str) -> Cells:
         """The cells of these lines, those of bad ones among them."""
-        texts, numbers = pl.Series(lines.texts, dtype=pl.String), _line_numbers(lines)
+        texts, numbers = lines.texts, _line_numbers(lines)
         is_there = (texts.str.strip_chars(" ") != "") | numbers.is_in(list(lines.bad))
         return cls(numbers.filter(is_there), texts.filter(is_there).str.split(delimiter))
 

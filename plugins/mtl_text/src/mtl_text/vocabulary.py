@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from attrs import frozen
 
@@ -59,7 +61,7 @@ def read_word_list(path: Path, *, lowercase: bool) -> WordList:
     lines = read_lines(path)
     if lines.bad:
         raise bad_lines(lines, lines.bad).error(lines.last)
-    first = pl.Series("word", lines.texts, dtype=pl.String).str.split("\t").list.first().str.strip_chars()
+    first = lines.texts.alias("word").str.split("\t").list.first().str.strip_chars()
     spaced = first.str.contains(r"\s").arg_true()
     if len(spaced):
         number = int(spaced[0])
@@ -88,15 +90,59 @@ def saved_words(state: Mapping[str, Any], name: str) -> list[str]:
     return words
 
 
-def count_tokens(corpora: Iterable[pl.Series], *, lowercase: bool = False) -> pl.DataFrame:
-    """How often each token occurs in `corpora` (`list[str]` a row): columns `word` and `count`.
+@frozen(eq=False)
+class DistinctWords:
+    """A column of tokens as the words that it has, so that what is done to words is done to each once.
+
+    `words` has each of them once, `counts` how often (int64), and `places` says of every token of every
+    row, in order, which it is (int32).
+    """
+
+    words: pl.Series
+    places: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, tokens: pl.Series) -> DistinctWords:
+        """Those of tokens (`list[str]` a row)."""
+        flat = flatten(tokens).cast(pl.Categorical)
+        words = flat.unique()
+        # Polars numbers categories for all columns that are there at the time.
+        numbers = words.to_physical().to_numpy()
+        place_of = np.zeros(int(numbers.max(initial=0)) + 1, dtype=np.int32)
+        place_of[numbers] = np.arange(len(numbers), dtype=np.int32)
+        places = place_of[flat.to_physical().to_numpy()]
+        counts = np.bincount(places, minlength=len(words))
+        return cls(words.cast(pl.String).alias("word"), places, counts)
+
+    def spread(self, values: np.ndarray) -> pl.Series:
+        """The value of each token, given that of each word."""
+        return pl.Series(values[self.places])
+
+
+class WordsOf:
+    """Finds the distinct words of columns of tokens: of a column that it has seen before, and that is still
+    there, without looking again, as what is fitted to tokens often has to encode them too."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, DistinctWords] = {}
+
+    def __call__(self, tokens: pl.Series) -> DistinctWords:
+        key = id(tokens)
+        if key not in self._found:
+            self._found[key] = DistinctWords.of(tokens)
+            weakref.finalize(tokens, self._found.pop, key).atexit = False
+        return self._found[key]
+
+
+def count_tokens(corpora: Iterable[DistinctWords], *, lowercase: bool = False) -> pl.DataFrame:
+    """How often each word occurs in `corpora`: columns `word` and `count`.
 
     Special tokens, and words that a corpus has left out itself, are not counted.
     """
     counts = pl.DataFrame(schema={"word": pl.String, "count": pl.Int64})
     for corpus in corpora:
-        # What is done to words is done to each once, after they are counted.
-        counted = flatten(corpus).alias("word").value_counts(name="count").cast({"count": pl.Int64})
+        counted = pl.DataFrame({"word": corpus.words, "count": corpus.counts})
         if lowercase:
             counted = counted.with_columns(_lower(counted["word"]))
         counted = counted.filter(_are_known(counted["word"]))
@@ -112,8 +158,11 @@ def most_frequent(words: pl.Series, counts: pl.DataFrame, size: int | None = Non
     """
     counted = words.unique().alias("word").to_frame().join(counts, on="word", how="left")
     counted = counted.with_columns(pl.col("count").fill_null(0))
-    ordered = counted.sort("count", "word", descending=[True, False])
-    return ordered["word"].head(len(ordered) if size is None else size).to_list()
+    if size is not None and size < len(counted):
+        # Most words of a corpus are rare: they need not be sorted.
+        counted = counted.filter(pl.col("count") >= counted["count"].top_k(size).min())
+    ordered = counted.sort("count", "word", descending=[True, False])["word"]
+    return ordered.head(len(ordered) if size is None else size).to_list()
 
 
 def flatten(tokens: pl.Series) -> pl.Series:
@@ -121,13 +170,14 @@ def flatten(tokens: pl.Series) -> pl.Series:
     return tokens.filter(tokens.list.len() > 0).explode()
 
 
-def share(flags: Iterable[pl.Series]) -> float:
-    """The share of true ones among all; 0 where there are none at all."""
-    trues, count = 0, 0
-    for each in flags:
-        trues += int(each.sum())
-        count += len(each)
-    return trues / max(count, 1)
+def share(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """The share of true ones among all, of parts with flags and how often each counts; 0 where there are
+    none at all."""
+    trues, total = 0, 0
+    for flags, counts in parts:
+        trues += int(counts[flags].sum())
+        total += int(counts.sum())
+    return trues / max(total, 1)
 
 
 def _are_known(tokens: pl.Series) -> pl.Series:
