@@ -2,14 +2,18 @@
 
     python benchmarks/steps.py --data data --threads 1 --output benchmarks/results/steps-1-thread.json
 
-Every loop trains the same rows in the same batches; each figure is a median of repeats, each ratio taken
-within a repeat. On a GPU (`--device cuda`) mtl stands beside the same loop by hand, and one over cuDNN's
-bidirectional LSTM, in bf16: eager, compiled, and with CUDA graphs where shapes repeat.
+mtl and the loop by hand train the same rows in the same batches. The straightforward loop shuffles: rows of
+all lengths meet in its batches, as many in each as in theirs; beside it stands the same loop over their
+batches. Each figure is a median of repeats, each ratio one of the time for a token, taken within a repeat.
+
+On a GPU (`--device cuda`) mtl stands beside the same loop by hand, and one over cuDNN's bidirectional LSTM,
+in bf16: eager, compiled, and with CUDA graphs where shapes repeat.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -40,6 +44,9 @@ from workloads import (
 from mtl.training.loop import Training
 from mtl.training.state import PHASES
 from mtl.training.timeline import Step
+
+Batches = Sequence[tuple[str, np.ndarray]]
+"""The task and the rows of each."""
 
 
 @frozen
@@ -138,17 +145,33 @@ def figures(repeats: Sequence[Repeat]) -> dict[str, float]:
 
 
 def ratio(left: Sequence[Repeat], right: Sequence[Repeat]) -> dict[str, float]:
-    """How many times as long as `right` the loop `left` takes for a step."""
-    return middle([a.seconds / b.seconds for a, b in zip(left, right, strict=True)])
+    """How many times as long as `right` the loop `left` takes for a token; where their batches are the same,
+    for a step."""
+    return middle([(a.seconds / a.tokens) / (b.seconds / b.tokens) for a, b in zip(left, right, strict=True)])
 
 
 # --- loops -----------------------------------------------------------------------------------------------
 
 
-def work(training: Training, order: Sequence[Step]) -> list[tuple[int, int]]:
-    """The examples and tokens of each step."""
+def batches_of(training: Training, order: Sequence[Step]) -> Batches:
+    """The task and the rows of each step."""
+    return [(step.task, rows_of(training, step)) for step in order]
+
+
+def shuffled(batches: Batches) -> Batches:
+    """As many batches of as many rows of the same tasks in turn, but which rows meet does not depend on their
+    lengths."""
+    generator = np.random.default_rng(3)
+    rows_left = {}
+    for task in dict.fromkeys(task for task, _ in batches):
+        rows = np.concatenate([rows for named, rows in batches if named == task])
+        rows_left[task] = iter(generator.permutation(rows).tolist())
+    return [(task, np.array(list(islice(rows_left[task], len(rows))))) for task, rows in batches]
+
+
+def work(training: Training, batches: Batches) -> list[tuple[int, int]]:
+    """The examples and tokens of each batch."""
     lengths = {task: data.train.lengths for task, data in training.data.items()}
-    batches = [(step.task, rows_of(training, step)) for step in order]
     return [(len(rows), int(lengths[task][rows].sum())) for task, rows in batches]
 
 
@@ -161,24 +184,24 @@ def by_mtl(training: Training, order: Sequence[Step]) -> Contender:
     """Mtl's own step, data included."""
     training.model.train()
     turn = iter(order)
-    return Contender(lambda: training.stepper.take(next(turn)), work(training, order))
+    return Contender(lambda: training.stepper.take(next(turn)), work(training, batches_of(training, order)))
 
 
 def by_hand(training: Training, order: Sequence[Step], **settings: Any) -> Contender:
     """The best loop by hand."""
     training.model.train()
-    return Contender(ByHand(training, order, **settings).step, work(training, order))
+    return Contender(ByHand(training, order, **settings).step, work(training, batches_of(training, order)))
 
 
-def straightforward(training: Training, order: Sequence[Step], encoder: Json, folder: Path) -> Contender:
-    """The straightforward loop over the same rows; `training` says what they are."""
+def straightforward(training: Training, batches: Batches, encoder: Json, folder: Path) -> Contender:
+    """The straightforward loop over these batches of the rows of `training`."""
     loop = Straightforward(
         plain_models(training, encoder),
         read_texts(folder),
         vocabulary(training),
-        [(step.task, rows_of(training, step).tolist()) for step in order],
+        [(task, rows.tolist()) for task, rows in batches],
     )
-    return Contender(loop.step, work(training, order))
+    return Contender(loop.step, work(training, batches))
 
 
 def plain_models(training: Training, encoder: Json) -> dict[str, nn.Module]:
@@ -192,15 +215,18 @@ def plain_models(training: Training, encoder: Json) -> dict[str, nn.Module]:
 
 
 def compare_loops(size: Size, workload: str, folder: Path, scale: Scale) -> Json:
-    """mtl, the best loop by hand and the straightforward one on one workload."""
+    """mtl, the best loop by hand and the straightforward one, over its own batches and over theirs, on one
+    workload."""
     settings = config(size, workload, folder)
     ours, reference = make(settings), make(settings)
     order = all_steps(ours)
+    batches, encoder = batches_of(ours, order), encoder_of(size, workload)
     repeats = compare(
         {
             "mtl": by_mtl(ours, order),
             "by hand": by_hand(reference, order),
-            "straightforward": straightforward(reference, order, encoder_of(size, workload), folder),
+            "straightforward": straightforward(reference, shuffled(batches), encoder, folder),
+            "straightforward, sorted": straightforward(reference, batches, encoder, folder),
         },
         scale,
     )
@@ -209,6 +235,7 @@ def compare_loops(size: Size, workload: str, folder: Path, scale: Scale) -> Json
         "loops": {name: figures(each) for name, each in repeats.items()},
         "mtl_to_by_hand": ratio(repeats["mtl"], repeats["by hand"]),
         "straightforward_to_mtl": ratio(repeats["straightforward"], repeats["mtl"]),
+        "sorted_straightforward_to_mtl": ratio(repeats["straightforward, sorted"], repeats["mtl"]),
         "shares_of_mtls_step": {phase: part / sum(phases.values()) for phase, part in phases.items()},
     }
 
@@ -277,7 +304,9 @@ def compare_on_gpu(size: Size, workload: str, folder: Path, scale: Scale) -> Jso
         graphed = ready()
         graphed.model.train()
         loop = Graphed(graphed, order, bfloat16=True)
-        contenders["by hand bf16 CUDA graphs"] = Contender(loop.step, work(graphed, order))
+        contenders["by hand bf16 CUDA graphs"] = Contender(
+            loop.step, work(graphed, batches_of(graphed, order))
+        )
     # A GPU takes many steps in the time of a CPU's few.
     repeats = compare(contenders, evolve(scale, seconds=scale.seconds / 4), device="cuda")
     best = min(

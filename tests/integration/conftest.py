@@ -165,7 +165,8 @@ def differences() -> Callable[[Path, Path], list[str]]:
         return {
             key: timeless(each)
             for key, each in value.items()
-            if key not in ("seconds", "metrics_size", "peak_rss_bytes") and not key.endswith("_per_second")
+            if key not in ("seconds", "time", "metrics_size", "peak_rss_bytes")
+            and not key.endswith("_per_second")
         }
 
     return compare
@@ -177,7 +178,10 @@ def read_metrics() -> Callable[[Path], list[dict[str, Any]]]:
 
     def read(folder: Path) -> list[dict[str, Any]]:
         records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        return [{k: v for k, v in record.items() if not k.endswith("_per_second")} for record in records]
+        return [
+            {k: v for k, v in record.items() if k != "time" and not k.endswith("_per_second")}
+            for record in records
+        ]
 
     return read
 

@@ -131,7 +131,7 @@ CHOICES: Mapping[str, list[Any]] = {
         {"Cosine": {"warmup_steps": 2}},
         {"ReduceOnPlateau": {"patience": 0}},
     ],
-    "schedule": ["RoundRobin", "Proportional", "Sequential"],
+    "schedule": ["RoundRobin", "Proportional", "Sequential", "Joint", "Shuffled", "Annealed"],
     "optimizer": ["Adam", "AdamW", {"SGD": {"momentum": 0.9, "nesterov": True}}],
     "inputs": ["words", "words and characters", "words, some masked"],
     "checkpoint_every_steps": [None, 1, 3],

@@ -73,7 +73,7 @@ def test_l6_each_task_has_its_own_curve_of_each_metric(
         keys = [(record["task"], record["step"]) for record in records if record["kind"] == kind]
         assert {task for task, _ in keys} == {"SST2", "LM"}
         assert len(keys) == len(set(keys))
-    assert all(math.isfinite(record["loss"]) for record in records)
+    assert all(math.isfinite(record["loss"]) for record in records if record["kind"] != "gradients")
 
 
 def test_l9_the_saved_model_gives_its_printed_best_figure_exactly(config: Config, tmp_path: Path) -> None:

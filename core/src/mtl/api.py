@@ -22,7 +22,9 @@ from mtl.data.columns import Rows
 from mtl.data.load import Tasks, encode_rows, load_rows, make_tasks, skipped_rows
 from mtl.errors import MtlError, UsageError, blaming
 from mtl.files import BackgroundWriter, read_json, write_json
+from mtl.measure import measure
 from mtl.model import MultitaskModel, load_model, load_tensors, save_tensors
+from mtl.plan import tasks_in_phases
 from mtl.plugins import Plugins, discover
 from mtl.prepare import Prepared, choose_device, make_training, prepare, torch_settings
 from mtl.provenance import plugins_of_run
@@ -60,13 +62,17 @@ def plan(
     *,
     base_dir: Path | None = None,
     overrides: Sequence[str] = (),
+    measured: bool = False,
     plugins: Plugins | None = None,
 ) -> dict[str, Any]:
-    """Everything but the training, as JSON: what `mtl plan --json` prints."""
+    """Everything but the training, as JSON: what `mtl plan --json` prints; `measured` adds what time and
+    memory the run will take, as some of its steps say."""
     plugins = plugins or discover()
     loaded = _load(source, plugins, overrides, base_dir)
     with torch_settings(loaded.config):
-        return describe(prepare(loaded, plugins))
+        prepared = prepare(loaded, plugins)
+        planned = describe(prepared)
+        return {**planned, "measured": measure(prepared)} if measured else planned
 
 
 def _load(source: Source, plugins: Plugins, overrides: Sequence[str], base_dir: Path | None) -> LoadedConfig:
@@ -196,7 +202,7 @@ def _finish(prepared: Prepared, training: Training, observer: RunObserver) -> Re
     folder, state = observer.folder, training.state
     if state.best is not None:
         load_tensors(prepared.model, folder.model / WEIGHTS)
-    test = training.evaluate("test")
+    test = training.evaluate("test", tasks_in_phases(prepared.config))
     _stop_where_asked(training, observer)
     for task, figures in test.items():
         observer.record({"kind": "test", "step": state.step, "task": task, **figures})
@@ -231,6 +237,7 @@ def _result(prepared: Prepared, training: Training, test: Mapping[str, Any]) -> 
         "status": "completed",
         "stopped_early": state.stopped_early,
         "steps": state.step,
+        "device": str(prepared.device),
         "best": best
         and {"step": best.step, "epoch": best.epoch, "metric": prepared.selection.name, "value": best.value},
         "tasks": tasks,

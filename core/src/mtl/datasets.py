@@ -130,9 +130,12 @@ def _try(url: str, download: Download, cache: Path, progress: Progress) -> str |
                 known_hash=f"md5:{download.md5}",
                 fname=f"{download.md5}.zip",
                 path=cache,
-                downloader=_Resuming(part, progress),
+                downloader=_Resuming(part, progress, download.max_bytes),
             )
             return None
+        except _TooLarge as error:
+            part.unlink(missing_ok=True)
+            return str(error)
         except requests.HTTPError as error:
             response = error.response
             assert response is not None
@@ -150,12 +153,17 @@ def _try(url: str, download: Download, cache: Path, progress: Progress) -> str |
     return f"{failure} ({ATTEMPTS} attempts)"
 
 
+class _TooLarge(Exception):
+    """A server sends more than an archive may have."""
+
+
 class _Resuming:
     """A downloader for pooch that goes on where an earlier attempt was cut off."""
 
-    def __init__(self, part: Path, progress: Progress) -> None:
+    def __init__(self, part: Path, progress: Progress, max_bytes: int) -> None:
         self.part = part
         self.progress = progress
+        self.max_bytes = max_bytes
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         """Write what `url` gives to `output_file`, by way of the part file."""
@@ -183,17 +191,25 @@ class _Resuming:
 
         length = response.headers.get("Content-Length", "")
         total = done + int(length) if length.isdigit() else None
+        self._check_size(total or 0)
         try:
             with self.part.open("ab" if done else "wb") as file:
                 for chunk in response.iter_content(_CHUNK):
-                    file.write(chunk)
                     done += len(chunk)
+                    self._check_size(done)
+                    file.write(chunk)
                     self.progress(done, total)
         except requests.RequestException as error:
             if isinstance(error, requests.Timeout):
                 raise
             of_total = "" if total is None else f" of {total}"
             raise requests.ConnectionError(f"cut off after {done}{of_total} bytes") from error
+
+    def _check_size(self, size: int) -> None:
+        if size > self.max_bytes:
+            raise _TooLarge(
+                f"the archive must have at most {self.max_bytes:,} bytes, but has {size:,} or more"
+            )
 
 
 def _reason(error: BaseException) -> str:

@@ -87,3 +87,9 @@ def selection(config: RunConfig, tasks: Collection[str] | None = None) -> Select
 def task_weights(config: RunConfig) -> dict[str, float]:
     """The weight of every task."""
     return {name: config.task_weights.get(name, 1.0) for name in config.tasks}
+
+
+def tasks_in_phases(config: RunConfig) -> list[str]:
+    """The tasks that a run trains or scores: all, but where each of its phases names some."""
+    named = [config.tasks if phase.tasks is None else phase.tasks for phase in config.phases]
+    return [name for name in config.tasks if not named or any(name in tasks for tasks in named)]

@@ -140,7 +140,7 @@ def make_training(prepared: Prepared) -> Training:
     _check_steps(prepared, balancer)
     if trainer.compile:
         for model in prepared.model.tasks.values():
-            model.compile(dynamic=True)
+            model.compile(dynamic=True, mode=trainer.compile_mode)
     return Training(
         config=trainer,
         tasks=prepared.tasks.tasks,

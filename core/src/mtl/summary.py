@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 
 from mtl.components import Split
-from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Dense, Rows
 from mtl.data.load import SPLITS, skipped_rows
 from mtl.model import unique_tensors
 from mtl.plan import task_weights
 from mtl.prepare import Prepared
+from mtl.training.evaluation import batches_to_score
 from mtl.training.phase import Phase
 from mtl.training.timeline import Cursor, Step, Timeline
 
@@ -52,7 +52,7 @@ def _task(prepared: Prepared, name: str) -> dict[str, Any]:
 
 
 def _split(prepared: Prepared, name: str, split: Split) -> dict[str, Any] | None:
-    data, config = prepared.data[name], prepared.config.tasks[name].config
+    data = prepared.data[name]
     rows = data.splits[split]
     if rows is None:
         return None
@@ -61,7 +61,7 @@ def _split(prepared: Prepared, name: str, split: Split) -> dict[str, Any] | None
     if split == "train" and batching:
         batches = batching[0].count(0)
     else:
-        batches = len(evaluation_batches(lengths, config.eval_batch_size or config.batch_size))
+        batches = len(batches_to_score(prepared.tasks.tasks[name], rows))
     return {
         "path": rows.path,
         "rows": len(rows),

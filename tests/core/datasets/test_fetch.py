@@ -97,10 +97,11 @@ class Corpus(Dataset):
     urls: tuple[str, ...]
     content: bytes
     targets: Mapping[str, str] = field(factory=TARGETS.copy)
+    max_bytes: int = 2**30
 
     def downloads(self) -> list[Download]:
         md5 = hashlib.md5(self.content).hexdigest()
-        return [Download(urls=self.urls, md5=md5, files=self.targets)]
+        return [Download(urls=self.urls, md5=md5, files=self.targets, max_bytes=self.max_bytes)]
 
 
 def corpus(server: Server) -> Corpus:
@@ -215,6 +216,27 @@ def test_a_server_that_says_no_length_is_still_checked(server: Server, tmp_path:
     with pytest.raises(FetchError, match="expected md5:"):
         fetch("corpus", corpus(server), tmp_path / "cut")
     assert files_below(tmp_path / "cut") == {}
+
+
+@pytest.mark.parametrize("sends_length", [True, False])
+def test_no_more_is_taken_from_a_server_than_an_archive_may_have(
+    server: Server, tmp_path: Path, sends_length: bool
+) -> None:
+    server.sends_length = sends_length
+    size = len(server.content)
+    fetch("corpus", Corpus((server.url,), server.content, max_bytes=size), tmp_path / "fits")
+    assert files_below(tmp_path / "fits") == WANTED
+    written: list[int] = []
+    with pytest.raises(FetchError, match=f"must have at most {size - 1:,} bytes, but has {size:,} or more"):
+        fetch(
+            "corpus",
+            Corpus((server.url,), server.content, max_bytes=size - 1),
+            tmp_path / "more",
+            progress=lambda done, total: written.append(done),
+        )
+    assert max(written, default=0) < size
+    assert files_below(tmp_path / "more") == {}
+    assert len(server.asked) == 2, "it is not asked again"
 
 
 def test_the_next_address_is_asked_when_one_fails(server: Server, tmp_path: Path) -> None:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from mtl.plugins import discover
 from mtl.testing import check_data_source
+from mtl.testing.kit import check_component
 from mtl.testing.trials import Trial, distribution_trials
 
-OWN = ("pytext-mtl", "mtl-text", "pytext-plugins-sst", "pytext-plugins-lm")
+OWN = ("pytext-mtl", "mtl-text", "mtl-balance", "pytext-plugins-sst", "pytext-plugins-lm")
+
+
+SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Dynamic": ("schedule", {"goals": {"First": 0.9, "Second": 0.5}}),
+    "Stepwise": (
+        "schedule",
+        {"stages": [{"from_step": 0, "weights": {"First": 3}}, {"from_step": 5, "weights": {}}]},
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +51,15 @@ def test_our_own_pass(label: str, trials: dict[str, Trial]) -> None:
     checks = list(trials[label].run())
     assert [str(check) for check in checks if check.outcome == "failed"] == []
     lacking = [str(check) for check in checks if check.outcome == "skipped"]
-    assert not lacking or "data source" in label  # their files are below
-    assert len(checks) >= 7
+    assert not lacking or "data source" in label or label.split()[-1] in SETTINGS  # they are below
+    assert len(checks) >= 7 or lacking
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_those_that_need_settings_pass_with_them(name: str) -> None:
+    kind, settings = SETTINGS[name]
+    checks = check_component(kind, name, config=settings)
+    assert {check.outcome for check in checks} == {"passed"} and len(checks) >= 7
 
 
 ROWS = {

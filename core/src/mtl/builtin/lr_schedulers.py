@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
@@ -50,11 +51,23 @@ def Cosine(  # noqa: N802
     )
 
 
+class _ReduceLROnPlateau(ReduceLROnPlateau):
+    """Torch's, with a state that is JSON by the letter: before the first figure its best one is infinite."""
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {name: value for name, value in super().state_dict().items() if name != "mode_worse"}
+        return {**state, "best": state["best"] if math.isfinite(state["best"]) else None}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        best = state_dict["best"]
+        super().load_state_dict({**state_dict, "best": self.mode_worse if best is None else best})
+
+
 def ReduceOnPlateau(  # noqa: N802
     config: ReduceOnPlateauConfig, optimizer: Optimizer, *, total_steps: int, higher_is_better: bool
 ) -> ReduceLROnPlateau:
     """`torch.optim.lr_scheduler.ReduceLROnPlateau` in the direction of the selection figure."""
-    return ReduceLROnPlateau(
+    return _ReduceLROnPlateau(
         optimizer,
         mode="max" if higher_is_better else "min",
         factor=config.factor,

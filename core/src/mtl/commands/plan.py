@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from mtl.commands.options import (
     BaseDirOption,
     ConfigArgument,
@@ -17,17 +21,22 @@ def plan(
     config: ConfigArgument = None,
     overrides: SetOption = None,
     base_dir: BaseDirOption = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Estimate time and memory from a few steps.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run of CONFIG would do.
 
-    Tasks and their data, the schedule, the modules and who shares them, memory. Nothing is trained.
+    Tasks and their data, the schedule, the modules and who shares them, memory. Nothing is kept.
     """
     source, _, plugins = load(config, overrides, base_dir)
     from mtl.api import plan as make_plan
 
     with results_only():
-        planned = make_plan(source, base_dir=base_dir, overrides=overrides or (), plugins=plugins)
+        planned = make_plan(
+            source, base_dir=base_dir, overrides=overrides or (), measured=measure, plugins=plugins
+        )
     if as_json:
         print_json(planned)
         return

@@ -81,11 +81,12 @@ class DataSource(ABC, Generic[ConfigT]):
 @frozen
 class Download:
     """One archive to fetch: addresses in the order to try, MD5, and the files to take from it,
-    as {name in the archive: path below the base folder}."""
+    as {name in the archive: path below the base folder}. No more than `max_bytes` are taken from a server."""
 
     urls: tuple[str, ...]
     md5: str
     files: Mapping[str, str]
+    max_bytes: int = 2**30
 
 
 @configclass

@@ -61,6 +61,12 @@ class TrainerConfig:
     evaluate_every_steps: int | None = option(
         None, "Evaluate every so many steps, as well as at the end; every epoch if absent.", minimum=1
     )
+    compare_gradients_every: int | None = option(
+        100,
+        "Compare two tasks' gradients of what they share every so many steps, more tasks less often; never"
+        " if null.",
+        minimum=1,
+    )
     report_every_steps: int = option(50, "Write the training losses every so many steps.", minimum=1)
     checkpoint_every_steps: int | None = option(
         None, "Write a checkpoint every so many steps, as well as after each epoch.", minimum=1
@@ -71,6 +77,12 @@ class TrainerConfig:
     keep_checkpoints: int = option(1, "Newest checkpoints kept.", minimum=1)
     precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "Numbers of the forward pass.")
     compile: bool = option(False, "Compile the tasks' models with torch.compile.")
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune"] | None = option(
+        None,
+        "How `compile` goes about it: on a GPU, `reduce-overhead` replays CUDA graphs, one for each shape of"
+        " batch, for rows of few lengths such as windows of a stream; `max-autotune` also tries which kernels"
+        " are fastest.",
+    )
     deterministic: bool = option(
         False,
         "On a GPU, take only operations that give the same bits each time, and refuse others; a CPU"
@@ -79,6 +91,10 @@ class TrainerConfig:
     num_threads: int | None = option(
         None, "CPU threads of torch; torch's own choice if absent.", minimum=1, maximum=1024
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.compile_mode is not None and not self.compile:
+            raise ValueError(f"`compile_mode` {self.compile_mode!r} needs `compile` true")
 
 
 @configclass

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from mtl.render.cells import count, message, number, section, share, size, table
+from mtl.render.cells import count, duration, message, number, section, share, size, table
 
 SPLITS = ("train", "eval", "test")
 
@@ -24,6 +24,7 @@ def plan_view(plan: Mapping[str, Any]) -> Group:
         section("Schedule", *_schedule(plan)),
         section("Modules", *_modules(plan)),
         section("Memory", _memory(plan["memory"])),
+        *([section("Measured", *_measured(plan["measured"]))] if "measured" in plan else []),
         section("Selection", Text(plan["selection"])),
         *messages(plan),
     )
@@ -163,6 +164,20 @@ def _memory(memory: Mapping[str, int]) -> Table:
     for name, amount in memory.items():
         made.add_row(name.removesuffix("_bytes").replace("_", " "), Text(size(amount), justify="right"))
     return made
+
+
+def _measured(measured: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The estimate of the run's time and memory."""
+    for index, phase in enumerate(measured["phases"]):
+        steps = ", ".join(f"{task} {1000 * each:.1f} ms" for task, each in phase["seconds_per_step"].items())
+        title = f"{_title(index, phase)}: " if len(measured["phases"]) > 1 else ""
+        yield Text(
+            f"{title}a step: {steps}; an epoch {duration(phase['seconds_per_epoch'])},"
+            f" an evaluation {duration(phase['seconds_per_evaluation'])}"
+        )
+    gpu = measured["peak_gpu_bytes"]
+    memory = f"{size(measured['peak_rss_bytes'])} of memory" + (f", {size(gpu)} of the GPU's" if gpu else "")
+    yield Text(f"the whole run: about {duration(measured['seconds'])}, {memory}")
 
 
 def _modules(plan: Mapping[str, Any]) -> Iterator[RenderableType]:

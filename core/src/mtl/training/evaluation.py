@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,9 +17,16 @@ from mtl.errors import MtlError, blaming, is_out_of_memory
 
 
 def evaluate(
-    task: Task[Any], model: nn.Module, rows: Rows, *, device: torch.device, precision: torch.dtype
+    task: Task[Any],
+    model: nn.Module,
+    rows: Rows,
+    *,
+    device: torch.device,
+    precision: torch.dtype,
+    batches: Sequence[np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """The loss and the metrics of `rows`, the loss None where nothing was scored.
+    """The loss and the metrics of `rows`, the loss None where nothing was scored. `batches` are the numbers
+    of the rows to score, a batch each; all rows if absent.
 
     The same rows give the same figures, however often and between whichever steps.
 
@@ -25,7 +34,7 @@ def evaluate(
     """
     try:
         with blaming(task, f"to score {rows.path}"):
-            return _evaluate(task, model, rows, device, precision)
+            return _evaluate(task, model, rows, device, precision, batches)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -37,16 +46,23 @@ def evaluate(
 
 
 def _evaluate(
-    task: Task[Any], model: nn.Module, rows: Rows, device: torch.device, precision: torch.dtype
+    task: Task[Any],
+    model: nn.Module,
+    rows: Rows,
+    device: torch.device,
+    precision: torch.dtype,
+    batches: Sequence[np.ndarray] | None,
 ) -> dict[str, Any]:
-    config, metrics = task.config, task.metrics()
+    metrics = task.metrics()
+    if batches is None:
+        batches = batches_to_score(task, rows)
     total = torch.zeros((), dtype=torch.float64, device=device)
     weight = torch.zeros((), dtype=torch.float64, device=device)
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode(), autocast(device, precision):
-            for row_numbers in evaluation_batches(rows.lengths, config.eval_batch_size or config.batch_size):
+            for row_numbers in batches:
                 batch = rows.batch(row_numbers).to(device)
                 output: ModelOutput = model(batch)
                 if output.loss is not None:
@@ -59,6 +75,11 @@ def _evaluate(
     loss = (total / weight).item() if weight.item() else None
     with blaming(metrics, f"to compute the figures of {rows.path}"):
         return {"loss": loss if loss is None or math.isfinite(loss) else None, **metrics.compute()}
+
+
+def batches_to_score(task: Task[Any], rows: Rows) -> list[np.ndarray]:
+    """All rows, in the batches in which the task is scored."""
+    return evaluation_batches(rows.lengths, task.config.eval_batch_size or task.config.batch_size)
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:

@@ -21,13 +21,14 @@ from mtl.errors import MtlError, UsageError
 from mtl.model import MultitaskModel, assign_tensors, unique_tensors
 from mtl.training.averages import WeightAverages
 from mtl.training.checkpoint import flatten_optimizer, part, restore_optimizer
+from mtl.training.conflicts import GradientComparison
 from mtl.training.evaluation import evaluate
 from mtl.training.phase import Phase
 from mtl.training.state import Best, TaskProgress, TrainingState
 from mtl.training.step import PRECISIONS, Stepper, timed
 from mtl.training.timeline import Cursor, Scores
 
-PARTS = ("model", "optimizer", "balancer", "average", "report")
+PARTS = ("model", "optimizer", "balancer", "average", "comparison", "report")
 """The parts of a checkpoint's tensors: the first word of their names."""
 
 
@@ -79,17 +80,21 @@ class Training:
 
     def __attrs_post_init__(self) -> None:
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self._begin(self.phases[0])
+        self.begin(self.phases[0])
 
     def train(self, observer: Observer) -> None:
         """Run all steps that are left, until the end, an early stop or a request to stop."""
         self.model.train()
         begun = perf_counter() - self.state.seconds["total"]
-        while self._train_phase(observer, begun) and self.phase is not self.phases[-1]:
-            if self.averages is not None:
-                self.averages.settle()
-            self.state.begin_phase(self.phase.index + 1)
-            self._begin(self.phases[self.phase.index + 1])
+        try:
+            while self._train_phase(observer, begun) and self.phase is not self.phases[-1]:
+                if self.averages is not None:
+                    self.averages.settle()
+                self.state.begin_phase(self.phase.index + 1)
+                self.stepper.rest()
+                self.begin(self.phases[self.phase.index + 1])
+        finally:
+            self.stepper.rest()
 
     def _train_phase(self, observer: Observer, begun: float) -> bool:
         """Run the steps of a phase that are left. False where the run was asked to stop."""
@@ -99,7 +104,9 @@ class Training:
         done = start.step
         for index, steps in enumerate(timeline.walk(self._places(), self._scores())):
             self.state.epoch = epoch = start.epoch + index + 1
-            for step in steps[max(self.state.step - done, 0) :]:
+            left = steps[max(self.state.step - done, 0) :]
+            self.stepper.look_ahead(left)
+            for step in left:
                 step = step.without(self.state.stopped)
                 self.stepper.take(step)
                 number = self.state.step
@@ -107,6 +114,8 @@ class Training:
                 last = epoch_ended and timeline.is_over(index + 1, number - start.step)
                 if step.parts:
                     observer.step_ended(number, epoch, step.task)
+                for figures in self.stepper.compared:
+                    observer.record(self._line("gradients", epoch, figures["task"], figures))
                 if number % self.config.report_every_steps == 0 or epoch_ended:
                     self._report(epoch, observer)
                 if last or self._evaluation_due(epoch_ended):
@@ -120,7 +129,7 @@ class Training:
             done += len(steps)
         return True
 
-    def _begin(self, phase: Phase) -> None:
+    def begin(self, phase: Phase) -> None:
         """Hold still what the phase freezes, and make what moves the rest."""
         self.phase = phase
         frozen = {id(parameter) for module in phase.frozen for parameter in module.parameters()}
@@ -141,6 +150,9 @@ class Training:
             balancer=self.balancer,
             scaler=self.scaler,
             averages=self.averages,
+            comparison=GradientComparison.of(
+                self.model, list(phase.timeline.batching), self.config.compare_gradients_every
+            ),
             device=self.device,
             seed=self.seed,
             state=self.state,
@@ -156,9 +168,10 @@ class Training:
         return {task: progress.scores for task, progress in self.state.tasks.items()}
 
     def _report(self, epoch: int, observer: Observer) -> None:
-        rates = [group["lr"] for group in self.optimizer.param_groups]
+        rate = self.optimizer.param_groups[0]["lr"]
+        steps = {task: progress.steps_since_report for task, progress in self.state.tasks.items()}
         for task, progress in self.state.tasks.items():
-            if progress.rows > progress.reported["rows"]:
+            if steps[task]:
                 figures = progress.report()
                 if figures["loss"] is not None and not math.isfinite(figures["loss"]):
                     raise MtlError(
@@ -166,7 +179,8 @@ class Training:
                         f" {self.config.report_every_steps} steps before step {self.state.step}"
                     )
                 skipped = {"skipped": progress.skipped} if progress.skipped else {}
-                figures |= {**skipped, "lr": rates[0]}
+                share = {"share": steps[task] / sum(steps.values()), "rows": progress.rows}
+                figures |= {**share, **skipped, "lr": rate}
                 observer.record(self._line("train", epoch, task, figures))
 
     def _evaluation_due(self, epoch_ended: bool) -> bool:
@@ -182,8 +196,10 @@ class Training:
             if last or self.state.evaluations % self.tasks[task].config.evaluate_every == 0
         ]
         with self.averages.in_place() if self.averages is not None else nullcontext():
-            with timed(self.state, "eval"):
-                figures = self.evaluate("eval", due)
+            figures: dict[str, dict[str, Any]] = {}
+            for task in due:
+                with timed(self.state, "eval", task):
+                    figures |= self.evaluate("eval", [task])
             for task, values in figures.items():
                 observer.record(self._line("eval", epoch, task, values))
             value = self.phase.selection.value(figures)
@@ -248,6 +264,7 @@ class Training:
             "optimizer": optimizer_tensors,
             "balancer": self.balancer.state_dict(),
             "average": self.averages.averages if self.averages is not None else {},
+            "comparison": self.stepper.comparison.tensors() if self.stepper.comparison is not None else {},
             "report": self.state.tensors(),
         }
         tensors = {
@@ -269,7 +286,7 @@ class Training:
             if strange:
                 raise ValueError(f"{strange[0]} does not belong there")
             self.state.restore(state["training"], parts["report"])
-            self._begin(self.phases[self.state.phase.index])
+            self.begin(self.phases[self.state.phase.index])
             assign_tensors(dict(unique_tensors(self.model)), parts["model"], str(source))
             restore_optimizer(self.optimizer, parts["optimizer"], state["optimizer"])
             self.balancer.load_state_dict(parts["balancer"])
@@ -277,6 +294,8 @@ class Training:
             self.scaler.load_state_dict(dict(state["scaler"]))
             if self.averages is not None:
                 self.averages.restore(parts["average"], str(source))
+            if self.stepper.comparison is not None:
+                self.stepper.comparison.restore(parts["comparison"])
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UsageError(f"{source}: this state does not fit the run: {reason}") from error

@@ -13,6 +13,7 @@ from mtl.components import Loss
 from mtl.data.columns import Batch
 
 PHASES = ("data", "forward", "backward", "optimizer")
+TIMED = (*PHASES, "eval")
 
 
 @define
@@ -40,7 +41,8 @@ class TaskProgress:
     """One task so far. Losses are summed on the device since the last report.
 
     `pass_index` and `batch` are its place in its data. `scores` are its selection figures in this phase, each
-    with its step; `best` is the best of them, `stopped_at` the step after which it left the schedule.
+    with its step; `best` is the best of them, `stopped_at` the step after which it left the schedule. `time`
+    are seconds since the last report, by what they were spent on.
     """
 
     steps: int = 0
@@ -56,7 +58,10 @@ class TaskProgress:
     stale_evaluations: int = 0
     stopped_at: int | None = None
     scores: list[list[float]] = field(factory=list)
-    reported: dict[str, float] = field(factory=lambda: {"rows": 0, "tokens": 0, "seconds": 0.0})
+    time: dict[str, float] = field(factory=lambda: dict.fromkeys(TIMED, 0.0))
+    reported: dict[str, float] = field(
+        factory=lambda: dict.fromkeys(("steps", "rows", "tokens", "seconds"), 0)
+    )
     loss_total: Tensor = field(factory=lambda: torch.zeros((), dtype=torch.float64))
     loss_weight: Tensor = field(factory=lambda: torch.zeros((), dtype=torch.float64))
 
@@ -88,9 +93,14 @@ class TaskProgress:
         """Different rows seen: all of them after the first pass."""
         return total if self.pass_index else self.rows_in_pass
 
-    def report(self) -> dict[str, float | None]:
-        """Mean loss (None where every step was skipped) and speed since the last report, and a fresh
-        start."""
+    @property
+    def steps_since_report(self) -> int:
+        """Steps that no report has counted yet."""
+        return self.steps - int(self.reported["steps"])
+
+    def report(self) -> dict[str, Any]:
+        """Mean loss (None where every step was skipped), speed and shares of the time since the last report,
+        and a fresh start."""
         rows, tokens, seconds = (
             self.rows - self.reported["rows"],
             self.tokens - self.reported["tokens"],
@@ -99,12 +109,23 @@ class TaskProgress:
         loss = (self.loss_total / self.loss_weight).item() if self.loss_weight.item() else None
         self.loss_total.zero_()
         self.loss_weight.zero_()
-        self.reported = {"rows": self.rows, "tokens": self.tokens, "seconds": self.seconds}
+        self.reported = {
+            "steps": self.steps,
+            "rows": self.rows,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+        }
         return {
             "loss": loss,
             "examples_per_second": rows / seconds if seconds else None,
             "tokens_per_second": tokens / seconds if seconds else None,
+            "time": self._shares_of_time(),
         }
+
+    def _shares_of_time(self) -> dict[str, float]:
+        spent, self.time = self.time, dict.fromkeys(TIMED, 0.0)
+        total = sum(spent.values()) or 1.0
+        return {name: round(seconds / total, 4) for name, seconds in spent.items()}
 
 
 @define
@@ -142,7 +163,7 @@ class TrainingState:
     best_value: float | None = None
     evaluations_without_improvement: int = 0
     stopped_early: bool = False
-    seconds: dict[str, float] = field(factory=lambda: dict.fromkeys((*PHASES, "eval", "total"), 0.0))
+    seconds: dict[str, float] = field(factory=lambda: dict.fromkeys((*TIMED, "total"), 0.0))
 
     @property
     def stopped(self) -> list[str]:
@@ -206,5 +227,11 @@ def _may_be(name: str, value: Any, before: Any) -> bool:
         return isinstance(value, list) and all(
             isinstance(pair, list) and [type(each) for each in pair] in ([int, int], [int, float])
             for pair in value
+        )
+    if name == "time":
+        return (
+            isinstance(value, dict)
+            and value.keys() == before.keys()
+            and all(type(each) is float for each in value.values())
         )
     return isinstance(value, type(before))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from time import perf_counter
@@ -20,9 +21,11 @@ from mtl.config.run_config import TrainerConfig
 from mtl.data.batching import Batching, seed_generators
 from mtl.data.columns import Batch
 from mtl.data.load import TaskData
+from mtl.data.prefetch import Prefetcher
 from mtl.errors import MtlError, blaming, is_out_of_memory
 from mtl.model import MultitaskModel
 from mtl.training.averages import WeightAverages
+from mtl.training.conflicts import GradientComparison
 from mtl.training.evaluation import autocast
 from mtl.training.state import StepSums, TrainingState
 from mtl.training.timeline import Part, Step
@@ -32,6 +35,8 @@ logger = logging.getLogger("mtl")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Gradients = dict[nn.Parameter, Tensor]
+Place = tuple[str, int, int]
+"""A batch: its task, the pass over the task's data, and which one it is in that."""
 
 
 @define(eq=False)
@@ -39,7 +44,7 @@ class Stepper:
     """Takes the steps of a phase, one by one.
 
     `lr_scheduler` is None where the rate follows the evaluations; `first_step` counts the steps before the
-    phase.
+    phase; `compared` are the figures of gradients that were compared in the last step.
     """
 
     config: TrainerConfig
@@ -52,13 +57,19 @@ class Stepper:
     balancer: Balancer[Any]
     scaler: torch.amp.GradScaler
     averages: WeightAverages | None
+    comparison: GradientComparison | None
     device: torch.device
     seed: int
     state: TrainingState
     first_step: int = 0
+    compared: list[dict[str, Any]] = field(init=False, factory=list)
     parameters: list[nn.Parameter] = field(init=False)
+    prefetches: bool = field(init=False)
+    _prefetcher: Prefetcher[Place] | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
+        # A CPU would make batches ready on the cores that compute.
+        self.prefetches = self.device.type == "cuda"
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def take(self, step: Step) -> None:
@@ -69,6 +80,7 @@ class Stepper:
         # Dropout is a function of (seed, step): nothing that ran before can shift it.
         seed_generators(self.seed, "step", self.state.step)
         self.optimizer.zero_grad(set_to_none=True)
+        self.compared = []
         try:
             usable = not step.parts or self._take(step)
         except (RuntimeError, MemoryError) as error:
@@ -88,17 +100,20 @@ class Stepper:
         for part in step.parts:
             begun = perf_counter()
             sums.append(self._gradient(part))
-            with self._timed("optimizer"):
+            with self._timed("optimizer", part):
                 mean = torch.as_tensor(sums[-1].total / sums[-1].weight)
                 usable = self._is_usable(part, mean) and usable
                 if usable:
                     self._weigh(part, sums[-1], mean)
+                if usable and self.comparison is not None:
+                    scale = self.scaler.get_scale()
+                    self.compared += self.comparison.note(part.task, self.state.step, scale)
                 if len(step.parts) > 1:
                     gradients.append(self._taken())
                     means[part.task] = mean
             sums[-1].seconds = perf_counter() - begun
         begun = perf_counter()
-        with self._timed("optimizer"):
+        with self._timed("optimizer", *step.parts):
             if usable and gradients:
                 self._combine(gradients, means)
             if usable:
@@ -114,21 +129,50 @@ class Stepper:
         model, sums = self.model.tasks[part.task], StepSums()
         with blaming(self.tasks[part.task], f"to train on step {self.state.step + 1} ({part.task})"):
             for batch in self._batches(part):
-                with self._timed("forward"), autocast(self.device, PRECISIONS[self.config.precision]):
+                with self._timed("forward", part), autocast(self.device, PRECISIONS[self.config.precision]):
                     loss = model(batch).loss
-                with self._timed("backward"):
+                with self._timed("backward", part):
                     single = part.stop - part.start == 1
                     self.scaler.scale(loss.total / loss.weight if single else loss.total).backward()
                 sums.add(loss, batch)
         return sums
 
+    def look_ahead(self, steps: Sequence[Step]) -> None:
+        """Let the batches of these steps be made ready while the ones before are computed, where that pays.
+
+        They must be taken in order; parts may be left out. `rest` ends it.
+        """
+        self.rest()
+        if self.prefetches:
+            places = [
+                (part.task, part.pass_index, number)
+                for step in steps
+                for part in step.parts
+                for number in range(part.start, part.stop)
+            ]
+            self._prefetcher = Prefetcher(places, self._cut, self.device)
+            self._prefetcher.start()
+
+    def rest(self) -> None:
+        """Make no more batches ready."""
+        if self._prefetcher is not None:
+            self._prefetcher.stop()
+            self._prefetcher = None
+
     def _batches(self, part: Part) -> Iterator[Batch]:
-        rows = self.data[part.task].train
-        pin = self.device.type == "cuda"
-        for row_numbers in self.batching[part.task].batches(part.pass_index)[part.start : part.stop]:
-            with self._timed("data"):
-                batch = rows.batch(row_numbers, pin=pin).to(self.device)
+        for number in range(part.start, part.stop):
+            place = (part.task, part.pass_index, number)
+            with self._timed("data", part):
+                if self._prefetcher is not None:
+                    batch = self._prefetcher.take(place)
+                else:
+                    batch = self._cut(place).to(self.device)
             yield batch
+
+    def _cut(self, place: Place) -> Batch:
+        task, pass_index, number = place
+        rows = self.batching[task].batches(pass_index)[number]
+        return self.data[task].train.batch(rows, pin=self.device.type == "cuda")
 
     def _weigh(self, part: Part, sums: StepSums, mean: Tensor) -> None:
         """Scale a part's gradient to that of its mean loss times its factor, and to its task's norm."""
@@ -151,27 +195,26 @@ class Stepper:
     def _combine(self, gradients: Sequence[Gradients], losses: Mapping[str, Tensor]) -> None:
         """Give the parameters the sum of the tasks' gradients, or what the balancer makes of those that
         several tasks reach."""
+        reached = Counter(parameter for each in gradients for parameter in each)
+        shared = [p for p in self.parameters if reached[p] > 1] if self.balancer.combines else []
         for each in gradients:
-            for parameter, gradient in each.items():
-                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-        if not self.balancer.combines:
-            return
-        shared = [p for p in self.parameters if sum(p in each for each in gradients) > 1]
+            for parameter in each.keys() - set(shared):
+                before, gradient = parameter.grad, each[parameter]
+                parameter.grad = gradient if before is None else before + gradient
         if not shared:
             return
-        scale = self.scaler.get_scale()
-        rows = torch.stack(
-            [
-                torch.cat([each.get(p, torch.zeros_like(p)).float().flatten() for p in shared])
-                for each in gradients
-            ]
-        )
+        scale, sizes = self.scaler.get_scale(), [p.numel() for p in shared]
+        rows = torch.zeros(len(gradients), sum(sizes), device=self.device)
+        for row, each in zip(rows, gradients, strict=True):
+            for parameter, place in zip(shared, torch.split(row, sizes), strict=True):
+                if parameter in each:
+                    torch.div(each[parameter].flatten(), scale, out=place)
         with blaming(self.balancer, f"to combine the gradients of step {self.state.step + 1}"):
-            combined = self.balancer.combine(rows if scale == 1.0 else rows / scale, losses)
+            combined = self.balancer.combine(rows, losses)
             if combined.shape != rows.shape[1:]:
                 raise ValueError(f"it gave {list(combined.shape)} for {list(rows.shape[1:])}")
-        for p, gradient in zip(shared, torch.split(combined, [p.numel() for p in shared]), strict=True):
-            p.grad = (gradient if scale == 1.0 else gradient * scale).view_as(p).to(p.dtype)
+        for parameter, gradient in zip(shared, torch.split(combined, sizes), strict=True):
+            parameter.grad = (gradient * scale).view_as(parameter).to(parameter.dtype)
 
     def _update(self, step: Step) -> None:
         """Clip the gradient and move the parameters."""
@@ -256,15 +299,19 @@ class Stepper:
         )
 
     @contextmanager
-    def _timed(self, phase: str) -> Iterator[None]:
-        with timed(self.state, phase):
+    def _timed(self, phase: str, *parts: Part) -> Iterator[None]:
+        with timed(self.state, phase, *(part.task for part in parts)):
             yield
 
 
 @contextmanager
-def timed(state: TrainingState, phase: str) -> Iterator[None]:
-    """Count the time of what is done within; a profiler shows it under that name."""
+def timed(state: TrainingState, phase: str, *tasks: str) -> Iterator[None]:
+    """Count the time of what is done within, for these tasks together; a profiler shows it under that
+    name."""
     begun = perf_counter()
     with record_function(phase) if torch.autograd.profiler._is_profiler_enabled else nullcontext():
         yield
-    state.seconds[phase] += perf_counter() - begun
+    seconds = perf_counter() - begun
+    state.seconds[phase] += seconds
+    for task in tasks:
+        state.tasks[task].time[phase] += seconds / len(tasks)

@@ -1,0 +1,114 @@
+"""Whether tasks pull what they share in one direction: their gradients, compared now and then."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any, Self
+
+import torch
+from attrs import define, field
+from torch import Tensor, nn
+
+from mtl.config.json_path import parse_path
+from mtl.model import MultitaskModel
+
+
+@define(eq=False)
+class GradientComparison:
+    """The cosine between two tasks' gradients of each module that they share, and their norms.
+
+    Every `interval` steps the next gradient of each task is kept until all of `tasks` have had a step, and
+    compared then: gradients of neighbouring steps, at weights that lie a few steps apart. They are those
+    that the optimizer is given, weights of the tasks included. `modules` are parameters by
+    `shared_module_key`, `users` the tasks of each.
+    """
+
+    interval: int
+    tasks: Sequence[str]
+    modules: Mapping[str, Sequence[nn.Parameter]]
+    users: Mapping[str, Sequence[str]]
+    kept: dict[str, dict[str, Tensor]] = field(factory=dict)
+    begun: int = -1
+
+    @classmethod
+    def of(cls, model: MultitaskModel, tasks: Sequence[str], every: int | None) -> Self | None:
+        """A comparison of the tasks that are trained; None where they share nothing that moves.
+
+        Its cost grows with the tasks, and so does the interval: `every` is that of two.
+        """
+        modules: dict[str, list[nn.Parameter]] = {}
+        users: dict[str, list[str]] = {}
+        for built in model.built:
+            mine = {parse_path(path)[1] for path in built.users}
+            shared = [task for task in tasks if task in mine]
+            parameters = [p for p in built.module.parameters() if p.requires_grad]
+            if built.config.shared_module_key and len(shared) > 1 and parameters:
+                modules[built.config.shared_module_key] = parameters
+                users[built.config.shared_module_key] = shared
+        if every is None or not modules:
+            return None
+        together = [task for task in tasks if any(task in shared for shared in users.values())]
+        return cls(max(every * len(together) // 2, 1), together, modules, users)
+
+    def note(self, task: str, step: int, scale: float = 1.0) -> list[dict[str, Any]]:
+        """Keep the gradient that the parameters have from a task in a step, if one is wanted.
+
+        Gives the figures of all pairs with the last of them. The gradients are `scale` times too large.
+        """
+        first = step % self.interval == 0
+        if first and step != self.begun:
+            self.kept, self.begun = {}, step
+        if not (first or self.kept) or task not in self.tasks or task in self.kept:
+            return []
+        self.kept[task] = {
+            key: torch.cat([_gradient(p).flatten() for p in parameters]) / scale
+            for key, parameters in self.modules.items()
+            if task in self.users[key]
+        }
+        if len(self.kept) < len(self.tasks):
+            return []
+        figures = list(self._figures())
+        self.kept = {}
+        return figures
+
+    def _figures(self) -> Iterator[dict[str, Any]]:
+        for key, users in self.users.items():
+            kept = {task: self.kept[task][key].double() for task in users}
+            for task, other in combinations(users, 2):
+                norms = [kept[name].norm() for name in (task, other)]
+                cosine = kept[task] @ kept[other] / (norms[0] * norms[1])
+                values = map(_rounded, torch.stack([cosine, *norms]).tolist())
+                figures = dict(zip(("cosine", "norm", "other_norm"), values, strict=True))
+                yield {"task": task, "other": other, "module": key, **figures}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The gradients that wait for those of other tasks, by the numbers of task and module."""
+        keys = list(self.modules)
+        return {
+            f"{self.tasks.index(task)}.{keys.index(key)}": gradient
+            for task, kept in self.kept.items()
+            for key, gradient in kept.items()
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `tensors` gave. Raises `ValueError` for what is no such state."""
+        keys, self.kept = list(self.modules), {}
+        for name, gradient in tensors.items():
+            task, key = (int(number) for number in name.split("."))
+            expected = sum(p.numel() for p in self.modules[keys[key]])
+            if gradient.shape != (expected,):
+                raise ValueError(f"a gradient of {keys[key]} has {expected} numbers")
+            device = self.modules[keys[key]][0].device
+            self.kept.setdefault(self.tasks[task], {})[keys[key]] = gradient.to(device)
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    grad = parameter.grad
+    return torch.zeros_like(parameter, dtype=torch.float32) if grad is None else grad.detach().float()
+
+
+def _rounded(value: float) -> float | None:
+    """To digits that do not hang on how a tensor lies in memory, as sums in another order do."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
