@@ -1,0 +1,37 @@
+"""What mtl_balance brings. Free of torch."""
+
+from __future__ import annotations
+
+from mtl import ComponentSpec, hookimpl
+
+mtl_api = ">=1,<2"
+
+
+def _spec(name: str, module: str, summary: str) -> ComponentSpec:
+    return ComponentSpec(
+        name=name,
+        config=f"mtl_balance.config:{name}Config",
+        factory=f"mtl_balance.{module}:{name}",
+        summary=summary,
+    )
+
+
+@hookimpl
+def mtl_balancers() -> list[ComponentSpec]:
+    return [
+        _spec("Uncertainty", "weighting", "Learnt variances weigh the losses (Kendall et al. 2018)"),
+        _spec("DynamicWeightAverage", "weighting", "More for losses that fall slowly (Liu et al. 2019)"),
+        _spec("RandomLossWeighting", "weighting", "Weights drawn anew each step (Lin et al. 2022)"),
+        _spec("GradNorm", "weighting", "Learnt weights even out the gradients' norms (Chen et al. 2018)"),
+        _spec("PCGrad", "gradients", "Takes out of each gradient what opposes another (Yu et al. 2020)"),
+        _spec("GradVac", "gradients", "Turns gradients towards their usual angle (Wang et al. 2021)"),
+        _spec("CAGrad", "gradients", "Near the mean, best for the worst-off task (Liu et al. 2021)"),
+        _spec("MGDA", "gradients", "The shortest mean of the gradients (Désidéri 2012)"),
+        _spec("IMTLG", "gradients", "As much progress along each gradient (Liu et al. 2021)"),
+        _spec("NashMTL", "gradients", "The tasks bargain for the step (Navon et al. 2022)"),
+        _spec("AlignedMTL", "gradients", "Evens out the principal components (Senushkin et al. 2023)"),
+        _spec("UPGrad", "gradients", "Projects gradients so that none is hurt (Quinton and Rey 2024)"),
+        _spec("DualProj", "gradients", "Projects the sum so that no task is hurt (Lopez-Paz 2017)"),
+        _spec("ConFIG", "gradients", "At the same angle to each gradient (Liu et al. 2024)"),
+        _spec("GradDrop", "gradients", "Keeps one sign in each coordinate, by lot (Chen et al. 2020)"),
+    ]
