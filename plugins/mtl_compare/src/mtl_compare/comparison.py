@@ -1,0 +1,250 @@
+"""`compare`: derive the configs, train what is not trained yet, score it, and report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import define, frozen
+
+from mtl.api import Interrupted
+from mtl.components import Split
+from mtl.config.load import LoadedConfig
+from mtl.errors import MtlError, UsageError
+from mtl.files import read_json, write_json
+from mtl.plugins import Plugins
+from mtl.prepare import Prepared, prepare, torch_settings
+from mtl.resume import identity
+from mtl_compare.processes import Command, run_all
+from mtl_compare.progress import Progress
+from mtl_compare.report import Run, Subject, report
+from mtl_compare.scores import reported, score_run
+from mtl_compare.variants import Variant, make_variants, trained_tasks
+
+logger = logging.getLogger("mtl")
+
+
+@frozen
+class CompareFolder:
+    """The files of a comparison."""
+
+    path: Path
+
+    @property
+    def report(self) -> Path:
+        """What the runs show."""
+        return self.path / "compare.json"
+
+    @property
+    def fingerprints(self) -> Path:
+        """What each run was begun with, by its name."""
+        return self.path / "fingerprints.json"
+
+    def config(self, variant: Variant) -> Path:
+        """The config of a variant."""
+        return self.path / "configs" / f"{variant.file_name}.json"
+
+    def run(self, variant: Variant, seed: int) -> Path:
+        """A run folder."""
+        return self.path / "runs" / f"{variant.file_name}-seed-{seed}"
+
+    def scores(self, variant: Variant, seed: int) -> Path:
+        """What a run's model makes of each row."""
+        return self.path / "scores" / f"{variant.file_name}-seed-{seed}.json"
+
+    def log(self, variant: Variant, seed: int) -> Path:
+        """What a run says while it trains."""
+        return self.path / "logs" / f"{variant.file_name}-seed-{seed}.txt"
+
+    def claim(self, fingerprints: Mapping[str, str]) -> None:
+        """Make the folder, or go on with it, and write down what its runs are made from.
+
+        Raises `UsageError` where it holds something else, or one of these runs made from something else.
+        """
+        used = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        if used and not self.fingerprints.exists():
+            raise UsageError(
+                f"{self.path}: must be new, empty or a comparison, but holds something else;"
+                " give another --output"
+            )
+        before = read_json(self.fingerprints) if self.fingerprints.exists() else {}
+        changed = [name for name, value in fingerprints.items() if before.get(name, value) != value]
+        if changed:
+            raise UsageError(
+                f"{self.path}: {changed[0]} was made with other settings, data or vocabularies"
+                f"{f', and {len(changed) - 1} more runs' if len(changed) > 1 else ''};"
+                " give another --output, or the config as it was"
+            )
+        try:
+            write_json(self.fingerprints, {**before, **fingerprints})
+        except OSError as error:
+            raise UsageError(f"{self.path}: the folder cannot be written: {error.strerror}") from None
+
+
+@define(eq=False)
+class Comparison:
+    """A comparison that is ready to run."""
+
+    folder: CompareFolder
+    name: str
+    variants: Sequence[Variant]
+    subjects: Sequence[Subject]
+    seeds: Sequence[int]
+    notes: Sequence[str]
+    device: str | None
+    runs: list[Run]
+
+    def run(self, *, at_once: int, quiet: bool) -> dict[str, Any]:
+        """Train and score what is not there yet; the report. Raises `Interrupted` on Ctrl-C."""
+        for run in self.runs:
+            self._take(run)
+        commands = {self._command(run): run for run in self.runs if run.status != "completed"}
+        with Progress(self.runs, quiet=quiet) as progress:
+
+            def ended(command: Command, status: int) -> None:
+                run = commands[command]
+                self._finish(run, command, status)
+                progress.ended(run)
+                self.write()
+
+            def polled(under_way: Sequence[Command]) -> None:
+                progress.moved({commands[each].name: each.steps for each in under_way})
+
+            self.write()
+            with self._interruptible():
+                run_all(list(commands), at_once=at_once, ended=ended, polled=polled)
+        return self.write()
+
+    def write(self) -> dict[str, Any]:
+        """Write what the runs show so far."""
+        made = report(self.name, self.subjects, self.runs, self.seeds, self.notes)
+        write_json(self.folder.report, made)
+        return made
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.write()
+            raise Interrupted(
+                "stopped, the state of all runs is saved; the same command goes on"
+                f" with --output {self.folder.path}",
+                signal.SIGINT,
+            ) from None
+
+    def _command(self, run: Run) -> Command:
+        variant, seed, folder = run.variant, run.seed, self.folder
+        return Command(
+            folder.config(variant), folder.run(variant, seed), folder.log(variant, seed), seed, self.device
+        )
+
+    def _take(self, run: Run) -> None:
+        """Take a run that was done before."""
+        result = self.folder.run(run.variant, run.seed) / "result.json"
+        scores = self.folder.scores(run.variant, run.seed)
+        if result.exists() and scores.exists():
+            run.result, run.scores, run.status = read_json(result), read_json(scores), "completed"
+
+    def _finish(self, run: Run, command: Command, status: int) -> None:
+        """Score a run that has ended, or note why it failed."""
+        if status:
+            run.status = "failed"
+            run.message = command.message or f"ended by signal {-status}"
+            return
+        splits: dict[str, Split] = {each.task: each.reported.split for each in self.subjects}
+        try:
+            run.scores = score_run(command.folder, splits, device=self.device or "auto")
+            write_json(self.folder.scores(run.variant, run.seed), run.scores)
+            run.result = read_json(command.folder / "result.json")
+            run.status = "completed"
+        except MtlError as error:
+            run.status, run.message = "failed", str(error)
+
+
+def make_comparison(
+    loaded: LoadedConfig,
+    plugins: Plugins,
+    *,
+    output: Path,
+    name: str,
+    seeds: Sequence[int],
+    left_out: Sequence[str] | None = (),
+    device: str | None = None,
+) -> Comparison:
+    """Read the data, derive the configs and claim the folder `output`.
+
+    `left_out` are the tasks without which the others are trained, None for each in turn.
+
+    Raises `UsageError` where there is nothing to compare, or the folder is used for something else.
+    """
+    with torch_settings(loaded.config):
+        prepared = prepare(loaded, plugins)
+    trained = trained_tasks(prepared)
+    variants = make_variants(prepared, trained if left_out is None else left_out)
+    subjects, notes = _subjects(prepared, trained)
+    folder = CompareFolder(output.absolute())
+    folder.claim(_fingerprints(prepared, variants, seeds))
+    for variant in variants:
+        write_json(folder.config(variant), variant.config)
+    runs = [
+        Run(variant, seed, str(folder.run(variant, seed).relative_to(folder.path)))
+        for seed in seeds
+        for variant in variants
+    ]
+    notes += [note for variant in variants for note in variant.notes]
+    return Comparison(folder, name, variants, subjects, seeds, notes, device, runs)
+
+
+def _fingerprints(prepared: Prepared, variants: Sequence[Variant], seeds: Sequence[int]) -> dict[str, str]:
+    """A digest of what each run is made from: its config and seed, its tasks' rows and what was learnt."""
+    now = identity(prepared)
+    return {
+        f"{variant.file_name}-seed-{seed}": hashlib.sha256(
+            json.dumps(
+                {
+                    "config": {**variant.config, "seed": seed, "base_dir": None, "loggers": None},
+                    "rows": {
+                        split: rows["sha256"]
+                        for split, rows in now["rows"].items()
+                        if split.rpartition(".")[0] in variant.config["tasks"]
+                    },
+                    "learnt": now["learnt"],
+                },
+                sort_keys=True,
+            ).encode()
+        ).hexdigest()
+        for variant in variants
+        for seed in seeds
+    }
+
+
+def _subjects(prepared: Prepared, trained: Sequence[str]) -> tuple[list[Subject], list[str]]:
+    """The tasks whose figures are compared, and what a reader should know of them."""
+    subjects, notes = [], []
+    target = prepared.config.target_task
+    selects = prepared.config.trainer.keep_model == "best"
+    for task in trained:
+        rows = reported(prepared, task)
+        if rows is None:
+            notes.append(f"{task} has neither evaluation nor test data, so nothing is compared")
+            continue
+        subjects.append(Subject(task, prepared.config.tasks[task].config.metric, rows))
+        if rows.selects:
+            notes.append(
+                f"{task}: the same rows selected the model and are reported, as there are no other ones,"
+                " so its figures are a little too good, alone and together"
+            )
+        if selects and target in trained and task != target:
+            notes.append(f"{task}: together, the model is selected by {target}; alone, by {task} itself")
+    if not selects:
+        notes.append("`trainer.keep_model` is last: no rows selected a model")
+    if not subjects:
+        raise UsageError("there is nothing to compare: no task has evaluation or test data")
+    return subjects, notes

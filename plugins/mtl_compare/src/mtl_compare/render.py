@@ -1,0 +1,122 @@
+"""A comparison for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mtl.render.cells import ABSENT, count, duration, message, number, table
+from mtl_compare.statistics import HELPS, HURTS
+
+STYLES = {HELPS: "bold green", HURTS: "bold red"}
+FIGURES = 4
+"""Other figures of a task that are shown; compare.json has all."""
+
+
+def report_view(report: Mapping[str, Any], folder: str) -> Group:
+    """A block a task, then all tasks, the cost, and what a reader should know."""
+    parts: list[RenderableType] = []
+    for name, task in report["tasks"].items():
+        parts += [*_task(name, task), Text()]
+    parts += [*_all_tasks(report), Text(), _costs(report["cost"]), Text()]
+    for run in report["runs"]:
+        if run["status"] == "failed":
+            parts.append(
+                message("failed", "bold red", f"{run['name']}, seed {run['seed']}: {run['message']}")
+            )
+    parts += [message("note", "dim", note) for note in report["notes"]]
+    return Group(*parts, Text(f"comparison: {folder}"))
+
+
+# --- a task ----------------------------------------------------------------------------------------
+
+
+def _task(name: str, task: Mapping[str, Any]) -> Iterator[RenderableType]:
+    better = "higher" if task["higher_is_better"] else "lower"
+    rows = count(task["rows"], f"{task['split']} row")
+    yield Text.assemble((name, "bold"), f"   {task['metric']} on {rows}, {better} is better")
+    baselines = {"alone": {**task["alone"], "difference": task["difference"]}}
+    baselines |= {f"without {other}": each for other, each in task["without"].items()}
+    for label, baseline in baselines.items():
+        yield _verdict(name, label, baseline["difference"])
+    made = _table("", "mean ± deviation", "difference ± 95 %", "p seeds", "p rows")
+    made.add_row("together", _mean(task["together"]))
+    for label, baseline in baselines.items():
+        made.add_row(label, _mean(baseline), *_difference(baseline["difference"]))
+    yield made
+    figures = list(task["figures"].items())[:FIGURES]
+    if figures:
+        yield _other_figures(figures)
+
+
+def _table(*columns: str) -> Table:
+    made = table(*columns, right=columns[1:])
+    made.padding = (0, 2, 0, 0)
+    return made
+
+
+def _verdict(task: str, label: str, difference: Mapping[str, Any]) -> Text:
+    """The verdict in a sentence: what training together does to a task, or one other task."""
+    who = "training together" if label == "alone" else label.removeprefix("without ")
+    word, text = difference["verdict"], difference["text"]
+    if word in STYLES:
+        return Text(f"{who} {word} {task}", style=STYLES[word])
+    return Text(f"whether {who} helps {task} {text}", style="yellow")
+
+
+def _mean(summary: Mapping[str, Any]) -> str:
+    if summary["deviation"] is None:
+        return number(summary["mean"])
+    return f"{number(summary['mean'])} ± {number(summary['deviation'])}"
+
+
+def _difference(difference: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The difference with half its interval, and the probabilities."""
+    text = _signed(difference["mean"], difference["interval"], number)
+    return text, _p(difference["p_seeds"]), _p(difference["p_examples"])
+
+
+def _signed(mean: float | None, interval: list[float] | None, written: Any) -> str:
+    if mean is None:
+        return ABSENT
+    half = f" ± {written((interval[1] - interval[0]) / 2)}" if interval else ""
+    return f"{'+' if mean > 0 else ''}{written(mean)}{half}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return ABSENT
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _other_figures(figures: list[tuple[str, Mapping[str, Any]]]) -> Table:
+    made = _table("", "together", "alone", "p seeds")
+    for name, each in figures:
+        cells = (name, _mean(each["together"]), _mean(each["alone"]), _p(each["difference"]["p_seeds"]))
+        made.add_row(*(Text(cell, style="dim") for cell in cells))
+    return made
+
+
+# --- all tasks -------------------------------------------------------------------------------------
+
+
+def _all_tasks(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    delta = report["delta_m"]
+    if delta:
+        share = _signed(delta["mean"], delta["interval"], lambda value: f"{100 * value:.2f} %")
+        p = "" if delta["p_seeds"] is None else f", p {_p(delta['p_seeds'])}"
+        what = ("   the mean relative gain of a task", "dim")
+        yield Text.assemble(("all tasks", "bold"), f"   Δm {share}{p}", what)
+
+
+def _costs(cost: Mapping[str, Any]) -> Table:
+    made = _table("cost of one run", "time", "parameters", "steps")
+    for name, each in cost.items():
+        label = "all alone, summed" if name == "alone" else name
+        seconds = ABSENT if each["seconds"] is None else duration(each["seconds"])
+        made.add_row(label, seconds, number(each["parameters"]), number(each["steps"]))
+    return made
