@@ -1,0 +1,112 @@
+"""The page: templates, and how a value of unknown origin is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mtl.render.cells import ABSENT, count, duration, number, rate, share, size
+from mtl.render.plain import escaped
+from mtl_report.records import numeric
+
+LONGEST_VALUE = 400
+"""Characters of a value in a table; the config is shown in full."""
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of this package with `values`, every one of which is escaped."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mtl_report"),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        bytes=memory,
+        count=count,
+        duration=seconds,
+        figure=figure,
+        gain=relative,
+        json=as_json,
+        p=p_value,
+        rate=speed,
+        share=percent,
+        signed=signed,
+    )
+    return environment
+
+
+def shown(value: Any) -> Any:
+    r"""A text with control characters, and those that turn text around, as in `\u202e`."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else escaped(value)
+
+
+def figure(value: Any) -> str:
+    """A figure from JSON in a table's cell: a number with the digits that matter, a short text."""
+    amount = numeric(value)
+    if amount is not None:
+        return number(value)
+    return value[:LONGEST_VALUE] if isinstance(value, str) else ABSENT
+
+
+def signed(value: Any) -> str:
+    """A difference with its sign."""
+    amount = numeric(value)
+    if amount is None:
+        return ABSENT
+    text = number(abs(amount))
+    return f"+{text}" if amount > 0 else f"\N{MINUS SIGN}{text}" if amount < 0 else text
+
+
+def relative(value: Any) -> str:
+    """A relative gain in percent, with its sign."""
+    amount = numeric(value)
+    if amount is None:
+        return ABSENT
+    return f"{100 * amount:+.2f}\N{NO-BREAK SPACE}%".replace("-", "\N{MINUS SIGN}")
+
+
+def p_value(value: Any) -> str:
+    """A probability as tests give it."""
+    amount = numeric(value)
+    return ABSENT if amount is None else "< 0.001" if amount < 0.001 else f"{amount:.3f}"
+
+
+def percent(value: Any) -> str:
+    """A share in percent."""
+    amount = numeric(value)
+    return ABSENT if amount is None else share(float(amount)).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def speed(value: Any) -> str:
+    """Something a second."""
+    return rate(numeric(value))
+
+
+def seconds(value: Any) -> str:
+    """Seconds for people."""
+    amount = numeric(value)
+    return ABSENT if amount is None or amount < 0 else f"{amount:.1f} s" if amount < 60 else duration(amount)
+
+
+def memory(value: Any) -> str:
+    """Bytes for people."""
+    amount = numeric(value)
+    return ABSENT if amount is None else size(int(amount))
+
+
+def as_json(value: Mapping[str, Any]) -> str:
+    """JSON for people to read."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
