@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 import json
 import re
@@ -18,7 +19,7 @@ from documents import ROOT, Block, blocks, run, run_all, write_files
 
 from mtl import hookspecs
 from mtl.components import KINDS, DataSourceConfig, ModuleConfig, ScheduleConfig, TaskConfig
-from mtl.config.run_config import RunConfig, TrainerConfig
+from mtl.config.run_config import ParameterGroupConfig, PhaseConfig, RunConfig, TrainerConfig
 from mtl.plugins import discover
 
 DOCUMENTS = [
@@ -74,6 +75,15 @@ def test_c9_the_tutorial_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_commands_about_balancing_work(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    shorten(tmp_path / "configs/quickstart.json")
+    run_all("docs/balancing.md", tmp_path)
+    for name, balancer in (("upgrad", "UPGrad"), ("uncertainty", "Uncertainty")):
+        assert list(json.loads((tmp_path / f"runs/{name}/config.json").read_text())["balancer"]) == [balancer]
+
+
+@pytest.mark.slow
 def test_the_plugins_of_the_guide_work(tmp_path: Path) -> None:
     def is_elsewhere(block: Block) -> bool:  # test_guide.py takes the longer walk
         return not block.heading.startswith("The longer walk")
@@ -88,6 +98,23 @@ def test_the_plugins_of_the_guide_work(tmp_path: Path) -> None:
     wrong = "--set tasks.Reviews.StarRatingsTask.lowest=9"
     refused = run(f"mtl config validate star-ratings/config.json {wrong}", tmp_path)
     assert "tasks.Reviews.StarRatingsTask.lowest: `lowest` must be below `highest`" in refused.stderr
+
+
+@pytest.mark.slow
+def test_the_settings_and_commands_of_mixing_work(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    run("mtl data sample data/sample", tmp_path)
+    quickstart = json.loads((tmp_path / "configs/quickstart.json").read_text())
+    settings = [json.loads(block.text) for block in blocks("docs/mixing.md") if block.language == "json"]
+    settings = [each for each in settings if "kind" not in each]
+    assert len(settings) == 4
+    for each in settings:
+        config = copy.deepcopy(quickstart)
+        config["trainer"] = each.pop("trainer", {})
+        config["tasks"]["LM"]["LMTask"] |= each.pop("LMTask", {})
+        (tmp_path / "configs/changed.json").write_text(json.dumps(config | each))
+        assert run("mtl config validate configs/changed.json", tmp_path).returncode == 0
+    assert "the whole run: about" in run_all("docs/mixing.md", tmp_path)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -164,6 +191,8 @@ def configurable() -> dict[str, type]:
     return {
         "The run": RunConfig,
         "`trainer`": TrainerConfig,
+        "A parameter group": ParameterGroupConfig,
+        "A phase": PhaseConfig,
         "Every module": ModuleConfig,
         "Every task": TaskConfig,
         "Every data source": DataSourceConfig,
