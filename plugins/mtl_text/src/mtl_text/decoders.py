@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from mtl import Builder
+from mtl_text.dropout import Dropout
 from mtl_text.model_config import MLPDecoderConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
@@ -19,7 +20,7 @@ def dense_layers(
     `[..., dims[-1]]`; the input itself where `dims` is empty."""
     layers = nn.Sequential()
     for inputs, outputs in zip([input_dim, *dims], dims, strict=False):
-        layers.extend([nn.Linear(inputs, outputs, bias), ACTIVATIONS[activation](), nn.Dropout(dropout)])
+        layers.extend([nn.Linear(inputs, outputs, bias), ACTIVATIONS[activation](), Dropout(dropout)])
     return layers
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mtl import Builder
 from mtl_text.decoders import dense_layers
+from mtl_text.dropout import Dropout
 from mtl_text.model_config import (
     BiLSTMConfig,
     BiLSTMDocAttentionConfig,
@@ -36,7 +37,7 @@ class BiLSTM(nn.Module):
         def layers() -> nn.ModuleList:
             return nn.ModuleList(nn.LSTM(dim, config.lstm_dim, batch_first=True) for dim in input_dims)
 
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.forward_layers = layers()
         self.backward_layers = layers() if config.bidirectional else None
 
@@ -67,7 +68,7 @@ class BiLSTMDocAttention(nn.Module):
         super().__init__()
         self.lstm = build(config.lstm, input_dim=input_dim)
         self.pooling = build(config.pooling, input_dim=config.lstm.config.output_dim(input_dim))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.dense = dense_layers(config.pooled_dim(input_dim), config.mlp_dims)
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
@@ -127,7 +128,7 @@ class DocNN(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv1d(input_dim, config.kernel_num, size, padding=size - 1) for size in self.kernel_sizes
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         padded = padding_mask(lengths, embedded.shape[1])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl import Builder
+from mtl_text.dropout import Dropout
 from mtl_text.model_config import (
     ConcatPoolConfig,
     LastStepConfig,
@@ -39,7 +40,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, config: SelfAttentionConfig, build: Builder, *, input_dim: int) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.hidden = nn.Linear(input_dim, config.attn_dim, bias=False)
         self.score = nn.Linear(config.attn_dim, 1, bias=False)
         for layer in (self.hidden, self.score):

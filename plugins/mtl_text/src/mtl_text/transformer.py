@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl import Builder
+from mtl_text.dropout import Dropout
 from mtl_text.model_config import TransformerConfig
 from mtl_text.pooling import padding_mask
 
@@ -27,7 +28,7 @@ class Transformer(nn.Module):
         self.causal = config.causal
         self.model_dim = config.model_dim
         self.projection = nn.Linear(input_dim, config.model_dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 config.model_dim,
