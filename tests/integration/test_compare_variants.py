@@ -242,6 +242,10 @@ def test_what_cannot_be_compared(tiny: Config, single: Config, prepared: Prepare
         variants(prepared({**tiny, "schedule": starved, "trainer": {"epochs": 1}}))
 
 
+def test_alone_are_only_the_tasks_that_are_asked_for(tiny: Config, prepared: Prepare) -> None:
+    assert [each.name for each in make_variants(prepared(tiny), [], ["LM"])] == ["together", "alone/LM"]
+
+
 def test_alone_nothing_is_balanced(tiny: Config, prepared: Prepare) -> None:
     found = variants(prepared(tiny))
     assert found["alone/LM"].config["balancer"] == {"StaticWeights": {}}

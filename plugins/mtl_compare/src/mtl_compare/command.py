@@ -43,6 +43,10 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TASK", help="Compare this task, not all; repeatable.", show_default=False),
+    ] = None,
     without: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,6 +106,7 @@ def compare(
             output=folder,
             name=name,
             seeds=[(first_seed or 0) + number for number in range(seeds or DEFAULT_SEEDS)],
+            tasks=task or (),
             left_out=None if leave_one_out else without or (),
             device=device,
         )

@@ -25,7 +25,7 @@ from mtl_compare.processes import Command, run_all
 from mtl_compare.progress import Progress
 from mtl_compare.report import Run, Subject, report
 from mtl_compare.scores import reported, score_run
-from mtl_compare.variants import Variant, make_variants, trained_tasks
+from mtl_compare.variants import Variant, check_trained, make_variants, trained_tasks
 
 logger = logging.getLogger("mtl")
 
@@ -175,20 +175,24 @@ def make_comparison(
     output: Path,
     name: str,
     seeds: Sequence[int],
+    tasks: Sequence[str] = (),
     left_out: Sequence[str] | None = (),
     device: str | None = None,
 ) -> Comparison:
     """Read the data, derive the configs and claim the folder `output`.
 
-    `left_out` are the tasks without which the others are trained, None for each in turn.
+    `tasks` are those to compare, all that have figures where none is named; `left_out` are those without
+    which the others are trained, None for each in turn.
 
     Raises `UsageError` where there is nothing to compare, or the folder is used for something else.
     """
     with torch_settings(loaded.config):
         prepared = prepare(loaded, plugins)
     trained = trained_tasks(prepared)
-    variants = make_variants(prepared, trained if left_out is None else left_out)
-    subjects, notes = _subjects(prepared, trained)
+    check_trained("--task", tasks, trained)
+    subjects, notes = _subjects(prepared, [task for task in trained if task in tasks or not tasks])
+    alone = [subject.task for subject in subjects]
+    variants = make_variants(prepared, trained if left_out is None else left_out, alone)
     folder = CompareFolder(output.absolute())
     folder.claim(_fingerprints(prepared, variants, seeds))
     for variant in variants:
@@ -233,7 +237,7 @@ def _subjects(prepared: Prepared, trained: Sequence[str]) -> tuple[list[Subject]
     for task in trained:
         rows = reported(prepared, task)
         if rows is None:
-            notes.append(f"{task} has neither evaluation nor test data, so nothing is compared")
+            notes.append(f"{task} has neither evaluation nor test data, so it is not compared")
             continue
         subjects.append(Subject(task, prepared.config.tasks[task].config.metric, rows))
         if rows.selects:
@@ -241,7 +245,7 @@ def _subjects(prepared: Prepared, trained: Sequence[str]) -> tuple[list[Subject]
                 f"{task}: the same rows selected the model and are reported, as there are no other ones,"
                 " so its figures are a little too good, alone and together"
             )
-        if selects and target in trained and task != target:
+        if selects and target is not None and task != target:
             notes.append(f"{task}: together, the model is selected by {target}; alone, by {task} itself")
     if not selects:
         notes.append("`trainer.keep_model` is last: no rows selected a model")

@@ -40,16 +40,16 @@ class Variant:
         return "-".join(quote(part, safe="") for part in self.name.split("/", 1))
 
 
-def make_variants(prepared: Prepared, left_out: Sequence[str]) -> list[Variant]:
-    """`together`, `alone/TASK` for each task that is trained, `without/TASK` for each of `left_out`.
+def make_variants(
+    prepared: Prepared, left_out: Sequence[str], alone: Sequence[str] | None = None
+) -> list[Variant]:
+    """`together`, `alone/TASK` for each of `alone` (all that are trained if None), `without/TASK` for each of
+    `left_out`.
 
     Raises `UsageError` where there is nothing to compare.
     """
     trained = trained_tasks(prepared)
-    for task in left_out:
-        if task not in trained:
-            hint = did_you_mean(task, trained) or f"the tasks that are trained are {', '.join(trained)}"
-            raise UsageError(f"`--without` must be a task that is trained, but is `{task}`; {hint}")
+    check_trained("--without", left_out, trained)
     planned = _planned(prepared)
     # Resolved: what a task was told by another that shares its modules stands where it is needed.
     together = dump(prepared.config)
@@ -64,12 +64,20 @@ def make_variants(prepared: Prepared, left_out: Sequence[str]) -> list[Variant]:
         notes.append("of two tasks, one without the other is `alone`, so nothing is left out besides")
     total = sum(timeline.total_steps for timeline in _timelines(prepared))
     variants = [Variant(TOGETHER, together, planned, total, tuple(notes))]
-    variants += [_variant(prepared, together, f"alone/{task}", [task]) for task in trained]
+    variants += [_variant(prepared, together, f"alone/{task}", [task]) for task in alone or trained]
     if len(trained) > 2:
         for task in dict.fromkeys(left_out):
             rest = [other for other in prepared.config.tasks if other != task]
             variants.append(_variant(prepared, together, f"without/{task}", rest))
     return variants
+
+
+def check_trained(option: str, named: Sequence[str], trained: Sequence[str]) -> None:
+    """Raises `UsageError` for a task that an option names and the run does not train."""
+    for task in named:
+        if task not in trained:
+            hint = did_you_mean(task, trained) or f"the tasks that are trained are {', '.join(trained)}"
+            raise UsageError(f"`{option}` must be a task that is trained, but is `{task}`; {hint}")
 
 
 def trained_tasks(prepared: Prepared) -> list[str]:
