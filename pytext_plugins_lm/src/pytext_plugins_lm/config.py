@@ -112,7 +112,8 @@ class LMTaskConfig(TaskConfig):
             yield Problem(
                 "tie_weights", "`tie_weights` needs the `softmax` full or sampled, but it is adaptive"
             )
-        if self.mask_probability is not None and self.resolved_objective != "masked":
+        # The former default stands in the resolved configs of runs that were made with it.
+        if self.mask_probability not in (None, MASK_PROBABILITY) and self.resolved_objective != "masked":
             yield Problem(
                 "mask_probability",
                 f'`mask_probability` needs `objective` "masked", but it is {self.resolved_objective!r}',

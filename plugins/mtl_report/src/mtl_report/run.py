@@ -78,6 +78,11 @@ def _unfinished(files: RunFiles) -> list[str]:
     ]
 
 
+@frozen
+class LikelyMetric(Metric):
+    """A figure that was recorded for a task whose plugin cannot be asked: it may go either way."""
+
+
 def _metrics(files: RunFiles, run: mtl.LoadedRun | None, plugins: Plugins) -> dict[str, Metric]:
     """Each task's figure that counts: what its plugin says, or else the first that was recorded."""
     try:
@@ -85,7 +90,10 @@ def _metrics(files: RunFiles, run: mtl.LoadedRun | None, plugins: Plugins) -> di
         known = {name: component.config.metric for name, component in config.tasks.items()}
     except MtlError:
         known = {}
-    return {name: known.get(name) or Metric(_likely_metric(files, name), True) for name in files.tasks}
+    return {
+        name: known.get(name) or LikelyMetric(_likely_metric(files, name), higher_is_better=True)
+        for name in files.tasks
+    }
 
 
 def _config(files: RunFiles, plugins: Plugins) -> Any:
@@ -154,12 +162,18 @@ class Curves:
 
     task: str
     metric: str
-    higher_is_better: bool
+    direction: str
     loss: Markup | None
     figure: Markup | None
     has_train: bool
     has_eval: bool
     stopped: int | None
+
+
+def _direction(metric: Metric) -> str:
+    if isinstance(metric, LikelyMetric):
+        return ""
+    return ", higher is better" if metric.higher_is_better else ", lower is better"
 
 
 def _curves(files: RunFiles, metrics: Mapping[str, Metric], plots: Plots) -> list[Curves]:
@@ -180,7 +194,7 @@ def _curves(files: RunFiles, metrics: Mapping[str, Metric], plots: Plots) -> lis
             Curves(
                 name,
                 metric.name,
-                metric.higher_is_better,
+                _direction(metric),
                 plots.curves(lines, y="loss", **common) if lines else None,  # type: ignore[arg-type]
                 plots.curves([Line(figure, 2, dots=True)], y="", **common)  # type: ignore[arg-type]
                 if figure.defined and metric.name != "loss"
