@@ -28,7 +28,8 @@ def commands(arguments: Namespace, output: Path) -> Iterator[list[str]]:
     gpu = arguments.device == "cuda"
     suffix = "-gpu" if gpu else ""
     said += ["--device", arguments.device]
-    for script, text in (("memory", []), ("growth", []), ("start", data), ("tutorial", data)):
+    texts = (("memory", []), ("growth", []), ("start", data), ("tutorial", data), ("gradients", data))
+    for script, text in texts:
         yield [f"{script}.py", *said, *text, "--output", str(output / f"{script}{suffix}.json")]
     for threads in (1,) if gpu or arguments.scale != "full" else (1, 2):
         name = f"steps{suffix or f'-{threads}-thread'}{'s' if threads > 1 else ''}.json"

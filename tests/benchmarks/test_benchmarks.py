@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import gradients
 import growth
 import memory
 import pytest
@@ -218,6 +219,10 @@ def test_steps_runs(smoke: Smoke) -> None:
     assert set(results["small"]["lm"]["loops"]) == set(table.LOOPS)
     assert set(table.RATIOS) < set(results["small"]["lm"])
     assert results["tasks"]["many_to_one"]["median"] > 0
+
+
+def test_gradients_runs(smoke: Smoke) -> None:
+    assert 0 < smoke(gradients)["results"]["share_of_the_time"]["median"] < 1
 
 
 def test_memory_runs(smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
