@@ -3,7 +3,7 @@
     python benchmarks/everything.py --short --output .benchmarks
     python benchmarks/everything.py --data data --output benchmarks/results
 
-The first is `make bench`: two or three minutes on generated text. The second takes about an hour, and wants a
+The first is `make bench`: some minutes on generated text. The second takes about an hour, and wants a
 machine that does nothing else.
 """
 
