@@ -69,6 +69,17 @@ def whole_number(option: str) -> Callable[[str], int]:
     return parse
 
 
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|cpu|cuda",
+        parser=one_of("--device", "auto", "cpu", "cuda"),
+        help="Where to train, in place of the config's `device`.",
+        show_default=False,
+    ),
+]
+
+
 def usage_message(error: BaseException) -> str | None:
     """What a mistake on the command line was, in our words; None for any other error."""
     if not isinstance(error, TyperException):

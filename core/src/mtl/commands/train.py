@@ -13,9 +13,9 @@ import typer
 from mtl.commands.options import (
     BaseDirOption,
     ConfigArgument,
+    DeviceOption,
     SetOption,
     load,
-    one_of,
     results_only,
     whole_number,
 )
@@ -41,15 +41,7 @@ def train(
             "--allow-changes", help="Resume although config, data or vocabularies are not what they were."
         ),
     ] = False,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|cpu|cuda",
-            parser=one_of("--device", "auto", "cpu", "cuda"),
-            help="Where to train, in place of the config's `device`.",
-            show_default=False,
-        ),
-    ] = None,
+    device: DeviceOption = None,
     seed: Annotated[
         int | None,
         typer.Option(

@@ -10,10 +10,10 @@ import typer
 from mtl.commands.options import (
     BaseDirOption,
     ConfigArgument,
+    DeviceOption,
     JsonOption,
     SetOption,
     load,
-    one_of,
     print_json,
     results_only,
     whole_number,
@@ -66,15 +66,7 @@ def compare(
     ] = None,
     overrides: SetOption = None,
     base_dir: BaseDirOption = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|cpu|cuda",
-            parser=one_of("--device", "auto", "cpu", "cuda"),
-            help="Where to train, in place of the config's `device`.",
-            show_default=False,
-        ),
-    ] = None,
+    device: DeviceOption = None,
     jobs: Annotated[
         int | None,
         typer.Option(
