@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mtl
-from mtl.errors import UsageError
+from mtl.errors import ComponentError, UsageError
 from mtl.files import MANIFEST, write_manifest
 
 Config = dict[str, Any]
@@ -186,6 +186,16 @@ def test_what_was_learnt_must_have_its_shape(run: Path, state: Any) -> None:
         lambda state: next(iter(state["training"]["tasks"].values())).update(__class__="os.system"),
         lambda state: next(iter(state["training"]["tasks"].values())).update(steps="many"),
         lambda state: state["training"].update(step=10**9),
+        lambda state: state["training"].update(step=-5),
+        lambda state: state["training"]["phase"].update(index=-1),
+        lambda state: state["training"]["phase"].update(step=10**9),
+        lambda state: state["training"]["phase"].update(places=[1]),
+        lambda state: state["training"]["best"].update(figures=[1]),
+        lambda state: state["training"]["best"].update(figures={"SST2": [1]}),
+        lambda state: state["training"].update(best_value="high"),
+        lambda state: next(iter(state["training"]["tasks"].values())).update(reported={}),
+        lambda state: next(iter(state["training"]["tasks"].values())).update(scores=[1]),
+        lambda state: next(iter(state["training"]["tasks"].values())).update(stopped_at="never"),
         lambda state: state["optimizer"]["state"].update({"99": {"step": 1}}),
         lambda state: state["optimizer"].pop("param_groups"),
         lambda state: state.pop("run"),
@@ -217,4 +227,14 @@ def test_tensors_that_belong_nowhere_are_refused(run: Path, name: str) -> None:
     config = json.loads((run / "config.json").read_text())
     config["trainer"]["epochs"] = 2
     with pytest.raises(UsageError, match="does not fit the run"):
+        mtl.train(config, output=run, resume=True)
+
+
+def test_rates_that_cannot_go_on_from_their_state_are_named(run: Path) -> None:
+    (folder,) = (run / "checkpoints").iterdir()
+    rates = {"last_epoch": "late"}
+    edit(folder, "state.json", lambda state: {**state, "lr_scheduler": state["lr_scheduler"] | rates})
+    config = json.loads((run / "config.json").read_text())
+    config["trainer"]["epochs"] = 2
+    with pytest.raises(ComponentError, match=r"LambdaLR .* failed after step"):
         mtl.train(config, output=run, resume=True)

@@ -118,6 +118,10 @@ def test_a_phase_is_a_run_that_starts_from_the_weights_of_the_one_before(
     ]
     assert steps[0] == list(range(1, 11)) and steps[1] == list(range(11, 29))
     assert [line["task"] for line in lines(tmp_path / "phases", "eval")] == ["LM"] * 2 + ["SST2"] * 3
+    # A task that was not scored when the model was chosen is scored with it in the end.
+    result = json.loads((tmp_path / "phases/result.json").read_text())
+    data = Path(plain["base_dir"], "eval.txt")
+    assert result["tasks"]["LM"]["eval"] == mtl.load(tmp_path / "phases").test("LM", data)["LM"]
 
 
 def test_what_a_phase_freezes_keeps_its_bits_and_moves_in_the_next(
@@ -156,6 +160,87 @@ def test_a_dataset_goes_on_from_one_phase_to_the_next(plain: Config, plugins: Pl
     prepared = prepare(load_config(plain, plugins=plugins), plugins)
     planned = mtl.api.describe(prepared)["schedule"]["phases"]
     assert [phase["steps"] for phase in planned] == [7, 6]
+
+
+class Seen:
+    """What a watcher is told of the plan and the evaluations."""
+
+    def __init__(self) -> None:
+        self.plan: Config = {}
+        self.metrics: list[str] = []
+
+    @hookimpl
+    def mtl_run_started(self, plan: Config) -> None:
+        self.plan = plan
+
+    @hookimpl
+    def mtl_evaluated(self, selection: Config) -> None:
+        self.metrics.append(selection["metric"])
+
+
+def test_watchers_are_told_the_figure_that_selects_in_each_phase(plain: Config, tmp_path: Path) -> None:
+    plain["phases"] = [{"tasks": ["LM"], "epochs": 1}, {"epochs": 2}]
+    seen = Seen()
+    mtl.train(plain, output=tmp_path / "run", watchers=[seen])
+    assert seen.metrics == ["LM.perplexity", "SST2.accuracy", "SST2.accuracy"]
+
+
+def test_what_the_first_phase_freezes_counts_as_trainable(plain: Config, tmp_path: Path) -> None:
+    plain["phases"] = [{"epochs": 1, "freeze": ["LSTM"]}, {"epochs": 1}]
+    seen = Seen()
+    mtl.train(plain, output=tmp_path / "run", watchers=[seen])
+    assert seen.plan == mtl.api.plan(plain)
+    assert seen.plan["parameters"]["trainable"] == seen.plan["parameters"]["total"]
+
+
+@pytest.mark.parametrize("through", ["plan", "train"])
+def test_a_phase_that_has_nothing_to_train_is_refused_before_the_first_step(
+    through: str, plain: Config, tmp_path: Path
+) -> None:
+    plain["phases"] = [
+        {"tasks": ["LM"], "epochs": 1},
+        {"name": "idle", "tasks": ["SST2"], "epochs": 1, "freeze": ["SST2"]},
+    ]
+    with pytest.raises(UsageError, match="SST2: all its modules are frozen in phase idle"):
+        mtl.api.plan(plain) if through == "plan" else mtl.train(plain, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("patience", "steps"), [(None, 2), (1, 3)])
+def test_a_phases_rate_follows_the_steps_that_it_has_from_where_it_begins(
+    patience: int | None, steps: int, plain: Config, tmp_path: Path
+) -> None:
+    task(plain, "SST2")["early_stop_after"] = patience
+    plain["trainer"] |= {"evaluate_every_steps": 3, "optimizer": {"SGD": {"lr": 1e-9}}}
+    plain["phases"] = [
+        {"steps": 8},
+        {
+            "tasks": ["SST2"],
+            "epochs": 1,
+            "schedule": {"RoundRobin": {"epoch": "all"}},
+            "lr_scheduler": "Linear",
+        },
+    ]
+    mtl.train(plain, output=tmp_path / "run")
+    rates = [line["lr"] for line in lines(tmp_path / "run", "train") if line["phase"] == 1]
+    # A line comes after the scheduler's step: it has the rate of the step to come.
+    assert len(rates) == steps and rates[steps - 2] == 0 and all(rates[: steps - 2])
+
+
+def test_a_task_in_no_phase_is_named(plain: Config) -> None:
+    plain["phases"] = [{"tasks": ["SST2"], "epochs": 1}]
+    assert "LM: in no phase, so it is not trained" in mtl.api.plan(plain)["notices"]
+
+
+def test_what_follows_evaluations_says_that_there_are_none(plain: Config) -> None:
+    for name in plain["tasks"]:
+        task(plain, name)["data"].pop("eval_path")
+    task(plain, "LM")["early_stop_after"] = 2
+    plain["trainer"] |= {"early_stop_after": 2, "lr_scheduler": "ReduceOnPlateau"}
+    notices = mtl.api.plan(plain)["notices"]
+    assert "LM: no evaluation data, so `early_stop_after` never ends its training" in notices
+    assert "no evaluation data, so `trainer.early_stop_after` never ends the training" in notices
+    assert "no evaluation data, so ReduceOnPlateau never lowers the rate" in notices
 
 
 STAGE = {"from_step": 0, "weights": {"LN": 1}}
@@ -273,6 +358,18 @@ def test_a_rate_of_its_own_steps_is_refused_where_steps_are_joint(plain: Config,
         training(plain, plugins)
 
 
+def test_a_rate_of_its_own_steps_is_free_to_a_task_without_joint_ones(
+    plain: Config, plugins: Plugins
+) -> None:
+    plain["tasks"]["LM2"] = copy.deepcopy(plain["tasks"]["LM"])
+    task(plain, "LM2")["lr_factor"] = 0.5
+    plain["phases"] = [
+        {"tasks": ["LM2"], "epochs": 1},
+        {"tasks": ["SST2", "LM"], "epochs": 1, "schedule": "Joint"},
+    ]
+    assert training(plain, plugins).phases[1].timeline.total_steps
+
+
 def test_the_norm_and_the_batches_of_a_task_are_the_trainers_where_it_is_alone(
     plain: Config, plugins: Plugins
 ) -> None:
@@ -336,6 +433,7 @@ def test_a_task_that_gets_no_better_leaves_the_schedule_and_the_others_stay(
     result = mtl.train(plain, output=folder).data
     [stopped] = lines(folder, "stopped")
     assert stopped["task"] == "LM" and stopped["step"] < result["steps"] == 72
+    assert [result["tasks"][name]["stopped_at"] for name in ("LM", "SST2")] == [stopped["step"], None]
     steps = {
         name: [r["step"] for r in lines(folder, "train") if r["task"] == name] for name in plain["tasks"]
     }
@@ -398,6 +496,44 @@ def test_gradients_are_compared_every_so_many_steps_and_change_nothing(plain: Co
     assert all(-1 <= line["cosine"] <= 1 and line["norm"] > 0 for line in compared)
     ours, theirs = (load_file(tmp_path / name / "model/weights.safetensors") for name in ("with", "without"))
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def test_a_comparison_has_time_for_a_round_of_all_tasks(plain: Config, plugins: Plugins) -> None:
+    plain["trainer"]["compare_gradients_every"] = 1
+    run = training(plain, plugins)
+    compared = []
+    for step in next(run.phase.timeline.walk())[:6]:
+        run.stepper.take(step)
+        compared.append(len(run.stepper.compared))
+    assert compared == [0, 2] * 3
+
+
+def test_a_task_that_has_left_the_schedule_is_not_waited_for(plain: Config, plugins: Plugins) -> None:
+    plain["tasks"]["LM2"] = copy.deepcopy(plain["tasks"]["LM"])
+    plain["trainer"]["compare_gradients_every"] = 1
+    run = training(plain, plugins)
+    run.state.tasks["LM2"].stopped_at = 0
+    compared = []
+    for step in next(run.phase.timeline.walk())[:3]:
+        run.stepper.take(step.without(run.state.stopped))
+        compared += run.stepper.compared
+    assert {(each["task"], each["other"], each["module"]) for each in compared} == {
+        ("SST2", "LM", "WORDS"),
+        ("SST2", "LM", "LSTM"),
+    }
+
+
+def test_gradients_that_wait_must_be_of_all_that_their_task_shares(plain: Config, plugins: Plugins) -> None:
+    plain["trainer"]["compare_gradients_every"] = 1
+    run = training(plain, plugins)
+    run.stepper.take(next(run.phase.timeline.walk())[0])
+    comparison = run.stepper.comparison
+    assert comparison is not None
+    tensors = comparison.tensors()
+    comparison.restore(tensors)
+    assert comparison.tensors().keys() == tensors.keys() and len(tensors) == 2
+    with pytest.raises(ValueError, match="gradients of LM must be of WORDS, LSTM"):
+        comparison.restore(dict([tensors.popitem()]))
 
 
 # --- going on ----------------------------------------------------------------------------------------

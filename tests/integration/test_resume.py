@@ -296,6 +296,20 @@ def test_a_run_whose_rates_follow_from_its_length_cannot_be_made_longer(
     assert json.loads((tmp_path / "run/result.json").read_text())["status"] == "completed"
 
 
+def test_a_run_whose_order_follows_from_its_length_cannot_be_made_longer(
+    tiny: Config, train: Train, tmp_path: Path
+) -> None:
+    tiny["schedule"] = {"Annealed": {"start": {"LM": 4.0}, "end": {"LM": 0.5}}}
+    train(tiny, tmp_path / "run")
+    tiny["trainer"]["epochs"] = 3
+    with pytest.raises(UsageError, match=r"trainer.epochs: 2 before, 3 now \(the order of Annealed"):
+        train(tiny, tmp_path / "run")
+    tiny["schedule"]["Annealed"]["steps"], tiny["trainer"]["epochs"] = 5, 1
+    train(tiny, tmp_path / "bounded")
+    tiny["trainer"]["epochs"] = 2
+    assert train(tiny, tmp_path / "bounded")["best"]["epoch"] <= 2
+
+
 def test_a_run_cannot_be_made_shorter_than_it_is(tiny: Config, train: Train, tmp_path: Path) -> None:
     train(tiny, tmp_path / "run")
     tiny["trainer"]["max_steps"] = 3

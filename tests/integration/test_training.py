@@ -58,7 +58,12 @@ def test_a_multitask_run_writes_its_folder_to_the_letter(
         } <= task.keys()
     assert 0 <= data["tasks"]["SST2"]["eval"]["accuracy"] <= 1
     assert data["tasks"]["LM"]["eval"]["perplexity"] > 1
-    assert {record["kind"] for record in read_metrics(tmp_path / "run")} == {"train", "eval", "test"}
+    assert {record["kind"] for record in read_metrics(tmp_path / "run")} == {
+        "train",
+        "eval",
+        "test",
+        "gradients",
+    }
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "config.json", "metrics.jsonl", "result.json", "checkpoints", "model",
     }  # fmt: skip

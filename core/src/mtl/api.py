@@ -66,13 +66,17 @@ def plan(
     plugins: Plugins | None = None,
 ) -> dict[str, Any]:
     """Everything but the training, as JSON: what `mtl plan --json` prints; `measured` adds what time and
-    memory the run will take, as some of its steps say."""
+    memory the run will take, as some of its steps say.
+
+    Raises what `train` raises before its first step.
+    """
     plugins = plugins or discover()
     loaded = _load(source, plugins, overrides, base_dir)
     with torch_settings(loaded.config):
         prepared = prepare(loaded, plugins)
         planned = describe(prepared)
-        return {**planned, "measured": measure(prepared)} if measured else planned
+        training = make_training(prepared)
+        return {**planned, "measured": measure(training)} if measured else planned
 
 
 def _load(source: Source, plugins: Plugins, overrides: Sequence[str], base_dir: Path | None) -> LoadedConfig:
@@ -130,6 +134,8 @@ def train(
             folder.refuse_used()
         held.enter_context(torch_settings(loaded.config))
         prepared = prepare(loaded, plugins)
+        # Before the first phase freezes what moves in the others.
+        planned = describe(prepared)
         training = make_training(prepared)
         now = identity(prepared)
         if not begun:
@@ -138,11 +144,12 @@ def train(
         if resume:
             restore(training, folder, now, allow_changes=allow_changes)
         folder.create(now["config"])
-        return _run(prepared, training, folder, now, watchers)
+        return _run(prepared, planned, training, folder, now, watchers)
 
 
 def _run(
     prepared: Prepared,
+    planned: Mapping[str, Any],
     training: Training,
     folder: RunFolder,
     now: Mapping[str, Any],
@@ -154,14 +161,11 @@ def _run(
             watchers=Watchers(_watchers(prepared, folder, watchers)),
             config=prepared.config.trainer,
             model=prepared.model,
-            metric=prepared.selection.name,
             model_files={"config": now["config"], **prepared.tasks.state(), "versions": now["versions"]},
             identity=now,
             writer=writer,
         )
-        observer.watchers.call(
-            "mtl_run_started", folder=str(folder.path), config=now["config"], plan=describe(prepared)
-        )
+        observer.watchers.call("mtl_run_started", folder=str(folder.path), config=now["config"], plan=planned)
         with observer.stopping_on([signal.SIGINT, signal.SIGTERM]):
             try:
                 training.train(observer)
@@ -198,31 +202,36 @@ def _watchers(prepared: Prepared, folder: RunFolder, watchers: Sequence[object])
 
 
 def _finish(prepared: Prepared, training: Training, observer: RunObserver) -> Result:
-    """Score the test data with the best model, and write the result."""
+    """Score the test data with the best model, and the evaluation data of those tasks that were not scored
+    when it was chosen; write the result."""
     folder, state = observer.folder, training.state
+    tasks, scored = tasks_in_phases(prepared.config), state.best.figures if state.best else {}
     if state.best is not None:
         load_tensors(prepared.model, folder.model / WEIGHTS)
-    test = training.evaluate("test", tasks_in_phases(prepared.config))
+    evaluated = {**scored, **training.evaluate("eval", [task for task in tasks if task not in scored])}
+    test = training.evaluate("test", tasks)
     _stop_where_asked(training, observer)
     for task, figures in test.items():
         observer.record({"kind": "test", "step": state.step, "task": task, **figures})
     for built in prepared.model.built:
         if built.config.save_path is not None:
             save_tensors(built.module, built.config.save_path)
-    result = _result(prepared, training, test)
+    result = _result(prepared, training, evaluated, test)
     write_json(folder.result, result)
     observer.watchers.call("mtl_run_ended", result=result)
     return Result(folder.path, result)
 
 
-def _result(prepared: Prepared, training: Training, test: Mapping[str, Any]) -> dict[str, Any]:
+def _result(
+    prepared: Prepared, training: Training, evaluated: Mapping[str, Any], test: Mapping[str, Any]
+) -> dict[str, Any]:
     state = training.state
     seconds, best = state.seconds, state.best
     tasks = {}
     for name, progress in state.tasks.items():
         total = len(prepared.data[name].train)
         tasks[name] = {
-            "eval": best.figures.get(name) if best else None,
+            "eval": evaluated.get(name),
             "test": test.get(name),
             "steps": progress.steps,
             "rows_seen": progress.distinct_rows(total),
@@ -230,6 +239,7 @@ def _result(prepared: Prepared, training: Training, test: Mapping[str, Any]) -> 
             "rows_trained": progress.rows,
             "rows_skipped": prepared.data[name].skipped,
             "skipped_steps": progress.skipped,
+            "stopped_at": progress.stopped_at,
             "examples_per_second": progress.rows / progress.seconds if progress.seconds else None,
             "tokens_per_second": progress.tokens / progress.seconds if progress.seconds else None,
         }

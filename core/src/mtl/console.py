@@ -74,6 +74,7 @@ class Console:
         self._last_line = 0.0
         self._records: dict[str, Mapping[str, Any]] = {}
         self._evaluated: dict[str, Mapping[str, Any]] = {}
+        self._selects = True
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +90,7 @@ class Console:
     def mtl_run_started(self, folder: str, config: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
         """Show what will be trained, and start the display."""
         self.folder, self.plan = _from_here(Path(folder)), plan
+        self._selects = config.get("trainer", {}).get("keep_model") != "last"
         if self.quiet:
             return
         self.errors.print(plan_summary(plan, self.folder))
@@ -110,6 +112,11 @@ class Console:
     @hookimpl
     def mtl_recorded(self, record: Mapping[str, Any]) -> None:
         """Note a task's loss and speed; without a terminal, a line every few seconds."""
+        if record["kind"] == "stopped" and not self.quiet:
+            text = (
+                f"{record['task']} has not become better and is trained no more after step {record['step']:,}"
+            )
+            self.errors.print(text, soft_wrap=True)
         if record["kind"] != "train":
             return
         self._records[record["task"]] = record
@@ -129,7 +136,7 @@ class Console:
     ) -> None:
         """A line a task, and whether this is the best yet."""
         self._evaluated = dict(tasks)
-        if not self.quiet:
+        if tasks and not self.quiet:
             self.errors.print(self._evaluation(step, epoch, tasks, best), soft_wrap=True)
 
     @hookimpl
@@ -142,7 +149,7 @@ class Console:
         self.errors.print()
         self.output.print(result_table(result, metrics))
         self.output.print()
-        self.output.print(_closing(result, self.folder), soft_wrap=True)
+        self.output.print(_closing(result, self.folder, selects=self._selects), soft_wrap=True)
         self.output.file.flush()
         self.errors.print(_next_steps(result, self.folder), soft_wrap=True)
 
@@ -218,16 +225,19 @@ class Console:
             where = "" if index else f"epoch {epoch}, step {step:,}"
             text.append("\n" if index else "").append(where.ljust(len(widest)), style="dim")
             text.append(f"   {self._padded(name)}", style="bold").append(f"   {'   '.join(values)}")
-            text.append("   best so far" if best and not index else "", style="green")
+            kept = "best so far" if self._selects else "kept"
+            text.append(f"   {kept}" if best and not index else "", style="green")
         return text
 
 
-def _closing(result: Mapping[str, Any], folder: Path) -> Text:
+def _closing(result: Mapping[str, Any], folder: Path, *, selects: bool) -> Text:
     best, seconds = result.get("best"), result["seconds"]
     text = Text()
     if best:
-        value = number(best["value"])
-        text.append(f"best at step {best['step']:,}, epoch {best['epoch']}: {best['metric']} {value}\n")
+        scored = best["value"] is not None
+        text.append("best" if selects and scored else "kept")
+        text.append(f" at step {best['step']:,}, epoch {best['epoch']}")
+        text.append(f": {best['metric']} {number(best['value'])}\n" if scored else "\n")
     parts = ", ".join(f"{duration(seconds[name])} {name}" for name in ("train", "eval") if name in seconds)
     status = result["status"]
     text.append(f"{status}: {count(result['steps'], 'step')} in {duration(seconds['total'])}")

@@ -145,7 +145,10 @@ def mtl_run_started(folder: str, config: Mapping[str, Any], plan: Mapping[str, A
 
 @hookspec
 def mtl_step_ended(step: int, epoch: int, task: str) -> None:
-    """An optimizer step has ended, steps and epochs counted from 1. Called often: keep it cheap."""
+    """An optimizer step has ended, steps and epochs counted from 1. Called often: keep it cheap.
+
+    `task` is the step's task, or its tasks with a comma between them, as in "SST2, LM".
+    """
     raise NotImplementedError
 
 
@@ -159,7 +162,8 @@ def mtl_recorded(record: Mapping[str, Any]) -> None:
 def mtl_evaluated(
     step: int, epoch: int, tasks: Mapping[str, Mapping[str, Any]], best: bool, selection: Mapping[str, Any]
 ) -> None:
-    """All tasks were evaluated: their figures, the figure that selects, and whether it is the best yet."""
+    """Tasks were evaluated: their figures, the figure that selects, and whether the model is kept: the best
+    yet, or, with `keep_model` "last", each."""
     raise NotImplementedError
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from mtl.prepare import Prepared, make_training
 from mtl.training.evaluation import batches_to_score, evaluate
 from mtl.training.loop import Training
 from mtl.training.phase import Phase
@@ -23,16 +22,15 @@ MEASURED = 15
 over."""
 
 
-def measure(prepared: Prepared) -> dict[str, Any]:
+def measure(training: Training) -> dict[str, Any]:
     """Seconds and memory of a run, as estimated from `MEASURED` steps of each task and phase.
 
     The model is trained by these steps: it is of no use afterwards. Memory is that of the process, in bytes,
     and of the GPU where there is one.
     """
-    training = make_training(prepared)
     training.model.train()
     phases = []
-    for phase in prepared.phases:
+    for phase in training.phases:
         training.begin(phase)
         phases.append(_phase(training, phase))
     device = training.device
@@ -54,13 +52,14 @@ def _phase(training: Training, phase: Phase) -> dict[str, Any]:
     every = training.config.evaluate_every_steps
     evaluations = -(-sum(counts.values()) // every) if every else len(epochs)
     scoring = {task: _seconds_to_score(training, task) for task in phase.tasks}
+    scored = {task: -(-evaluations // training.tasks[task].config.evaluate_every) for task in phase.tasks}
     steps = sum(counts[task] * seconds[task] for task in counts)
     return {
         "name": phase.name,
         "seconds_per_step": seconds,
         "seconds_per_epoch": steps / len(epochs),
         "seconds_per_evaluation": sum(scoring.values()),
-        "seconds": steps + evaluations * sum(scoring.values()),
+        "seconds": steps + sum(scored[task] * scoring[task] for task in scoring),
     }
 
 

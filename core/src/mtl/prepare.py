@@ -26,7 +26,7 @@ from mtl.plan import Selection, selection, task_weights
 from mtl.plugins import Plugins
 from mtl.training.loop import Training, fresh_state
 from mtl.training.phase import Phase, made
-from mtl.training.timeline import EpochRule, Timeline
+from mtl.training.timeline import Cursor, EpochRule, Timeline
 
 DEFAULT_EPOCHS = 10
 
@@ -79,13 +79,16 @@ def _phases(config: RunConfig, data: Mapping[str, TaskData], model: MultitaskMod
     if whole.epochs is None and whole.steps is None:
         whole = PhaseConfig(epochs=DEFAULT_EPOCHS)
     groups = [(group, _modules(model, [name])) for name, group in trainer.parameter_groups.items()]
-    for index, phase in enumerate(config.phases or [whole]):
+    begin = {name: Cursor() for name in config.tasks}
+    phases = config.phases or [whole]
+    for index, phase in enumerate(phases):
         tasks = list(config.tasks) if phase.tasks is None else [t for t in config.tasks if t in phase.tasks]
+        timeline = _timeline(config, data, index, phase, tasks, begin)
         yield Phase(
             index=index,
             name=phase.name,
             tasks=tasks,
-            timeline=_timeline(config, data, index, phase, tasks),
+            timeline=timeline,
             selection=selection(config, tasks),
             schedule=phase.schedule or config.schedule,
             optimizer=phase.optimizer or trainer.optimizer,
@@ -93,10 +96,16 @@ def _phases(config: RunConfig, data: Mapping[str, TaskData], model: MultitaskMod
             frozen=_modules(model, phase.freeze),
             groups=groups,
         )
+        begin = timeline.end if phase is not phases[-1] else begin
 
 
 def _timeline(
-    config: RunConfig, data: Mapping[str, TaskData], index: int, phase: PhaseConfig, tasks: Sequence[str]
+    config: RunConfig,
+    data: Mapping[str, TaskData],
+    index: int,
+    phase: PhaseConfig,
+    tasks: Sequence[str],
+    begin: Mapping[str, Cursor],
 ) -> Timeline:
     weights = task_weights(config)
     schedule = phase.schedule or config.schedule
@@ -120,6 +129,7 @@ def _timeline(
         max_steps=phase.steps,
         phase=index,
         higher_is_better={name: task.metric.higher_is_better for name, task in trained.items()},
+        begin=begin,
     )
 
 
@@ -158,14 +168,20 @@ def make_training(prepared: Prepared) -> Training:
 def _check_steps(prepared: Prepared, balancer: Balancer[Any]) -> None:
     """Raises `UsageError` for a setting that needs steps of several tasks, or of one."""
     config = prepared.config
-    joint = any(len(step.parts) > 1 for phase in prepared.phases for step in next(phase.timeline.walk()))
+    joint = {
+        part.task
+        for phase in prepared.phases
+        for step in next(phase.timeline.walk())
+        if len(step.parts) > 1
+        for part in step.parts
+    }
     if balancer.combines and not joint:
         raise UsageError(
             f"`balancer` {config.balancer.name} combines the gradients of several tasks in a step, but each"
             " step takes one task; set `schedule` to Joint"
         )
-    for task in config.tasks.values():
-        if joint and task.config.lr_factor != 1.0:
+    for name, task in config.tasks.items():
+        if name in joint and task.config.lr_factor != 1.0:
             raise UsageError(
                 f"{task.path}.lr_factor is the rate of the task's own steps, but a step takes several tasks;"
                 " use `trainer.parameter_groups` or `task_weights`"

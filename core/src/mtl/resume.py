@@ -42,11 +42,13 @@ def check_config(folder: RunFolder, loaded: LoadedConfig, plugins: Plugins, *, a
     now = dump(loaded.config)
     changes = dict(_differences(before, now))
     fatal = [line for path, line in changes.items() if not path.startswith(FREE)]
-    if loaded.config.trainer.lr_scheduler.config.uses_total_steps:
-        name = loaded.config.trainer.lr_scheduler.name
-        fatal += [
-            f"{line} (the rates of {name} follow from it)" for path, line in changes.items() if path in LENGTH
-        ]
+    for what, component in (
+        ("rates", loaded.config.trainer.lr_scheduler),
+        ("order", loaded.config.schedule),
+    ):
+        if component.config.uses_total_steps:
+            follows = f"(the {what} of {component.name} follows from it)"
+            fatal += [f"{line} {follows}" for path, line in changes.items() if path in LENGTH]
     _refuse(folder, "the config is", fatal, allow_changes)
     return not changes
 
@@ -88,8 +90,9 @@ def restore(training: Training, folder: RunFolder, now: Mapping[str, Any], *, al
             reason = f"{type(error).__name__}: {error}"
             raise UsageError(f"{path}: this state does not say what its run began with: {reason}") from error
         training.restore(tensors, state, path)
-        done, planned = training.state.step, sum(each.timeline.total_steps for each in training.phases)
-        if done > planned and not any(each.timeline.schedule.adapts for each in training.phases):
+        timeline = training.phase.timeline
+        done, planned = training.state.step - training.state.phase.step, timeline.total_steps
+        if done > planned and not timeline.schedule.adapts:
             raise UsageError(
                 f"{folder.path}: {done:,} steps are done already, but the config asks for {planned:,}"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -16,7 +16,7 @@ from mtl.plan import task_weights
 from mtl.prepare import Prepared
 from mtl.training.evaluation import batches_to_score
 from mtl.training.phase import Phase
-from mtl.training.timeline import Cursor, Step, Timeline
+from mtl.training.timeline import Step, Timeline
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:
@@ -75,8 +75,7 @@ def _split(prepared: Prepared, name: str, split: Split) -> dict[str, Any] | None
 
 def _schedule(prepared: Prepared) -> dict[str, Any]:
     """The steps of the whole run, and of each phase."""
-    cursors = {name: Cursor() for name in prepared.tasks.tasks}
-    phases = [_phase(prepared, phase, cursors) for phase in prepared.phases]
+    phases = [_phase(prepared, phase) for phase in prepared.phases]
     return {
         **{
             key: "; then ".join(dict.fromkeys(each[key] for each in phases)) for key in ("component", "epoch")
@@ -87,11 +86,11 @@ def _schedule(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _phase(prepared: Prepared, phase: Phase, cursors: dict[str, Cursor]) -> dict[str, Any]:
+def _phase(prepared: Prepared, phase: Phase) -> dict[str, Any]:
     timeline = phase.timeline
     lengths: list[int] = []
     first: list[Step] = []
-    for steps in timeline.walk({name: cursors[name] for name in timeline.batching}):
+    for steps in timeline.walk():
         lengths.append(len(steps))
         first = first or steps
     return {
@@ -170,6 +169,7 @@ def _notices(prepared: Prepared) -> list[str]:
     notices += [
         f"{name}: weight 0, so it is evaluated but not trained" for name, w in weights.items() if w == 0
     ]
+    notices += _idle(prepared)
     for name, data in prepared.data.items():
         for split, rows in data.splits.items():
             if rows is not None and not len(rows):
@@ -177,3 +177,20 @@ def _notices(prepared: Prepared) -> list[str]:
         skipping = {rows.path: rows for rows in data.splits.values() if rows is not None and rows.skipped}
         notices += [f"{name}: {path}: {skipped_rows(rows)}" for path, rows in skipping.items()]
     return notices
+
+
+def _idle(prepared: Prepared) -> Iterator[str]:
+    """Tasks that no phase has, and settings that wait for evaluations which never come."""
+    for name, component in prepared.config.tasks.items():
+        if not any(name in phase.tasks for phase in prepared.phases):
+            yield f"{name}: in no phase, so it is not trained"
+        if component.config.early_stop_after is not None and prepared.data[name].splits["eval"] is None:
+            yield f"{name}: no evaluation data, so `early_stop_after` never ends its training"
+    for phase in prepared.phases:
+        if phase.selection.metrics:
+            continue
+        where = f"phase {phase.title}: " if len(prepared.phases) > 1 else ""
+        if prepared.config.trainer.early_stop_after is not None:
+            yield f"{where}no evaluation data, so `trainer.early_stop_after` never ends the training"
+        if phase.lr_by_metric:
+            yield f"{where}no evaluation data, so {phase.lr_scheduler.name} never lowers the rate"

@@ -97,10 +97,10 @@ RESULT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def run(watcher: Console, *, end: bool = True) -> None:
+def run(watcher: Console, *, end: bool = True, config: dict[str, Any] | None = None) -> None:
     """The hooks of a short run, in the engine's order."""
     with watcher:
-        watcher.mtl_run_started(str(Path.cwd() / "runs/one"), {}, PLAN)
+        watcher.mtl_run_started(str(Path.cwd() / "runs/one"), config or {}, PLAN)
         for step in range(1, 9):
             task = ("SST2", "LM")[step % 2]
             watcher.mtl_step_ended(step, (step - 1) // 4 + 1, task)
@@ -136,6 +136,29 @@ def test_plain_lines_without_a_terminal(
     assert "mtl predict runs/one --task SST2" in err
     assert "500 of 1,000" in out
     assert "run folder: runs/one" in out
+
+
+def test_a_model_that_nothing_selects_is_not_called_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    run(Console(), config={"trainer": {"keep_model": "last"}})
+    out, err = capsys.readouterr()
+    assert "best" not in out + err
+    assert "   kept\n" in err and "kept at step 4, epoch 1: SST2.accuracy 0.8314" in out
+
+
+def test_a_task_that_leaves_the_schedule_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet in (True, False):
+        with Console(quiet=quiet) as watcher:
+            watcher.mtl_run_started("runs/one", {}, PLAN)
+            watcher.mtl_recorded({"kind": "stopped", "step": 1200, "epoch": 3, "task": "LM"})
+        assert ("LM has not become better" in capsys.readouterr().err) == (not quiet)
+
+
+def test_an_evaluation_without_figures_leaves_no_empty_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console() as watcher:
+        watcher.mtl_run_started("runs/one", {}, PLAN)
+        capsys.readouterr()
+        watcher.mtl_evaluated(4, 1, {}, True, {"metric": "last", "value": None})
+    assert capsys.readouterr().err == ""
 
 
 def test_progress_lines_are_few(capsys: pytest.CaptureFixture[str]) -> None:

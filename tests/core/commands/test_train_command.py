@@ -108,4 +108,4 @@ def test_plan_as_json(invoke: Any, any_config: None, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("mtl.api.plan", plan)
     status, out, err = invoke("plan", "c.json", "--json", "--set", "seed=1", "--base-dir", "d")
     assert (status, json.loads(out), err) == (0, {"tasks": {}}, "")
-    assert seen == [((Path("c.json"),), {"base_dir": Path("d"), "overrides": ["seed=1"]})]
+    assert seen == [((Path("c.json"),), {"base_dir": Path("d"), "overrides": ["seed=1"], "measured": False})]

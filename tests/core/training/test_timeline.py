@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from copy import deepcopy
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +41,8 @@ from mtl.builtin.schedules import (
 )
 from mtl.components import Epoch, Schedule
 from mtl.data.batching import Batching
-from mtl.training.timeline import Cursor, EpochRule, Step, Timeline
+from mtl.errors import ComponentError, UsageError
+from mtl.training.timeline import PATIENCE, Cursor, EpochRule, Part, Step, Timeline
 
 HIGHER = {"task0": True, "task1": False}
 
@@ -194,3 +198,125 @@ def test_tasks_are_drawn_as_often_as_their_shares_say(schedule: Schedule[Any], s
     counts = Counter(islice(draws, 20_000))
     for task, share in zip("abc", shares, strict=True):
         assert counts[task] / 20_000 == pytest.approx(share / sum(shares), abs=0.012)
+
+
+def test_a_phase_goes_on_where_the_one_before_is_planned_to_end() -> None:
+    first = timeline(SCHEDULES[0], [40, 10], EpochRule("all"), epochs=None, max_steps=9)
+    second = evolve(timeline(SCHEDULES[0], [40, 10], EpochRule("all"), epochs=1), begin=first.end)
+    [steps] = second.walk()
+    assert [steps[0].parts[0], steps[1].parts[0]] == [Part("task0", 0, 5, 6), Part("task1", 1, 0, 1)]
+    assert second.total_steps == len(steps) == 9 + 4
+    assert second.end == {"task0": Cursor(1, 0), "task1": Cursor(2, 0)}
+
+
+def test_an_epoch_may_begin_with_all_of_the_other_tasks() -> None:
+    rows = [4, 3 * (PATIENCE + 100)]
+    line = timeline(SCHEDULES[2], rows, EpochRule("task", task="task0"), epochs=1)
+    assert line.total_steps == PATIENCE + 102
+
+
+@pytest.mark.parametrize("tasks", ["task2", (), ("task0", "task0"), ("task0", "task2")])
+def test_a_schedule_that_names_no_step_is_named(tasks: str | tuple[str, ...]) -> None:
+    class Wrong(Schedule[JointConfig]):
+        def order(self, epoch: Epoch) -> Iterator[str | tuple[str, ...]]:
+            yield tasks
+
+    line = timeline(Wrong(JointConfig()), [9, 9], EpochRule("all"))
+    with pytest.raises(ComponentError, match=r"Wrong .* failed to order the steps: .*of different tasks"):
+        next(line.walk())
+
+
+@pytest.mark.parametrize("kind", ["first", "task"])
+def test_an_epoch_that_would_never_end_is_refused(kind: str) -> None:
+    config = AnnealedConfig(start={"task1": 0.0}, end={"task1": 0.0})
+    with pytest.raises(UsageError, match="an epoch is the length of task1, but the schedule gives it none"):
+        timeline(Annealed(config), [40, 6], EpochRule(kind, task="task1")).total_steps  # noqa: B018
+
+
+@given(
+    schedules,
+    st.lists(st.integers(1, 40), min_size=2, max_size=4),
+    st.sampled_from(["first", "all", "task", "steps"]),
+    st.lists(st.tuples(st.integers(0, 30), st.floats(0.01, 40)), max_size=8),
+    st.data(),
+)
+def test_a_schedule_that_adapts_repeats_itself_from_any_point_of_its_history(
+    schedule: Schedule[Any],
+    rows: list[int],
+    kind: str,
+    figures: list[tuple[int, float]],
+    data: st.DataObject,
+) -> None:
+    line = timeline(schedule, rows, EpochRule(kind, task="task0", steps=5), epochs=4)
+    waiting = sorted(figures)
+    known: dict[str, list[list[float]]] = {task: [] for task in line.batching}
+    done: list[Step] = []
+    checkpoints: list[tuple[int, dict[str, list[list[float]]]]] = []
+    for steps in line.walk(known):
+        for step in steps:
+            done.append(step)
+            while waiting and waiting[0][0] <= len(done):
+                figure = waiting.pop(0)[1]
+                for task in line.batching:
+                    known[task].append([len(done), figure])
+            checkpoints.append((len(done), deepcopy(known)))
+    count, scores = data.draw(st.sampled_from(checkpoints))
+    again: list[Step] = []
+    for steps in line.walk(scores):
+        again += steps
+        if len(again) >= count:
+            break
+    assert again == done[: len(again)]
+
+
+def drawn(schedule: Schedule[Any], epoch: Epoch, first: int, steps: int) -> Counter[str]:
+    """The tasks of some steps, over many seeds."""
+    orders = (schedule.order(evolve(epoch, seed=seed)) for seed in range(1000 // steps))
+    return Counter(str(task) for order in orders for task in islice(order, first, first + steps))
+
+
+CYCLE = Epoch(sizes={"a": 10, "b": 30}, cycle=True, seed=0, steps=101, first_step=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "epoch", "step", "share"),
+    [
+        ({}, CYCLE, 0, 0.9),
+        ({}, CYCLE, 50, 0.5),
+        ({}, CYCLE, 100, 0.1),
+        ({"steps": 11}, CYCLE, 5, 0.5),
+        ({"steps": 11}, CYCLE, 90, 0.1),
+        ({}, evolve(CYCLE, first_step=25), 25, 0.5),
+        ({}, evolve(CYCLE, steps=None, epochs=5, index=1), 0, 0.7),
+        ({}, evolve(CYCLE, steps=None, epochs=5, index=4), 77, 0.1),
+    ],
+)
+def test_annealed_shares_move_in_a_straight_line(
+    settings: dict[str, Any], epoch: Epoch, step: int, share: float
+) -> None:
+    schedule = Annealed(AnnealedConfig(start={"a": 9.0}, end={"b": 9.0}, **settings))
+    assert drawn(schedule, epoch, step, 1)["a"] / 1000 == pytest.approx(share, abs=0.05)
+
+
+def test_stepwise_shares_change_at_their_steps() -> None:
+    stages = [StageConfig(from_step=0, weights={"a": 3.0}), StageConfig(from_step=4, weights={"a": 0.0})]
+    schedule = Stepwise(StepwiseConfig(stages=stages))
+    assert drawn(schedule, CYCLE, 3, 1)["a"] / 1000 == pytest.approx(0.75, abs=0.05)
+    assert drawn(schedule, CYCLE, 4, 10) == {"b": 1000}
+    assert drawn(schedule, evolve(CYCLE, first_step=4), 0, 10) == {"b": 1000}
+
+
+@pytest.mark.parametrize(
+    ("scores", "share"),
+    [
+        ({}, 0.5),
+        ({"a": [0.45]}, 0.5),
+        ({"a": [0.1, 0.45], "b": [80.0]}, 0.5 / (0.5 + 0.75)),
+        ({"a": [0.9], "b": [80.0]}, 0.1 / 1.1),
+        ({"a": [0.95], "b": [10.0]}, 0.5),
+    ],
+)
+def test_dynamic_shares_are_the_distances_to_the_goals(scores: dict[str, list[float]], share: float) -> None:
+    schedule = Dynamic(DynamicConfig(goals={"a": 0.9, "b": 20.0}, minimum_share=0.1))
+    epoch = evolve(CYCLE, scores=scores, higher_is_better={"a": True, "b": False})
+    assert drawn(schedule, epoch, 0, 100)["a"] / 1000 == pytest.approx(share, abs=0.05)

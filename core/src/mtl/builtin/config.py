@@ -161,6 +161,10 @@ class AnnealedConfig(ScheduleConfig):
 
     task_keys: ClassVar[tuple[str, ...]] = ("start", "end")
 
+    @property
+    def uses_total_steps(self) -> bool:
+        return self.steps is None
+
 
 @configclass
 class StageConfig:

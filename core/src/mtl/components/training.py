@@ -34,6 +34,12 @@ class ScheduleConfig:
     """Options whose keys are names of tasks, `list.option` for one in a list: a name that there is not is
     refused."""
 
+    @property
+    def uses_total_steps(self) -> bool:
+        """Whether the order of an epoch depends on the length of the run, so that a run that has begun
+        cannot be made longer."""
+        return False
+
 
 @frozen(kw_only=True)
 class Epoch:

@@ -36,7 +36,8 @@ class GradientComparison:
     def of(cls, model: MultitaskModel, tasks: Sequence[str], every: int | None) -> Self | None:
         """A comparison of the tasks that are trained; None where they share nothing that moves.
 
-        Its cost grows with the tasks, and so does the interval: `every` is that of two.
+        Its cost grows with the tasks, and so does the interval: `every` is that of two. A round of all
+        tasks, one a step, must fit into it.
         """
         modules: dict[str, list[nn.Parameter]] = {}
         users: dict[str, list[str]] = {}
@@ -50,12 +51,15 @@ class GradientComparison:
         if every is None or not modules:
             return None
         together = [task for task in tasks if any(task in shared for shared in users.values())]
-        return cls(max(every * len(together) // 2, 1), together, modules, users)
+        return cls(max(every * len(together) // 2, len(tasks)), together, modules, users)
 
-    def note(self, task: str, step: int, scale: float = 1.0) -> list[dict[str, Any]]:
+    def note(
+        self, task: str, step: int, scale: float = 1.0, stopped: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
         """Keep the gradient that the parameters have from a task in a step, if one is wanted.
 
-        Gives the figures of all pairs with the last of them. The gradients are `scale` times too large.
+        Gives the figures of all pairs with the last of them; tasks that have `stopped` are not waited for.
+        The gradients are `scale` times too large.
         """
         first = step % self.interval == 0
         if first and step != self.begun:
@@ -67,7 +71,7 @@ class GradientComparison:
             for key, parameters in self.modules.items()
             if task in self.users[key]
         }
-        if len(self.kept) < len(self.tasks):
+        if any(each not in self.kept for each in self.tasks if each not in stopped):
             return []
         figures = list(self._figures())
         self.kept = {}
@@ -75,8 +79,8 @@ class GradientComparison:
 
     def _figures(self) -> Iterator[dict[str, Any]]:
         for key, users in self.users.items():
-            kept = {task: self.kept[task][key].double() for task in users}
-            for task, other in combinations(users, 2):
+            kept = {task: self.kept[task][key].double() for task in users if task in self.kept}
+            for task, other in combinations(kept, 2):
                 norms = [kept[name].norm() for name in (task, other)]
                 cosine = kept[task] @ kept[other] / (norms[0] * norms[1])
                 values = map(_rounded, torch.stack([cosine, *norms]).tolist())
@@ -102,6 +106,10 @@ class GradientComparison:
                 raise ValueError(f"a gradient of {keys[key]} has {expected} numbers")
             device = self.modules[keys[key]][0].device
             self.kept.setdefault(self.tasks[task], {})[keys[key]] = gradient.to(device)
+        for name, kept in self.kept.items():
+            shared = [key for key in keys if name in self.users[key]]
+            if kept.keys() != set(shared):
+                raise ValueError(f"gradients of {name} must be of {', '.join(shared)}")
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

@@ -10,14 +10,14 @@ from time import perf_counter
 from typing import Any, Protocol
 
 import torch
-from attrs import define, field
+from attrs import define, evolve, field
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mtl.components import Balancer, Task
 from mtl.config.run_config import TrainerConfig
 from mtl.data.load import TaskData
-from mtl.errors import MtlError, UsageError
+from mtl.errors import MtlError, UsageError, blaming
 from mtl.model import MultitaskModel, assign_tensors, unique_tensors
 from mtl.training.averages import WeightAverages
 from mtl.training.checkpoint import flatten_optimizer, part, restore_optimizer
@@ -41,8 +41,8 @@ class Observer(Protocol):
     def record(self, record: Mapping[str, Any]) -> None:
         """A line for the metrics."""
 
-    def evaluated(self, best: bool, evaluation: Best) -> None:
-        """All tasks were evaluated; a best model is to be kept."""
+    def evaluated(self, best: bool, evaluation: Best, metric: str) -> None:
+        """All tasks were evaluated; a best model is to be kept. `metric` names the evaluation's value."""
 
     def checkpoint_due(self, step: int, epoch_ended: bool) -> bool:
         """Whether to write a checkpoint now."""
@@ -80,14 +80,16 @@ class Training:
 
     def __attrs_post_init__(self) -> None:
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.begin(self.phases[0])
+        # What a later phase cannot do is said before the first one.
+        for phase in reversed(self.phases):
+            self.begin(phase)
 
     def train(self, observer: Observer) -> None:
         """Run all steps that are left, until the end, an early stop or a request to stop."""
         self.model.train()
         begun = perf_counter() - self.state.seconds["total"]
         try:
-            while self._train_phase(observer, begun) and self.phase is not self.phases[-1]:
+            while self._train_phase(observer, begun) and self.phase.index + 1 < len(self.phases):
                 if self.averages is not None:
                     self.averages.settle()
                 self.state.begin_phase(self.phase.index + 1)
@@ -102,7 +104,7 @@ class Training:
             return True
         timeline, start = self.phase.timeline, self.state.phase
         done = start.step
-        for index, steps in enumerate(timeline.walk(self._places(), self._scores())):
+        for index, steps in enumerate(timeline.walk(self._scores())):
             self.state.epoch = epoch = start.epoch + index + 1
             left = steps[max(self.state.step - done, 0) :]
             self.stepper.look_ahead(left)
@@ -131,7 +133,7 @@ class Training:
 
     def begin(self, phase: Phase) -> None:
         """Hold still what the phase freezes, and make what moves the rest."""
-        self.phase = phase
+        self.phase = phase = self._as_begun(phase)
         frozen = {id(parameter) for module in phase.frozen for parameter in module.parameters()}
         for parameter in self.parameters:
             parameter.requires_grad_(id(parameter) not in frozen)
@@ -159,9 +161,13 @@ class Training:
             first_step=self.state.phase.step,
         )
 
-    def _places(self) -> dict[str, Cursor]:
-        places = self.state.phase.places
-        return {task: Cursor(*places.get(task, (0, 0))) for task in self.phase.timeline.batching}
+    def _as_begun(self, phase: Phase) -> Phase:
+        """The phase with the places where it began; the one before may have ended elsewhere than planned."""
+        start = self.state.phase
+        begin = {task: Cursor(*place) for task, place in start.places.items()}
+        if start.index != phase.index or begin in ({}, phase.timeline.begin):
+            return phase
+        return evolve(phase, timeline=evolve(phase.timeline, begin=begin))
 
     def _scores(self) -> Scores:
         """The tasks' selection figures in this phase, as they are found."""
@@ -204,11 +210,12 @@ class Training:
                 observer.record(self._line("eval", epoch, task, values))
             value = self.phase.selection.value(figures)
             evaluation = Best(self.state.step, epoch, value, figures)
-            observer.evaluated(self._is_best(evaluation), evaluation)
+            observer.evaluated(self._is_best(evaluation), evaluation, self.phase.selection.name)
         for task in figures:
             self._note_score(task, figures[task].get(self.tasks[task].config.metric.name), epoch, observer)
         if self.phase.lr_by_metric and value is not None:
-            self.lr_scheduler.step(value)  # type: ignore[arg-type]
+            with blaming(self.lr_scheduler, f"after step {self.state.step}"):
+                self.lr_scheduler.step(value)  # type: ignore[arg-type]
 
     def _is_best(self, evaluation: Best) -> bool:
         """Whether this is the model to keep; counts those that are not better, for an early stop."""

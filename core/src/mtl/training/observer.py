@@ -65,7 +65,6 @@ class RunObserver:
     watchers: Watchers
     config: TrainerConfig
     model: MultitaskModel
-    metric: str
     model_files: Mapping[str, Any]
     identity: Mapping[str, Any]
     writer: BackgroundWriter
@@ -82,7 +81,7 @@ class RunObserver:
         self.folder.record(record)
         self.watchers.call("mtl_recorded", record=record)
 
-    def evaluated(self, best: bool, evaluation: Best) -> None:
+    def evaluated(self, best: bool, evaluation: Best, metric: str) -> None:
         """Keep the best model."""
         if best:
             weights = copied(dict(unique_tensors(self.model)))
@@ -93,7 +92,7 @@ class RunObserver:
             epoch=evaluation.epoch,
             tasks=evaluation.figures,
             best=best,
-            selection={"metric": self.metric, "value": evaluation.value},
+            selection={"metric": metric, "value": evaluation.value},
         )
 
     def checkpoint_due(self, step: int, epoch_ended: bool) -> bool:

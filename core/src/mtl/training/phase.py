@@ -38,6 +38,11 @@ class Phase:
     groups: Sequence[tuple[ParameterGroupConfig, Sequence[nn.Module]]] = field(default=())
 
     @property
+    def title(self) -> str:
+        """Its name, or its number."""
+        return self.name or str(self.index)
+
+    @property
     def lr_by_metric(self) -> bool:
         """Whether the rate follows the selection figure instead of the steps."""
         return bool(self.lr_scheduler.config.by_metric)
@@ -51,7 +56,7 @@ class Phase:
         for task in self.timeline.batching:
             own = [p for p in model.tasks[task].parameters() if p.requires_grad]
             if not own:
-                phase = f" in phase {self.name or self.index}" if self.index or self.name else ""
+                phase = f" in phase {self.title}" if self.index or self.name else ""
                 raise UsageError(
                     f"{task}: all its modules are frozen{phase}, so there is nothing to train; give it"
                     " weight 0, or leave one free"

@@ -206,6 +206,8 @@ class TrainingState:
             progress.loss_weight.copy_(tensors[f"{task}.weight"])
         self.step, self.epoch = int(state["step"]), int(state["epoch"])
         start = PhaseStart(**state["phase"])
+        if start.index < 0 or not 0 <= start.step <= self.step:
+            raise ValueError(f"phase {start.index} cannot begin at step {start.step} of {self.step}")
         places = {
             task: [int(start.places[task][0]), int(start.places[task][1])]
             for task in (self.tasks if start.places else ())
@@ -213,6 +215,9 @@ class TrainingState:
         self.phase = PhaseStart(int(start.index), int(start.step), int(start.epoch), places)
         self.evaluations = int(state["evaluations"])
         self.best = Best(**state["best"]) if state["best"] else None
+        for task, figures in self.best.figures.items() if self.best else ():
+            if not isinstance(figures, dict):
+                raise ValueError(f"figures of {task} cannot be {figures!r:.40}")
         self.best_value = None if state["best_value"] is None else float(state["best_value"])
         self.evaluations_without_improvement = int(state["evaluations_without_improvement"])
         self.stopped_early = bool(state["stopped_early"])
@@ -228,10 +233,10 @@ def _may_be(name: str, value: Any, before: Any) -> bool:
             isinstance(pair, list) and [type(each) for each in pair] in ([int, int], [int, float])
             for pair in value
         )
-    if name == "time":
+    if name in ("time", "reported"):
         return (
             isinstance(value, dict)
             and value.keys() == before.keys()
-            and all(type(each) is float for each in value.values())
+            and all(type(each) in (int, float) for each in value.values())
         )
     return isinstance(value, type(before))

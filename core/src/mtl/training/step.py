@@ -88,7 +88,8 @@ class Stepper:
                 raise
             raise MtlError(self._out_of_memory(step)) from error
         if usable and self.lr_scheduler is not None:
-            self.lr_scheduler.step()
+            with blaming(self.lr_scheduler, f"after step {self.state.step + 1}"):
+                self.lr_scheduler.step()
         self.state.step += 1
 
     def _take(self, step: Step) -> bool:
@@ -107,7 +108,8 @@ class Stepper:
                     self._weigh(part, sums[-1], mean)
                 if usable and self.comparison is not None:
                     scale = self.scaler.get_scale()
-                    self.compared += self.comparison.note(part.task, self.state.step, scale)
+                    stopped = self.state.stopped
+                    self.compared += self.comparison.note(part.task, self.state.step, scale, stopped)
                 if len(step.parts) > 1:
                     gradients.append(self._taken())
                     means[part.task] = mean

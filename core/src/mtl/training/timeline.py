@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from itertools import count, islice
 
 from attrs import define, evolve, field, frozen
 
 from mtl.components import Epoch, Schedule, ScheduleConfig
 from mtl.data.batching import Batching, random_generator
-from mtl.errors import blaming
+from mtl.errors import UsageError, blaming
 
 Scores = Mapping[str, Sequence[Sequence[float]]]
 """A task's selection figures, each a pair of the steps before it and its value."""
+PATIENCE = 20_000
+"""Steps, beside all of all tasks, without the one whose data an epoch is: it would never end."""
 
 
 @frozen
@@ -81,7 +84,8 @@ class Timeline:
     the scores so far.
 
     A dataset that an epoch cuts off goes on, in the next one, where it stopped. A step takes up to
-    `batching[task].accumulate` batches of one pass. `higher_is_better` are the directions of the scores.
+    `batching[task].accumulate` batches of one pass. `higher_is_better` are the directions of the scores,
+    `begin` the tasks' places in their data when the phase begins.
     """
 
     schedule: Schedule[object]
@@ -92,18 +96,19 @@ class Timeline:
     max_steps: int | None = None
     phase: int = 0
     higher_is_better: Mapping[str, bool] = field(factory=dict)
-    _totals: list[int] = field(init=False, factory=list, repr=False)
+    begin: Mapping[str, Cursor] = field(factory=dict)
+    _planned: list[tuple[int, dict[str, Cursor]]] = field(init=False, factory=list, repr=False)
 
     def walk(
-        self, begin: Mapping[str, Cursor] | None = None, scores: Scores | None = None
+        self, scores: Scores | None = None, cursors: dict[str, Cursor] | None = None
     ) -> Iterator[list[Step]]:
         """The steps of each epoch in turn, each epoch asked for when the one before is done.
 
-        `begin` is where the tasks stand in their data, and moves along; `scores` has steps of this phase.
+        `scores` has steps of this phase; `cursors`, as `cursors()` gives them, move along.
         """
-        cursors = begin if begin is not None else self.cursors()
+        cursors = cursors if cursors is not None else self.cursors()
         counted = self.rule.kind == "steps" and not self.schedule.adapts
-        endless = self._order(self._describe(0, 0, self.cursors(), {})) if counted else None
+        endless = self._order(self._describe(0, 0, cursors, {})) if counted else None
         done = 0
         for index in count():
             if self.is_over(index, done):
@@ -125,13 +130,23 @@ class Timeline:
     @property
     def total_steps(self) -> int:
         """Steps of the whole phase; as planned, where the schedule adapts to scores."""
-        if not self._totals:
-            self._totals.append(sum(len(steps) for steps in self.walk()))
-        return self._totals[0]
+        return self._plan()[0]
+
+    @property
+    def end(self) -> dict[str, Cursor]:
+        """The tasks' places in their data after the phase; as planned, where the schedule adapts."""
+        return {**self.begin, **self._plan()[1]}
+
+    def _plan(self) -> tuple[int, dict[str, Cursor]]:
+        if not self._planned:
+            cursors = self.cursors()
+            steps = sum(len(steps) for steps in self.walk(cursors=cursors))
+            self._planned.append((steps, cursors))
+        return self._planned[0]
 
     def cursors(self) -> dict[str, Cursor]:
-        """All tasks at the beginning of their data."""
-        return {task: Cursor() for task in self.batching}
+        """Where the tasks of the phase stand when it begins."""
+        return {task: copy(self.begin.get(task, Cursor())) for task in self.batching}
 
     def steps_left(self, task: str, cursor: Cursor) -> int:
         """Steps that the rest of a task's pass takes."""
@@ -166,16 +181,27 @@ class Timeline:
         left = lengths[last]
         # The task that ends the epoch comes last in a round, so that the others get theirs.
         sizes = {task: epoch.sizes[task] for task in sorted(epoch.sizes, key=lambda task: task == last)}
+        missed, most = 0, PATIENCE + sum(sizes.values())
         for tasks in self._order(evolve(epoch, sizes=sizes)):
             yield tasks
+            missed = 0 if last in tasks else missed + 1
             left -= last in tasks
             if not left:
                 return
+            if missed == most:
+                raise UsageError(
+                    f"an epoch is the length of {last}, but the schedule gives it none of {most:,} steps;"
+                    " give it a weight above 0, or the schedule another `epoch`"
+                )
 
     def _order(self, epoch: Epoch) -> Iterator[tuple[str, ...]]:
         with blaming(self.schedule, "to order the steps"):
             for tasks in self.schedule.order(epoch):
-                yield (tasks,) if isinstance(tasks, str) else tuple(tasks)
+                step = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+                if not step or len(set(step)) < len(step) or not epoch.sizes.keys() >= set(step):
+                    known = ", ".join(epoch.sizes)
+                    raise ValueError(f"a step must be of different tasks of {known}, but is of {tasks!r}")
+                yield step
 
     def _seed(self, epoch: int) -> int:
         parts = ("phase", self.phase) if self.phase else ()
