@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -27,6 +29,8 @@ PLAIN_WIDTH = 120
 """Columns where the output is no terminal and nothing says how wide it is."""
 SECONDS_BETWEEN_LINES = 10.0
 """Between two progress lines where there is no terminal; metrics.jsonl holds every record."""
+COSINES, MODULES = 20, 3
+"""The last comparisons of gradients that the display averages, and how many shared modules it has."""
 
 
 class Terminal(RichConsole):
@@ -74,6 +78,7 @@ class Console:
         self._last_line = 0.0
         self._records: dict[str, Mapping[str, Any]] = {}
         self._evaluated: dict[str, Mapping[str, Any]] = {}
+        self._cosines: dict[str, deque[float]] = {}
         self._selects = True
 
     def __enter__(self) -> Self:
@@ -117,6 +122,8 @@ class Console:
                 f"{record['task']} has not become better and is trained no more after step {record['step']:,}"
             )
             self.errors.print(text, soft_wrap=True)
+        if record["kind"] == "gradients" and record["cosine"] is not None:
+            self._cosines.setdefault(record["module"], deque(maxlen=COSINES)).append(record["cosine"])
         if record["kind"] != "train":
             return
         self._records[record["task"]] = record
@@ -185,7 +192,13 @@ class Console:
         steps = f"{self._step:,} of {self._total:,} steps"
         head.add_row(Text(self._place(), style="bold"), bar, steps, Text(self._left(), style="dim"))
         gap = [Text()] if self._evaluated else []
-        return Group(*gap, head, *map(self._task, self.plan["tasks"]))
+        return Group(*gap, head, *map(self._task, self.plan["tasks"]), *self._gradients())
+
+    def _gradients(self) -> Iterator[Text]:
+        """Whether the tasks have lately pulled what they share in one direction."""
+        for module, cosines in islice(self._cosines.items(), MODULES):
+            mean = sum(cosines) / len(cosines)
+            yield Text(f"  {module}: cosine of the tasks' gradients {mean:+.2f}", style="dim", no_wrap=True)
 
     def _task(self, name: str) -> Text:
         record, metric = self._records.get(name, {}), self.plan["tasks"][name]["metric"]

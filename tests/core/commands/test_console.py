@@ -185,6 +185,15 @@ def test_a_live_display_on_a_terminal(
     assert "\x1b[?25h" in err, "the cursor is shown again"
 
 
+def test_the_live_display_says_how_the_gradients_of_what_is_shared_agree() -> None:
+    watcher = Console()
+    watcher.plan = PLAN
+    for cosine in (None, 0.5, -0.1, 0.2):
+        record = {"kind": "gradients", "task": "SST2", "other": "LM", "module": "LSTM", "cosine": cosine}
+        watcher.mtl_recorded(record)
+    assert "LSTM: cosine of the tasks' gradients +0.20" in text(watcher._display())
+
+
 def test_colour_without_a_terminal_makes_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert not Console().animated
