@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -718,10 +718,10 @@ def test_an_interrupt_while_the_test_data_are_scored_is_followed(
     whole = mtl.train(tiny_config, output=tmp_path / "whole").data
     evaluate = Training.evaluate
 
-    def interrupted(self: Training, split: str) -> dict[str, Any]:
+    def interrupted(self: Training, split: str, tasks: Sequence[str]) -> dict[str, Any]:
         if split == "test":
             os.kill(os.getpid(), signal.SIGINT)
-        return evaluate(self, split)
+        return evaluate(self, split, tasks)
 
     with monkeypatch.context() as patched:
         patched.setattr(Training, "evaluate", interrupted)
