@@ -485,6 +485,16 @@ def test_the_cosine_of_two_tasks_gradients_is_that_of_a_bare_loop(plain: Config,
     assert figures["norm"] == pytest.approx(float(gradients[0].norm()), rel=1e-4)
 
 
+def test_a_scale_is_asked_for_only_where_a_gradient_is_kept(plain: Config, plugins: Plugins) -> None:
+    plain["trainer"]["compare_gradients_every"] = 6
+    comparison = training(plain, plugins).stepper.comparison
+    assert comparison is not None
+    asked: list[int] = []
+    for step in range(12):
+        comparison.note(("SST2", "LM")[step % 2], step, [], lambda step=step: asked.append(step) or 1.0)
+    assert asked == [0, 1, 6, 7]
+
+
 def test_gradients_are_compared_every_so_many_steps_and_change_nothing(plain: Config, tmp_path: Path) -> None:
     plain["trainer"] |= {"epochs": 2}
     mtl.train(plain, output=tmp_path / "without")

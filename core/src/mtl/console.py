@@ -208,6 +208,9 @@ class Console:
         if name in self._evaluated:
             line.append(f"   {self._figure(metric, self._evaluated[name].get(metric))}", style="not bold")
         speed = f"   {rate(examples):>7} examples/s   {rate(tokens):>8} tokens/s"
+        if "share" in record:
+            waits = f"{share(record['time']['data'])} of their time for data"
+            speed += f"   {share(record['share'])} of the steps, {waits}"
         return line.append(speed, style="not bold dim")
 
     def _padded(self, name: str) -> str:

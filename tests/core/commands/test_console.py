@@ -194,6 +194,15 @@ def test_the_live_display_says_how_the_gradients_of_what_is_shared_agree() -> No
     assert "LSTM: cosine of the tasks' gradients +0.20" in text(watcher._display())
 
 
+def test_the_live_display_says_whose_steps_they_are_and_what_waits_for_data() -> None:
+    watcher = Console()
+    watcher.plan = PLAN
+    record = {"kind": "train", "task": "LM", "loss": 1.0, "share": 0.25, "time": {"data": 0.031}}
+    watcher.quiet = True
+    watcher.mtl_recorded(record)
+    assert "25.0 % of the steps, 3.1 % of their time for data" in text(watcher._display(), width=140)
+
+
 def test_colour_without_a_terminal_makes_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert not Console().animated

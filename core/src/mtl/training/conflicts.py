@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, Self
 
@@ -54,20 +54,21 @@ class GradientComparison:
         return cls(max(every * len(together) // 2, len(tasks)), together, modules, users)
 
     def note(
-        self, task: str, step: int, scale: float = 1.0, stopped: Sequence[str] = ()
+        self, task: str, step: int, stopped: Sequence[str], scale: Callable[[], float]
     ) -> list[dict[str, Any]]:
         """Keep the gradient that the parameters have from a task in a step, if one is wanted.
 
         Gives the figures of all pairs with the last of them; tasks that have `stopped` are not waited for.
-        The gradients are `scale` times too large.
+        The gradients are `scale()` times too large; it is asked only then, as a GPU is waited for.
         """
         first = step % self.interval == 0
         if first and step != self.begun:
             self.kept, self.begun = {}, step
         if not (first or self.kept) or task not in self.tasks or task in self.kept:
             return []
+        factor = scale()
         self.kept[task] = {
-            key: torch.cat([_gradient(p).flatten() for p in parameters]) / scale
+            key: torch.cat([_gradient(p).flatten() for p in parameters]) / factor
             for key, parameters in self.modules.items()
             if task in self.users[key]
         }

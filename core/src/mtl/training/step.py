@@ -107,9 +107,9 @@ class Stepper:
                 if usable:
                     self._weigh(part, sums[-1], mean)
                 if usable and self.comparison is not None:
-                    scale = self.scaler.get_scale()
-                    stopped = self.state.stopped
-                    self.compared += self.comparison.note(part.task, self.state.step, scale, stopped)
+                    self.compared += self.comparison.note(
+                        part.task, self.state.step, self.state.stopped, self.scaler.get_scale
+                    )
                 if len(step.parts) > 1:
                     gradients.append(self._taken())
                     means[part.task] = mean
