@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mtl import DataError, InputPath, Table
@@ -294,7 +294,7 @@ def reference_rows(data: bytes) -> list[tuple[int, str, str]]:
     while lines and lines[-1] is not None and not lines[-1].strip(" "):
         lines.pop()
     lines = [line if line is None or line.strip(" ") else "" for line in lines]
-    widths = Counter(len((line or "").split("\t")) for line in lines if line != "")
+    widths = Counter(len(line.split("\t")) for line in lines if line)
     usual = max((width for width, count in widths.items() if count == max(widths.values())), default=0)
     good = []
     for number, line in enumerate(lines, start=1):
@@ -310,6 +310,8 @@ SOUP = st.lists(PIECES | st.sampled_from("é\xa0\u2028\ufeff").map(str.encode)).
 
 @quick
 @given(st.one_of(SOUP, st.binary(), st.text().map(lambda text: text.encode(errors="replace"))))
+@example(b"\t\0\na\ta\t\na")
+@example(b"\xff\n\xff\na\ta")
 def test_tsv_equals_a_plain_reader(data: bytes) -> None:
     expected = reference_rows(data)
     columns = ("text", "target")

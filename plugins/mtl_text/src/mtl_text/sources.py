@@ -319,13 +319,14 @@ class TSV(LineSource[TSVConfig]):
         labels: Labels | None = None
         for lines in blocks:
             table = Cells.of(lines, self.config.delimiter)
-            widths.update(dict(table.cells.list.len().value_counts().iter_rows()))
+            good = table.cells.filter(~table.numbers.is_in(list(lines.bad)))
+            widths.update(dict(good.list.len().value_counts().iter_rows()))
             first = first or int(table.numbers[0])
             if LABEL in positions and (labels is None or labels.is_alone):
                 found = table.column(positions[LABEL])
                 labels, found = (labels, found) if labels else (Labels(found[0]), found[1:])
                 labels.add(found)
-        usual = max(width for width, count in widths.items() if count == max(widths.values()))
+        usual = max((width for width, count in widths.items() if count == max(widths.values())), default=0)
         width = max([usual, *(1 + positions[name] for name in columns)])
         kept = {name: at for name, at in positions.items() if at < width}
         is_name = labels is not None and LABEL in kept and labels.is_name(self.config.header)
