@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -40,6 +42,38 @@ def test_an_optimizer_is_torchs_own(name: str, settings: Any, reference: Any, ar
     optimizer = getattr(optimizers, name)(getattr(configs, f"{name}Config")(**settings), [ours])
     expected = steps(reference([theirs], **arguments), theirs, gradients)
     torch.testing.assert_close(steps(optimizer, ours, gradients), expected, rtol=1e-6, atol=1e-7)
+
+
+NO_COMPILER = """
+import sys
+import torch
+from mtl.builtin import config, optimizers
+for name in ("Adam", "AdamW", "SGD"):
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = getattr(optimizers, name)(getattr(config, f"{name}Config")(), [parameter])
+    optimizer.zero_grad()
+    parameter.square().sum().backward()
+    optimizer.step()
+    assert isinstance(optimizer, getattr(torch.optim, name)) and parameter.requires_grad
+    assert (parameter < 1).all(), name
+    optimizer.load_state_dict(optimizer.state_dict())
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_no_optimizer_imports_torchs_compiler() -> None:
+    done = subprocess.run([sys.executable, "-c", NO_COMPILER], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_hooks_of_a_step_run() -> None:
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = optimizers.Adam(configs.AdamConfig(), [parameter])
+    seen: list[str] = []
+    optimizer.register_step_pre_hook(lambda *_: seen.append("before"))
+    optimizer.register_step_post_hook(lambda *_: seen.append("after"))
+    steps(optimizer, parameter, [torch.ones(2)])
+    assert seen == ["before", "after"]
 
 
 def rates(name: str, total: int, **settings: Any) -> list[float]:
