@@ -24,6 +24,7 @@ from packaging.utils import canonicalize_name
 from mtl import hookspecs
 from mtl.components import KINDS, ComponentSpec, Migration
 from mtl.config.suggest import did_you_mean, listed
+from mtl.distributions import name_and_version
 from mtl.errors import PluginError
 
 API_VERSION = "1.0"
@@ -308,7 +309,7 @@ def _candidates() -> Iterator[tuple[_Candidate, Callable[[], object]]]:
     found: dict[str, list[tuple[_Candidate, Callable[[], object]]]] = {}
     for distribution in importlib.metadata.distributions():
         try:
-            name, version = str(distribution.metadata["Name"] or ""), str(distribution.version)
+            name, version = name_and_version(distribution)
         except Exception:  # without a name it is nobody's
             continue
         if name and canonicalize_name(name) not in found:  # the first on the path is the one imported
