@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl.data.batching import Batching, evaluation_batches
+from mtl.data.batching import Batching, evaluation_batches, seed_generators, seed_step
 
 lengths = st.lists(st.integers(0, 60), min_size=1, max_size=400).map(np.array)
 
@@ -67,3 +70,18 @@ def test_evaluation_reads_every_row_once(size: int) -> None:
 
 def test_evaluation_of_no_rows_has_no_batches() -> None:
     assert evaluation_batches(np.array([], dtype=np.int64), 4) == []
+
+
+def draws() -> tuple[float, float, float]:
+    return torch.rand(()).item(), random.random(), float(np.random.random())
+
+
+@given(st.integers(0, 2**31), st.integers(0, 10**6))
+def test_a_step_seeds_by_its_number_alone(seed: int, step: int) -> None:
+    seed_step(seed, step)
+    found = draws()
+    assert len(set(found)) == 3
+    seed_generators(seed, "step", step)
+    assert draws() == found
+    seed_step(seed, step + 1)
+    assert draws() != found

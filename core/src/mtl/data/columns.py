@@ -140,7 +140,7 @@ class Rows:
         tokens = 0
         for name, column in self.columns.items():
             if isinstance(column, Dense):
-                tensors[name] = column.values[index]
+                tensors[name] = column.values.index_select(0, index)
                 continue
             key = id(column.offsets)
             if key not in spans:
@@ -168,8 +168,8 @@ def as_bytes(tensor: Tensor) -> memoryview:
 
 def _span(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Lengths `[batch]`, positions in the values `[batch, time]` and what is padding `[batch, time]`."""
-    starts = offsets[index]
-    lengths = offsets[index + 1] - starts
+    starts = offsets.index_select(0, index)
+    lengths = offsets.index_select(0, index + 1) - starts
     steps = torch.arange(max(int(lengths.max()), 1))
     padded = steps >= lengths[:, None]
     positions = (starts[:, None] + steps).masked_fill_(padded, 0)
@@ -178,7 +178,10 @@ def _span(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _take(values: Tensor, positions: Tensor) -> Tensor:
     """The values at these positions; zeros where all rows are empty, so that there are none to take."""
-    return values[positions] if len(values) else values.new_zeros((*positions.shape, *values.shape[1:]))
+    shape = (*positions.shape, *values.shape[1:])
+    if not len(values):
+        return values.new_zeros(shape)
+    return values.index_select(0, positions.flatten()).view(shape)
 
 
 def _expand(mask: Tensor, items: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch.profiler import record_function
 
 from mtl.components import Balancer, Task
 from mtl.config.run_config import TrainerConfig
-from mtl.data.batching import Batching, seed_generators
+from mtl.data.batching import Batching, seed_step
 from mtl.data.columns import Batch
 from mtl.data.load import TaskData
 from mtl.data.prefetch import Prefetcher
@@ -78,7 +78,7 @@ class Stepper:
         Parameters that no task of the step uses have no gradient, so that no optimizer moves them.
         """
         # Dropout is a function of (seed, step): nothing that ran before can shift it.
-        seed_generators(self.seed, "step", self.state.step)
+        seed_step(self.seed, self.state.step)
         self.optimizer.zero_grad(set_to_none=True)
         self.compared = []
         try:
