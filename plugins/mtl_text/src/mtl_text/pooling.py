@@ -25,6 +25,21 @@ def padding_mask(lengths: Tensor, time: int) -> Tensor:
     return torch.arange(time, device=lengths.device) >= lengths[:, None]
 
 
+def has_padding(lengths: Tensor, time: int) -> bool:
+    """Whether a row may end before `time`. A GPU is not asked, as one would have to wait for its answer."""
+    known = lengths.device.type == "cpu" and not torch.compiler.is_compiling()
+    return not known or bool((lengths < time).any())
+
+
+def zero_padding(sequence: Tensor, lengths: Tensor) -> Tensor:
+    """`[batch, time, dim]` with zeros after the end of each row; the sequence itself where there is nothing
+    after it."""
+    time = sequence.shape[1]
+    if not has_padding(lengths, time):
+        return sequence
+    return sequence.masked_fill(padding_mask(lengths, time)[:, :, None], 0)
+
+
 def masked_max(sequence: Tensor, lengths: Tensor) -> Tensor:
     """Maximum over each row's length: `[batch, time, dim]` to `[batch, dim]`, zeros for length 0."""
     padded = padding_mask(lengths, sequence.shape[1])
@@ -47,12 +62,14 @@ class SelfAttention(nn.Module):
             nn.init.uniform_(layer.weight, -0.1, 0.1)
 
     def forward(self, sequence: Tensor, lengths: Tensor) -> Tensor:
-        padded = padding_mask(lengths, sequence.shape[1])
-        sequence = sequence.masked_fill(padded[:, :, None], 0)
+        time = sequence.shape[1]
+        sequence = zero_padding(sequence, lengths)
         scores = self.score(self.hidden(self.dropout(sequence)).tanh()).squeeze(-1)
-        # The lowest finite number, since a softmax of nothing but -inf is NaN.
-        weights = scores.masked_fill(padded, torch.finfo(scores.dtype).min).softmax(dim=-1)
-        return torch.einsum("bt,btd->bd", weights.to(sequence.dtype), sequence)
+        if has_padding(lengths, time):
+            # The lowest finite number, since a softmax of nothing but -inf is NaN.
+            scores = scores.masked_fill(padding_mask(lengths, time), torch.finfo(scores.dtype).min)
+        weights = scores.softmax(dim=-1).to(sequence.dtype)
+        return torch.einsum("bt,btd->bd", weights, sequence)
 
 
 class MaxPool(nn.Module):
@@ -78,8 +95,7 @@ class MeanPool(nn.Module):
         super().__init__()
 
     def forward(self, sequence: Tensor, lengths: Tensor) -> Tensor:
-        padded = padding_mask(lengths, sequence.shape[1])
-        total = sequence.masked_fill(padded[:, :, None], 0).sum(dim=1)
+        total = zero_padding(sequence, lengths).sum(dim=1)
         return total / lengths.clamp(min=1)[:, None]
 
 
