@@ -32,8 +32,9 @@ from mtl.data.columns import Rows
 from mtl.data.load import SPLITS, TaskData, Tasks, load_data
 from mtl.data.pieces import Scratch
 from mtl.data.stored import read_rows, write_rows
+from mtl.distributions import name_and_version
 from mtl.errors import MtlError, blaming
-from mtl.files import read_json, replaced, write_json
+from mtl.files import read_json, replaced
 from mtl.plugins import Plugins
 from mtl.provenance import provenance
 
@@ -180,7 +181,7 @@ def _with_required(distributions: Iterable[str]) -> Iterator[str]:
 
 def _version(distribution: str) -> str | None:
     try:
-        return importlib.metadata.version(distribution)
+        return name_and_version(importlib.metadata.distribution(distribution))[1]
     except importlib.metadata.PackageNotFoundError:
         return None
 
@@ -210,7 +211,8 @@ def _write(entry: Path, loaded: LoadedData, tasks: Tasks) -> None:
                     _keep(rows, folder / names[id(rows)])
                 splits[split] = {"rows": names[id(rows)], "figures": dict(data.figures.get(split, {}))}
             meta["tasks"][name] = splits
-        write_json(folder / META, meta)
+        # Without indents: with them Python writes a vocabulary more slowly than polars reads a corpus.
+        (folder / META).write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
 
 
 def _keep(rows: Rows, folder: Path) -> None:

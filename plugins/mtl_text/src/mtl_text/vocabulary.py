@@ -106,14 +106,16 @@ class DistinctWords:
     def of(cls, tokens: pl.Series) -> DistinctWords:
         """Those of tokens (`list[str]` a row)."""
         flat = flatten(tokens).cast(pl.Categorical)
-        words = flat.unique()
+        categories = flat.to_physical().to_numpy()
         # Polars numbers categories for all columns that are there at the time.
-        numbers = words.to_physical().to_numpy()
-        place_of = np.zeros(int(numbers.max(initial=0)) + 1, dtype=np.int32)
-        place_of[numbers] = np.arange(len(numbers), dtype=np.int32)
-        places = place_of[flat.to_physical().to_numpy()]
-        counts = np.bincount(places, minlength=len(words))
-        return cls(words.cast(pl.String).alias("word"), places, counts)
+        counts = np.bincount(categories)
+        present = counts.nonzero()[0]
+        place_of = np.zeros(len(counts), dtype=np.int32)
+        place_of[present] = np.arange(len(present), dtype=np.int32)
+        where = np.zeros(len(counts), dtype=np.int64)
+        where[categories] = np.arange(len(categories))
+        words = flat.gather(where[present]).cast(pl.String).alias("word")
+        return cls(words, place_of[categories], counts[present])
 
     def spread(self, values: np.ndarray) -> pl.Series:
         """The value of each token, given that of each word."""
