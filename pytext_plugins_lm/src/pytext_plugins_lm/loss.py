@@ -91,17 +91,18 @@ def _score(
     """The loss of each row, `[rows]`; fills `gradients` on the way."""
     weight, bias = weight.to(hidden.dtype), bias.to(hidden.dtype)
     scores = hidden.new_empty(min(chunk_rows, len(hidden)), len(weight))
-    probabilities = torch.empty_like(scores, dtype=_sum_dtype(hidden))
     losses = torch.empty_like(targets, dtype=_sum_dtype(hidden))
+    # Probabilities take the place of their scores where they are of one type.
+    probabilities = scores if scores.dtype == losses.dtype else torch.empty_like(scores, dtype=losses.dtype)
     for start in range(0, len(hidden), chunk_rows):
         rows = slice(start, start + chunk_rows)
         inputs, wanted = hidden[rows], targets[rows, None]
         score = torch.addmm(bias, inputs, weight.t(), out=scores[: len(inputs)])
+        highest, own = score.amax(-1).to(losses.dtype), score.gather(-1, wanted).squeeze(-1)
         probability = torch.softmax(score, -1, dtype=losses.dtype, out=probabilities[: len(inputs)])
         # Relative to the highest score the partition sum is one over the highest probability,
         # which never underflows, as the target's own may.
-        partition = score.amax(-1).to(losses.dtype) - probability.amax(-1).log()
-        losses[rows] = partition - score.gather(-1, wanted).squeeze(-1)
+        losses[rows] = highest - probability.amax(-1).log() - own
         _accumulate(gradients, rows, probability, wanted, inputs, weight)
     return losses
 
