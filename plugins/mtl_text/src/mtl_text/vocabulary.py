@@ -106,14 +106,15 @@ class DistinctWords:
     def of(cls, tokens: pl.Series) -> DistinctWords:
         """Those of tokens (`list[str]` a row)."""
         flat = flatten(tokens).cast(pl.Categorical)
-        categories = flat.to_physical().to_numpy()
+        # As the type that NumPy indexes by: it would convert any other again for each use.
+        categories = flat.to_physical().to_numpy().astype(np.intp)
         # Polars numbers categories for all columns that are there at the time.
         counts = np.bincount(categories)
         present = counts.nonzero()[0]
         place_of = np.zeros(len(counts), dtype=np.int32)
         place_of[present] = np.arange(len(present), dtype=np.int32)
-        where = np.zeros(len(counts), dtype=np.int64)
-        where[categories] = np.arange(len(categories))
+        where = np.zeros(len(counts), dtype=np.int32)
+        where[categories] = np.arange(len(categories), dtype=np.int32)
         words = flat.gather(where[present]).cast(pl.String).alias("word")
         return cls(words, place_of[categories], counts[present])
 
