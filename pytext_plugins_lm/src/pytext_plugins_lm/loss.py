@@ -48,10 +48,10 @@ def linear_cross_entropy(
 
 def _chunk_rows(weight: Tensor) -> int:
     """Rows a chunk. Each chunk reads and writes the whole gradient of the weight, which must not
-    outweigh its scores: hence twice the width at least."""
+    outweigh its scores: hence as many as the width at least."""
     size = CPU_CHUNK_BYTES if weight.device.type == "cpu" else GPU_CHUNK_BYTES
     words, dim = weight.shape
-    return max(size // (words * weight.element_size()), 2 * dim)
+    return max(size // (words * weight.element_size()), dim)
 
 
 @frozen(eq=False)
