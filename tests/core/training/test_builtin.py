@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from mtl.builtin import config as configs
 from mtl.builtin import lr_schedulers, optimizers
@@ -46,6 +48,7 @@ def test_an_optimizer_is_torchs_own(name: str, settings: Any, reference: Any, ar
 
 NO_COMPILER = """
 import sys
+import warnings
 import torch
 from mtl.builtin import config, optimizers
 for name in ("Adam", "AdamW", "SGD"):
@@ -95,6 +98,31 @@ def test_the_warm_up_rises_in_a_straight_line_to_the_full_rate() -> None:
 
 def test_linear_falls_to_its_final_share_at_the_last_step() -> None:
     assert rates("Linear", 5, final_share=0.2) == pytest.approx([2.0, 1.6, 1.2, 0.8, 0.4])
+
+
+def test_a_step_of_a_schedule_leaves_what_torchs_own_leaves() -> None:
+    left: list[tuple[float, dict[str, Any]]] = []
+    for step in (lr_schedulers._LambdaLR.step, LambdaLR.step):
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+        config = configs.ConstantConfig(warmup_steps=8)
+        scheduler = lr_schedulers.Constant(config, optimizer, total_steps=9, higher_is_better=True)
+        for _ in range(5):
+            optimizer.step()
+            step(scheduler)
+        state = scheduler.state_dict()
+        state.pop("_get_lr_called_within_step", None)  # of torch's checks
+        left.append((optimizer.param_groups[0]["lr"], state))
+    assert left[0] == left[1]
+
+
+def test_a_first_step_that_a_loss_scaler_leaves_out_is_no_mistake() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    scheduler = lr_schedulers.Constant(
+        configs.ConstantConfig(), optimizer, total_steps=9, higher_is_better=True
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scheduler.step()
 
 
 def test_cosine_falls_along_half_a_cosine() -> None:

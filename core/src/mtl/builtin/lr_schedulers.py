@@ -12,6 +12,20 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from mtl.builtin.config import ConstantConfig, CosineConfig, LinearConfig, ReduceOnPlateauConfig, WarmupConfig
 
 
+class _LambdaLR(LambdaLR):
+    """Torch's, without its checks of who calls it: they take 1 % of a small step, and warn where a loss
+    scaler leaves out the first."""
+
+    def step(self, epoch: int | None = None) -> None:
+        assert epoch is None
+        self._step_count += 1
+        self.last_epoch += 1
+        groups = self.optimizer.param_groups
+        for group, rate, share in zip(groups, self.base_lrs, self.lr_lambdas, strict=True):
+            group["lr"] = rate * share(self.last_epoch)
+        self._last_lr = [group["lr"] for group in groups]
+
+
 def _warmed_up(
     config: WarmupConfig, optimizer: Optimizer, total_steps: int, share: Callable[[float], float]
 ) -> LambdaLR:
@@ -23,7 +37,7 @@ def _warmed_up(
         left = max(total_steps - 1 - config.warmup_steps, 1)
         return share(min((step - config.warmup_steps) / left, 1.0))
 
-    return LambdaLR(optimizer, factor)
+    return _LambdaLR(optimizer, factor)
 
 
 def Constant(  # noqa: N802

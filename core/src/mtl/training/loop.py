@@ -25,7 +25,7 @@ from mtl.training.conflicts import GradientComparison
 from mtl.training.evaluation import evaluate
 from mtl.training.phase import Phase
 from mtl.training.state import Best, TaskProgress, TrainingState
-from mtl.training.step import PRECISIONS, Stepper, timed
+from mtl.training.step import PRECISIONS, Stepper, Timed
 from mtl.training.timeline import Cursor, Scores
 
 PARTS = ("model", "optimizer", "balancer", "average", "comparison", "report")
@@ -204,7 +204,7 @@ class Training:
         with self.averages.in_place() if self.averages is not None else nullcontext():
             figures: dict[str, dict[str, Any]] = {}
             for task in due:
-                with timed(self.state, "eval", task):
+                with Timed(self.state, "eval", task):
                     figures |= self.evaluate("eval", [task])
             for task, values in figures.items():
                 observer.record(self._line("eval", epoch, task, values))

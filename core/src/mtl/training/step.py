@@ -101,7 +101,7 @@ class Stepper:
         for part in step.parts:
             begun = perf_counter()
             sums.append(self._gradient(part))
-            with self._timed("optimizer", part):
+            with Timed(self.state, "optimizer", part.task):
                 mean = torch.as_tensor(sums[-1].total / sums[-1].weight)
                 usable = self._is_usable(part, mean) and usable
                 if usable:
@@ -115,7 +115,7 @@ class Stepper:
                     means[part.task] = mean
             sums[-1].seconds = perf_counter() - begun
         begun = perf_counter()
-        with self._timed("optimizer", *step.parts):
+        with Timed(self.state, "optimizer", *(part.task for part in step.parts)):
             if usable and gradients:
                 self._combine(gradients, means)
             if usable:
@@ -131,9 +131,12 @@ class Stepper:
         model, sums = self.model.tasks[part.task], StepSums()
         with blaming(self.tasks[part.task], f"to train on step {self.state.step + 1} ({part.task})"):
             for batch in self._batches(part):
-                with self._timed("forward", part), autocast(self.device, PRECISIONS[self.config.precision]):
+                with (
+                    Timed(self.state, "forward", part.task),
+                    autocast(self.device, PRECISIONS[self.config.precision]),
+                ):
                     loss = model(batch).loss
-                with self._timed("backward", part):
+                with Timed(self.state, "backward", part.task):
                     single = part.stop - part.start == 1
                     self.scaler.scale(loss.total / loss.weight if single else loss.total).backward()
                 sums.add(loss, batch)
@@ -164,7 +167,7 @@ class Stepper:
     def _batches(self, part: Part) -> Iterator[Batch]:
         for number in range(part.start, part.stop):
             place = (part.task, part.pass_index, number)
-            with self._timed("data", part):
+            with Timed(self.state, "data", part.task):
                 if self._prefetcher is not None:
                     batch = self._prefetcher.take(place)
                 else:
@@ -300,20 +303,27 @@ class Stepper:
             " `accumulate_batches` the mathematics stays the same) or a limit in `batch_tokens`"
         )
 
-    @contextmanager
-    def _timed(self, phase: str, *parts: Part) -> Iterator[None]:
-        with timed(self.state, phase, *(part.task for part in parts)):
-            yield
 
+class Timed:
+    """Counts the time of what is done within, for these tasks together; a profiler shows it under the name
+    of the phase."""
 
-@contextmanager
-def timed(state: TrainingState, phase: str, *tasks: str) -> Iterator[None]:
-    """Count the time of what is done within, for these tasks together; a profiler shows it under that
-    name."""
-    begun = perf_counter()
-    with record_function(phase) if torch.autograd.profiler._is_profiler_enabled else nullcontext():
-        yield
-    seconds = perf_counter() - begun
-    state.seconds[phase] += seconds
-    for task in tasks:
-        state.tasks[task].time[phase] += seconds / len(tasks)
+    # A generator would do, but these stand around each part of a step: that took 1 % of a small one.
+    __slots__ = ("_begun", "_phase", "_profiled", "_state", "_tasks")
+
+    def __init__(self, state: TrainingState, phase: str, *tasks: str) -> None:
+        self._state, self._phase, self._tasks = state, phase, tasks
+
+    def __enter__(self) -> None:
+        self._profiled = (
+            record_function(self._phase) if torch.autograd.profiler._is_profiler_enabled else nullcontext()
+        )
+        self._begun = perf_counter()
+        self._profiled.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._profiled.__exit__(*error)
+        seconds = perf_counter() - self._begun
+        self._state.seconds[self._phase] += seconds
+        for task in self._tasks:
+            self._state.tasks[task].time[self._phase] += seconds / len(self._tasks)
