@@ -3,8 +3,8 @@
     python benchmarks/everything.py --short --output .benchmarks
     python benchmarks/everything.py --data data --output benchmarks/results
 
-The first is `make bench`: some minutes on generated text. The second takes about an hour, and wants a
-machine that does nothing else.
+The first is `make bench`: some minutes on generated text. The second takes about two hours, and
+wants a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def commands(arguments: Namespace, output: Path) -> Iterator[list[str]]:
     suffix = "-gpu" if gpu else ""
     said += ["--device", arguments.device]
     texts = (("memory", []), ("growth", []), ("start", data), ("tutorial", data), ("gradients", data))
-    for script, text in texts:
+    for script, text in texts if gpu else (*texts, ("pools", data)):
         yield [f"{script}.py", *said, *text, "--output", str(output / f"{script}{suffix}.json")]
     for threads in (1,) if gpu or arguments.scale != "full" else (1, 2):
         name = f"steps{suffix or f'-{threads}-thread'}{'s' if threads > 1 else ''}.json"

@@ -4,8 +4,9 @@
 
 The first step is seen from outside, as the first line of `metrics.jsonl`; what `import torch` takes is
 measured in turn with it and taken off. Cold is the first start on data that mtl has not seen, warm the next,
-for which its cache has them. Turning the text into numbers stands beside regular expressions and lists; each
-is a process of its own.
+for which its cache has them. Turning the language model's text into numbers stands beside regular expressions
+and lists in plain Python, with and without the places of words; each is a process of its own, and so is what
+reads the numbers of both tasks from the cache.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 from record import measured_apart, middle, options, prepare, recording
-from texts import LINES, SENTENCES, write_texts
+from texts import LINES, write_texts
 from workloads import SIZES, config
 
 from mtl.config.load import load_config
@@ -34,6 +35,8 @@ from mtl.plugins import discover
 
 SCALES = {"full": (5, 67_349, 13_000), "short": (1, 20_000, 2000), "smoke": (1, 300, 100)}
 """Repeats, sentences and lines."""
+LOADS = 3
+"""So often a repeat turns text into numbers: it takes a fraction of a second."""
 
 
 # --- the first step --------------------------------------------------------------------------------------
@@ -57,18 +60,15 @@ def seconds_to_first_step(configuration: Path, output: Path, device: str) -> flo
     return seconds
 
 
-def seconds_of_torch() -> tuple[float, float]:
-    """What `import torch` takes, without the start of Python; and what torch imports later, by itself, when
-    the first optimizer is made."""
+def seconds_of_torch() -> float:
+    """What `import torch` takes, without the start of Python."""
 
     def run(code: str) -> float:
         begun = perf_counter()
         subprocess.run([sys.executable, "-c", code], check=True)
         return perf_counter() - begun
 
-    imported = run("import torch")
-    optimizer = run("import torch; torch.optim.Adam([torch.zeros(1, requires_grad=True)])")
-    return imported - run("pass"), optimizer - imported
+    return run("import torch") - run("pass")
 
 
 def start(settings: Mapping[str, Any], folder: Path, device: str) -> dict[str, float]:
@@ -76,17 +76,17 @@ def start(settings: Mapping[str, Any], folder: Path, device: str) -> dict[str, f
     configuration = folder / "config.json"
     configuration.write_text(json.dumps(settings), encoding="utf-8")
     with cache(folder / "cache"):
-        torch, optimizer = seconds_of_torch()
+        torch = seconds_of_torch()
         cold = seconds_to_first_step(configuration, folder / "cold", device)
         warm = seconds_to_first_step(configuration, folder / "warm", device)
-    return {"import_torch": torch, "torch_optimizer": optimizer, "cold": cold - torch, "warm": warm - torch}
+    return {"import_torch": torch, "cold": cold - torch, "warm": warm - torch}
 
 
 # --- text to numbers -------------------------------------------------------------------------------------
 
 
 def seconds_to_load(settings: dict[str, Any]) -> float:
-    """From files to columns by mtl, of both tasks, or from the cache where they are there."""
+    """From files to columns by mtl, or from the cache where they are there."""
     plugins = discover()
     loaded = load_config(settings, plugins=plugins).config
     tasks = make_tasks(loaded)
@@ -95,39 +95,59 @@ def seconds_to_load(settings: dict[str, Any]) -> float:
     return perf_counter() - begun
 
 
-def seconds_with_lists(settings: dict[str, Any]) -> float:
-    """The same with regular expressions and lists: words, their counts, and a list of numbers a row."""
-    folder = Path(settings["base_dir"])
+class Token(NamedTuple):
+    """A word and where in its line it stands, as tokenizers give it."""
+
+    word: str
+    start: int
+    end: int
+
+
+def seconds_with_tokens(settings: dict[str, Any]) -> float:
+    """The lines as PyText reads them: a regular expression finds tokens, which know their places; then the
+    words' counts, and a list of numbers a row."""
+    begun = perf_counter()
+    find = re.compile(r"\S+").finditer
+    lines = Path(settings["base_dir"], LINES).read_text(encoding="utf-8").splitlines()
+    tokens = [[Token(m.group(), m.start(), m.end()) for m in find(line.lower())] for line in lines if line]
+    _number([["__BOS__", *(token.word for token in row), "__EOS__"] for row in tokens])
+    return perf_counter() - begun
+
+
+def seconds_with_words(settings: dict[str, Any]) -> float:
+    """The same without places: the words of a line are found in one call."""
     begun = perf_counter()
     find = re.compile(r"\S+").findall
-    rows = (folder / SENTENCES).read_text(encoding="utf-8").splitlines()[1:]
-    sentences = [find(row.rpartition("\t")[0].lower()) for row in rows]
-    lines = [find(line.lower()) for line in (folder / LINES).read_text(encoding="utf-8").splitlines()]
-    texts = [sentences, [["__BOS__", *line, "__EOS__"] for line in lines if line]]
-    counts = Counter(word for rows in texts for row in rows for word in row)
-    numbers = {word: number for number, (word, _) in enumerate(counts.most_common(), start=5)}
-    [[[numbers.get(word, 1) for word in row] for row in rows] for rows in texts]
+    lines = Path(settings["base_dir"], LINES).read_text(encoding="utf-8").splitlines()
+    _number([["__BOS__", *find(line.lower()), "__EOS__"] for line in lines if line])
     return perf_counter() - begun
+
+
+def _number(rows: Sequence[Sequence[str]]) -> list[list[int]]:
+    counts = Counter(word for row in rows for word in row)
+    numbers = {word: number for number, (word, _) in enumerate(counts.most_common(), start=5)}
+    return [[numbers.get(word, 1) for word in row] for row in rows]
 
 
 WAYS: Mapping[str, Callable[..., float]] = {
     "mtl": seconds_to_load,
-    "lists": seconds_with_lists,
+    "tokens": seconds_with_tokens,
+    "words": seconds_with_words,
 }
 
 
-def load(settings: Mapping[str, Any], folder: Path) -> dict[str, float]:
-    """Seconds from the files of both tasks to numbers: with lists, with mtl without a cache, and with mtl
-    when the cache has them."""
+def load(lines: Mapping[str, Any], both: Mapping[str, Any], folder: Path) -> dict[str, float]:
+    """Seconds from the file of lines to numbers, in plain Python and with mtl without a cache; and to the
+    numbers of both tasks with mtl when the cache has them."""
 
-    def run(way: str) -> float:
+    def run(way: str, settings: Mapping[str, Any]) -> float:
         seconds: float = measured_apart(Path(__file__), way=way, settings=settings)
         return seconds
 
-    figures = {"lists": run("lists"), "mtl": run("mtl")}
+    figures = {way: run(way, lines) for way in WAYS}
     with cache(folder):
-        run("mtl")
-        return {**figures, "cached": run("mtl")}
+        run("mtl", both)
+        return {**figures, "cached": run("mtl", both)}
 
 
 @contextmanager
@@ -152,18 +172,22 @@ def main() -> None:
         write_texts(texts, arguments.data, sentences=sentences, lines=lines, words=size.words)
         first_line = {"num_threads": arguments.threads, "report_every_steps": 1}
         single = config(size, "sst2", texts, **first_line)
-        multitask = config(size, "multitask", texts, **first_line)
+        texts_of_lines, multitask = (
+            config(size, tasks, texts, **first_line) for tasks in ("lm", "multitask")
+        )
         starts, loads = [], []
         for _ in range(repeats):
             with TemporaryDirectory() as folder:
                 starts.append(start(single, Path(folder), arguments.device))
-            with TemporaryDirectory() as folder:
-                loads.append(load(multitask, Path(folder)))
+            for _ in range(LOADS):
+                with TemporaryDirectory() as folder:
+                    loads.append(load(texts_of_lines, multitask, Path(folder)))
         results["seconds_to_first_step"] = {
             name: middle([each[name] for each in starts]) for name in starts[0]
         }
         results["seconds_to_load"] = {name: middle([each[name] for each in loads]) for name in loads[0]}
-        results["lists_to_mtl"] = middle([each["lists"] / each["mtl"] for each in loads])
+        for way in ("tokens", "words"):
+            results[f"{way}_to_mtl"] = middle([each[way] / each["mtl"] for each in loads])
 
 
 if __name__ == "__main__":

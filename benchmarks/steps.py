@@ -4,7 +4,8 @@
 
 mtl and the loop by hand train the same rows in the same batches. The straightforward loop shuffles: rows of
 all lengths meet in its batches, as many in each as in theirs; beside it stands the same loop over their
-batches. Each figure is a median of repeats, each ratio one of the time for a token, taken within a repeat.
+batches. Each figure is a median of repeats. Loops over the same batches are compared turn by turn, others by
+the time for a token; within a repeat either.
 
 On a GPU (`--device cuda`) mtl stands beside the same loop by hand, and one over cuDNN's bidirectional LSTM,
 in bf16: eager, compiled, and with CUDA graphs where shapes repeat.
@@ -51,10 +52,12 @@ Batches = Sequence[tuple[str, np.ndarray]]
 
 @frozen
 class Scale:
-    """How much is measured: repeats, seconds of each, texts, and what the sizes become."""
+    """How much is measured: repeats, seconds and at least how many steps of each, texts, and what the sizes
+    become."""
 
     repeats: int
     seconds: float
+    steps: int
     sentences: int
     lines: int
     sizes: Mapping[str, Size]
@@ -62,17 +65,21 @@ class Scale:
 
 SMOKE = Size(words=60, embed_dim=8, encoder={"BiLSTM": {"lstm_dim": 4}}, sentences=8, lines=2)
 SCALES = {
-    "full": Scale(5, 20.0, 20_000, 4000, SIZES),
+    "full": Scale(5, 10.0, 8, 20_000, 4000, SIZES),
     # A step of the larger models on 16 lines takes seconds.
     "short": Scale(
         3,
         4.0,
+        2,
         4000,
         400,
         {name: size if name == "small" else evolve(size, lines=1) for name, size in SIZES.items()},
     ),
-    "smoke": Scale(1, 0.0, 50, 20, {"small": SMOKE}),
+    "smoke": Scale(1, 0.0, 2, 50, 20, {"small": SMOKE}),
 }
+SECONDS_A_TURN = 0.25
+"""On a CPU a turn is so long or one step. Were it one step of a small model, its loop would find its code and
+data driven out of the processor's caches by the other loops each time, as no loop does that trains."""
 LINES_A_BATCH = 16
 """Where lines of one length are compared with lines of another."""
 GPU_BATCHES = {"small": (4096, 256), "medium": (2048, 128), "transformer": (1024, 64)}
@@ -90,41 +97,49 @@ class Contender:
 
 @frozen
 class Repeat:
-    """What a loop did in one repeat."""
+    """What a loop did in one repeat, and the seconds of each of its turns."""
 
+    turns: Sequence[float]
     steps: int
-    seconds: float
     examples: int
     tokens: int
+
+    @property
+    def seconds(self) -> float:
+        """Of all turns."""
+        return sum(self.turns)
 
 
 def compare(
     contenders: Mapping[str, Contender], scale: Scale, *, tasks: int = 2, device: str = "cpu"
 ) -> dict[str, list[Repeat]]:
-    """Run all of them in turn; on a CPU step by step, on a GPU, which works on behind, repeat by repeat.
+    """Run all of them in turn; on a CPU a few steps at a time, on a GPU, which works on behind, repeat by
+    repeat.
 
     Before it they take two steps of each of up to `tasks` tasks, until optimizer, allocator and compiler
-    have what they need; the second ones tell how many steps fit into a repeat.
+    have what they need; the second ones tell how many steps fit into a turn and into a repeat.
     """
     names = list(contenders)
     for contender in contenders.values():
         _seconds(contender.step, tasks, device)
-    together = sum(_seconds(contender.step, tasks, device) for contender in contenders.values()) / tasks
-    steps = 2 * max(int(scale.seconds / together / 2), 1)
-    steps = min(steps, min(len(c.work) for c in contenders.values()) // (scale.repeats + 1))
-    block = 1 if device == "cpu" else steps
+    each = [_seconds(contender.step, tasks, device) / tasks for contender in contenders.values()]
+    most = min(len(contender.work) - 2 * tasks for contender in contenders.values()) // scale.repeats
+    steps = min(max(int(scale.seconds / sum(each)), scale.steps), most)
+    # Two at least, as tasks take turns as well.
+    block = max(2 * int(SECONDS_A_TURN / max(each) / 2), 1) if device == "cpu" else steps
+    steps = max(steps // max(block, 2), 1) * max(block, 2)
     repeats: dict[str, list[Repeat]] = {name: [] for name in names}
     for repeat in range(scale.repeats):
-        seconds = dict.fromkeys(names, 0.0)
-        for turn in range(repeat, repeat + steps // block):
+        turns: dict[str, list[float]] = {name: [] for name in names}
+        for number in range(repeat, repeat + steps // block):
             # Each goes first as often as the others.
-            for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                seconds[name] += _seconds(contenders[name].step, block, device)
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                turns[name].append(_seconds(contenders[name].step, block, device))
         begin = 2 * tasks + repeat * steps
         for name, contender in contenders.items():
             done = contender.work[begin : begin + steps]
             examples, tokens = (sum(counts) for counts in zip(*done, strict=True))
-            repeats[name].append(Repeat(steps, seconds[name], examples, tokens))
+            repeats[name].append(Repeat(turns[name], steps, examples, tokens))
     return repeats
 
 
@@ -152,9 +167,19 @@ def figures(repeats: Sequence[Repeat]) -> dict[str, float]:
 
 
 def ratio(left: Sequence[Repeat], right: Sequence[Repeat]) -> dict[str, float]:
-    """How many times as long as `right` the loop `left` takes for a token; where their batches are the same,
-    for a step."""
+    """How many times as long as `right` the loop `left` takes for a token."""
     return middle([(a.seconds / a.tokens) / (b.seconds / b.tokens) for a, b in zip(left, right, strict=True)])
+
+
+def ratio_of_turns(left: Sequence[Repeat], right: Sequence[Repeat]) -> dict[str, float]:
+    """How many times as long as `right` the loop `left` takes for the same batches: the median over the turns
+    of each repeat, so that what disturbs single turns of either does not count."""
+    return middle(
+        [
+            median(x / y for x, y in zip(a.turns, b.turns, strict=True))
+            for a, b in zip(left, right, strict=True)
+        ]
+    )
 
 
 # --- loops -----------------------------------------------------------------------------------------------
@@ -222,27 +247,29 @@ def plain_models(training: Training, encoder: Json) -> dict[str, nn.Module]:
 
 
 def compare_loops(size: Size, workload: str, folder: Path, scale: Scale) -> Json:
-    """mtl, the best loop by hand and the straightforward one, over its own batches and over theirs, on one
-    workload."""
+    """One workload: mtl beside the best loop by hand, and beside the straightforward one, over its own
+    batches and over theirs."""
     settings = config(size, workload, folder)
+    encoder = encoder_of(size, workload)
+
     ours, reference = make(settings), make(settings)
     order = all_steps(ours)
-    batches, encoder = batches_of(ours, order), encoder_of(size, workload)
-    repeats = compare(
+    batches = batches_of(ours, order)
+    best = compare({"mtl": by_mtl(ours, order), "by hand": by_hand(reference, order)}, scale)
+    phases = {phase: ours.state.seconds[phase] for phase in PHASES}
+    first = compare(
         {
-            "mtl": by_mtl(ours, order),
-            "by hand": by_hand(reference, order),
+            "mtl": by_mtl(make(settings), order),
             "straightforward": straightforward(reference, shuffled(batches), encoder, folder),
             "straightforward, sorted": straightforward(reference, batches, encoder, folder),
         },
-        scale,
+        evolve(scale, steps=2),
     )
-    phases = {phase: ours.state.seconds[phase] for phase in PHASES}
     return {
-        "loops": {name: figures(each) for name, each in repeats.items()},
-        "mtl_to_by_hand": ratio(repeats["mtl"], repeats["by hand"]),
-        "straightforward_to_mtl": ratio(repeats["straightforward"], repeats["mtl"]),
-        "sorted_straightforward_to_mtl": ratio(repeats["straightforward, sorted"], repeats["mtl"]),
+        "loops": {name: figures(each) for name, each in {**first, **best}.items()},
+        "mtl_to_by_hand": ratio_of_turns(best["mtl"], best["by hand"]),
+        "straightforward_to_mtl": ratio(first["straightforward"], first["mtl"]),
+        "sorted_straightforward_to_mtl": ratio(first["straightforward, sorted"], first["mtl"]),
         "shares_of_mtls_step": {phase: part / sum(phases.values()) for phase, part in phases.items()},
     }
 
@@ -277,7 +304,7 @@ def compare_tasks(size: Size, folder: Path, scale: Scale) -> Json:
     repeats = compare(contenders, scale, tasks=32)
     return {
         "ms_per_step": {name: figures(each)["ms_per_step"] for name, each in repeats.items()},
-        "many_to_one": ratio(repeats["32"], repeats["1"]),
+        "many_to_one": ratio_of_turns(repeats["32"], repeats["1"]),
     }
 
 
@@ -325,9 +352,9 @@ def compare_on_gpu(size: Size, workload: str, folder: Path, scale: Scale) -> Jso
         "loops": {name: figures(each) for name, each in repeats.items()},
         "best_by_hand": best,
         "to_same_by_hand": {
-            name: ratio(repeats[name], repeats[name.replace("mtl", "by hand")]) for name in ours
+            name: ratio_of_turns(repeats[name], repeats[name.replace("mtl", "by hand")]) for name in ours
         },
-        "to_best_by_hand": {name: ratio(repeats[name], repeats[best]) for name in ours},
+        "to_best_by_hand": {name: ratio_of_turns(repeats[name], repeats[best]) for name in ours},
     }
 
 

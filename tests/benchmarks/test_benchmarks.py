@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import gradients
 import growth
 import memory
+import pools
 import pytest
 import record
 import start
@@ -22,12 +24,13 @@ import tutorial
 from attrs import evolve
 from by_hand import ByHand, PlainModel
 from record import exponent
-from steps import SMOKE, Batches, batches_of, plain_models, rows_of, shuffled
+from steps import SMOKE, Batches, Repeat, batches_of, plain_models, ratio, ratio_of_turns, rows_of, shuffled
 from straightforward import Straightforward
 from texts import LINE_WORDS, line_lengths, read_texts, sentence_lengths, write_texts
 from torch import Tensor, nn
 from workloads import SIZES, WORKLOADS, Json, Size, all_steps, config, copies, encoder_of, make, vocabulary
 
+from mtl.data import batching
 from mtl.data.batching import seed_generators
 from mtl.training.loop import Training
 
@@ -185,6 +188,15 @@ def test_copies_of_a_task_share_their_modules_or_do_not(shared: bool, encoders: 
     assert sum("forward_layers.0.weight_hh" in name for name, _ in model.named_parameters()) == encoders
 
 
+def test_turns_over_the_same_batches_are_compared_one_by_one() -> None:
+    def repeat(*turns: float) -> Repeat:
+        return Repeat(turns, steps=len(turns), examples=1, tokens=1)
+
+    ours, theirs = [repeat(2, 6, 500), repeat(3, 1, 3)], [repeat(1, 2, 5), repeat(1, 1, 1)]
+    assert ratio_of_turns(ours, theirs) == {"median": 3, "lowest": 3, "highest": 3}
+    assert ratio(ours, theirs)["highest"] == 508 / 8
+
+
 def test_the_exponent_is_that_of_the_upper_half() -> None:
     assert exponent([(1, 5.0), (2, 5.0), (4, 3 * 4.0**2), (8, 3 * 8.0**2)]) == pytest.approx(2)
     assert exponent([(1000, 7.0), (2000, 7.0)]) == pytest.approx(0)
@@ -254,9 +266,9 @@ def test_start_runs(smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
         return start.WAYS[way](settings)
 
     monkeypatch.setattr(start, "measured_apart", apart)
-    monkeypatch.setattr(start, "seconds_of_torch", lambda: (0.0, 0.0))
+    monkeypatch.setattr(start, "seconds_of_torch", lambda: 0.0)
     results = smoke(start)["results"]
-    assert results["seconds_to_first_step"].keys() == {"import_torch", "torch_optimizer", "cold", "warm"}
+    assert results["seconds_to_first_step"].keys() == {"import_torch", "cold", "warm"}
     assert all(figure["median"] > 0 for figure in results["seconds_to_load"].values())
 
 
@@ -265,6 +277,23 @@ def test_tutorial_runs(smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
     run = smoke(tutorial)["results"]["multitask_sst_lm"]
     assert run["steps"] > 1
     assert run["examples_per_second"].keys() == {"SST2", "LM"}
+
+
+def test_pools_runs(smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    met: dict[int, int] = {}
+
+    def apart(script: Path, *, pool: int, **settings: Any) -> float:
+        found = pools.accuracy(pool=pool, **settings)
+        met[pool] = batching.POOL_BATCHES
+        return found
+
+    monkeypatch.setattr(batching, "POOL_BATCHES", batching.POOL_BATCHES)
+    monkeypatch.setattr(pools, "measured_apart", apart)
+    monkeypatch.setattr(pools.os, "cpu_count", lambda: 1)
+    results = smoke(pools)["results"]
+    assert met == {pool: pool for pool in pools.POOLS.values()}
+    assert results.keys() == pools.POOLS.keys()
+    assert all(0 <= accuracy <= 100 for found in results.values() for accuracy in found["accuracy"])
 
 
 def test_without_a_gpu_the_scripts_say_so(
