@@ -78,8 +78,8 @@ SCALES = {
     "smoke": Scale(1, 0.0, 2, 50, 20, {"small": SMOKE}),
 }
 SECONDS_A_TURN = 0.25
-"""On a CPU a turn is so long or one step. Were it one step of a small model, its loop would find its code and
-data driven out of the processor's caches by the other loops each time, as no loop does that trains."""
+"""On a CPU a turn is so long or one step, but for loops over the same batches, which are compared by step.
+Were it one step of a small model, its loop would find the processor's caches full of what the others left."""
 LINES_A_BATCH = 16
 """Where lines of one length are compared with lines of another."""
 GPU_BATCHES = {"small": (4096, 256), "medium": (2048, 128), "transformer": (1024, 64)}
@@ -111,10 +111,15 @@ class Repeat:
 
 
 def compare(
-    contenders: Mapping[str, Contender], scale: Scale, *, tasks: int = 2, device: str = "cpu"
+    contenders: Mapping[str, Contender],
+    scale: Scale,
+    *,
+    turn: float = 0.0,
+    tasks: int = 2,
+    device: str = "cpu",
 ) -> dict[str, list[Repeat]]:
-    """Run all of them in turn; on a CPU a few steps at a time, on a GPU, which works on behind, repeat by
-    repeat.
+    """Run all of them in turn; on a CPU for `turn` seconds or a step, on a GPU, which works on behind, repeat
+    by repeat.
 
     Before it they take two steps of each of up to `tasks` tasks, until optimizer, allocator and compiler
     have what they need; the second ones tell how many steps fit into a turn and into a repeat.
@@ -126,7 +131,7 @@ def compare(
     most = min(len(contender.work) - 2 * tasks for contender in contenders.values()) // scale.repeats
     steps = min(max(int(scale.seconds / sum(each)), scale.steps), most)
     # Two at least, as tasks take turns as well.
-    block = max(2 * int(SECONDS_A_TURN / max(each) / 2), 1) if device == "cpu" else steps
+    block = max(2 * int(turn / max(each) / 2), 1) if device == "cpu" else steps
     steps = max(steps // max(block, 2), 1) * max(block, 2)
     repeats: dict[str, list[Repeat]] = {name: [] for name in names}
     for repeat in range(scale.repeats):
@@ -264,6 +269,7 @@ def compare_loops(size: Size, workload: str, folder: Path, scale: Scale) -> Json
             "straightforward, sorted": straightforward(reference, batches, encoder, folder),
         },
         evolve(scale, steps=2),
+        turn=SECONDS_A_TURN,
     )
     return {
         "loops": {name: figures(each) for name, each in {**first, **best}.items()},
@@ -284,7 +290,9 @@ def compare_lengths(size: Size, workload: str, folder: Path, scale: Scale) -> Js
         write_lines(folder / LINES, generate(texts - 2, size.words))  # which get a begin and an end
         training = make(config(evolve(size, sentences=LINES_A_BATCH, lines=LINES_A_BATCH), workload, folder))
         contenders[length] = by_mtl(training, all_steps(training))
-    repeats = compare({str(length): contender for length, contender in contenders.items()}, scale)
+    repeats = compare(
+        {str(length): contender for length, contender in contenders.items()}, scale, turn=SECONDS_A_TURN
+    )
     per_token = {name: [r.seconds / r.tokens for r in each] for name, each in repeats.items()}
     return {
         "microseconds_per_token": {name: 1e6 * median(each) for name, each in per_token.items()},
@@ -301,7 +309,7 @@ def compare_tasks(size: Size, folder: Path, scale: Scale) -> Json:
     one = config(size, "sst2", folder)
     trainings = {count: make(copies(one, count)) for count in (1, 32)}
     contenders = {str(count): by_mtl(training, all_steps(training)) for count, training in trainings.items()}
-    repeats = compare(contenders, scale, tasks=32)
+    repeats = compare(contenders, scale, turn=SECONDS_A_TURN, tasks=32)
     return {
         "ms_per_step": {name: figures(each)["ms_per_step"] for name, each in repeats.items()},
         "many_to_one": ratio_of_turns(repeats["32"], repeats["1"]),
