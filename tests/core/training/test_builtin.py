@@ -48,7 +48,6 @@ def test_an_optimizer_is_torchs_own(name: str, settings: Any, reference: Any, ar
 
 NO_COMPILER = """
 import sys
-import warnings
 import torch
 from mtl.builtin import config, optimizers
 for name in ("Adam", "AdamW", "SGD"):
