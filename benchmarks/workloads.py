@@ -13,7 +13,7 @@ from texts import LINES, SENTENCES, write_words
 
 from mtl.config.load import load_config
 from mtl.plugins import discover
-from mtl.prepare import make_training, prepare
+from mtl.runs.prepare import make_training, prepare
 from mtl.training.loop import Training
 from mtl.training.timeline import Step
 

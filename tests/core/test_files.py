@@ -15,9 +15,9 @@ from mtl.files import (
     MANIFEST,
     BackgroundWriter,
     DamagedFolder,
+    atomic_write,
     check_manifest,
     read_json,
-    replaced,
     sweep,
     write_json,
     write_manifest,
@@ -26,7 +26,7 @@ from mtl.files import (
 
 def test_what_fails_half_way_leaves_what_was_there(tmp_path: Path) -> None:
     write_json(tmp_path / "value.json", 1)
-    with pytest.raises(OSError, match="full"), replaced(tmp_path / "value.json") as temporary:
+    with pytest.raises(OSError, match="full"), atomic_write(tmp_path / "value.json") as temporary:
         temporary.write_text("half")
         raise OSError("full")
     assert json.loads((tmp_path / "value.json").read_text()) == 1

@@ -10,8 +10,8 @@ import pytest
 
 import mtl
 from mtl import DataError
-from mtl.api import plan
 from mtl.commands import main
+from mtl.runs.api import plan
 
 GOOD = "sentence\tlabel\n" + "a warm film\t1\na dull film\t0\n" * 8
 

@@ -109,7 +109,7 @@ def test_a_resumed_run_is_the_one_that_was_not_stopped(
         config["balancer"] = {name: {"period": 2}}
     mtl.train(config, output=tmp_path / "whole", plugins=plugins)
     with pytest.raises(KeyboardInterrupt):
-        mtl.train(config, output=tmp_path / "resumed", plugins=plugins, watchers=[StopAfter(5)])
+        mtl.train(config, output=tmp_path / "resumed", plugins=plugins, callbacks=[StopAfter(5)])
     mtl.train(config, output=tmp_path / "resumed", plugins=plugins, resume=True)
     assert differences(tmp_path / "whole", tmp_path / "resumed") == []
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from mtl.config.load import load_config
 from mtl.errors import UsageError
-from mtl.plan import tasks_in_phases
 from mtl.plugins import Plugins
-from mtl.prepare import Prepared, make_training, prepare, torch_settings
+from mtl.runs.prepare import Prepared, make_training, prepare, torch_settings
+from mtl.training.selection import tasks_in_phases
 from mtl.training.timeline import Part
 from mtl_compare.variants import Variant, make_variants
 

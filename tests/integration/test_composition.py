@@ -15,11 +15,11 @@ import pytest
 from safetensors.torch import load_file
 
 import mtl
-from mtl.api import plan
 from mtl.config.dumping import dump
 from mtl.config.load import LoadedConfig, load_config
 from mtl.errors import ConfigError
 from mtl.plugins import Plugins, discover
+from mtl.runs.api import plan
 
 Config = dict[str, Any]
 

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 import mtl
 from mtl import ComponentSpec, DataSource, configclass, hookimpl
-from mtl.api import Interrupted
 from mtl.commands import main
 from mtl.components import KINDS
 from mtl.errors import UsageError
 from mtl.files import write_manifest
 from mtl.plugins import Plugins, discover
-from mtl.run import RunFolder
+from mtl.runs.api import Interrupted
+from mtl.runs.folder import RunFolder
 from mtl.training.loop import Training
 from mtl_text.data_config import TSVConfig, WordFeatConfig
 from mtl_text.featurizers import WordFeat
@@ -94,7 +94,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
             return plugins
 
         monkeypatch.setattr("mtl.plugins.discover", with_planted)
-        monkeypatch.setattr("mtl.api.discover", with_planted)
+        monkeypatch.setattr("mtl.runs.api.discover", with_planted)
 
     return register
 
@@ -212,7 +212,7 @@ def stop_after(last: int) -> Callable[[int], None]:
 
 
 def interrupt_after(last: int) -> SimpleNamespace:
-    """A watcher that ends the run with its state saved."""
+    """A callback that ends the run with its state saved."""
 
     def mtl_step_ended(step: int) -> None:
         if step == last:
@@ -230,7 +230,7 @@ def stopped(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Pa
     (folder / "config.json").write_text(json.dumps(config))
     mtl.train(config, output=folder / "whole")
     with pytest.raises(Interrupted):
-        mtl.train(config, output=folder / "run", watchers=[interrupt_after(15)])
+        mtl.train(config, output=folder / "run", callbacks=[interrupt_after(15)])
     return folder
 
 
@@ -282,7 +282,7 @@ def test_l5_what_is_whole_is_kept_beside_a_damaged_checkpoint(stopped: Path, tmp
     config["trainer"]["keep_checkpoints"] = 1
     flipped(folder / "checkpoints/step-00000015/state.json")
     with pytest.raises(Interrupted):
-        mtl.train(config, output=folder, resume=True, watchers=[interrupt_after(14)])
+        mtl.train(config, output=folder, resume=True, callbacks=[interrupt_after(14)])
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"step-00000014", "step-00000015"}
     config["trainer"]["keep_checkpoints"] = 3
     mtl.train(config, output=folder, resume=True)

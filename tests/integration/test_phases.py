@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 
 import mtl
 from mtl import hookimpl
-from mtl.api import Interrupted
 from mtl.config.load import load_config
 from mtl.errors import ConfigError, UsageError
 from mtl.plugins import Plugins
-from mtl.prepare import make_training, prepare
+from mtl.runs.api import Interrupted
+from mtl.runs.prepare import make_training, prepare
 from mtl.training.loop import Training
 
 Config = dict[str, Any]
@@ -163,7 +163,7 @@ def test_a_dataset_goes_on_from_one_phase_to_the_next(plain: Config, plugins: Pl
 
 
 class Seen:
-    """What a watcher is told of the plan and the evaluations."""
+    """What a callback is told of the plan and the evaluations."""
 
     def __init__(self) -> None:
         self.plan: Config = {}
@@ -181,14 +181,14 @@ class Seen:
 def test_watchers_are_told_the_figure_that_selects_in_each_phase(plain: Config, tmp_path: Path) -> None:
     plain["phases"] = [{"tasks": ["LM"], "epochs": 1}, {"epochs": 2}]
     seen = Seen()
-    mtl.train(plain, output=tmp_path / "run", watchers=[seen])
+    mtl.train(plain, output=tmp_path / "run", callbacks=[seen])
     assert seen.metrics == ["LM.perplexity", "SST2.accuracy", "SST2.accuracy"]
 
 
 def test_what_the_first_phase_freezes_counts_as_trainable(plain: Config, tmp_path: Path) -> None:
     plain["phases"] = [{"epochs": 1, "freeze": ["LSTM"]}, {"epochs": 1}]
     seen = Seen()
-    mtl.train(plain, output=tmp_path / "run", watchers=[seen])
+    mtl.train(plain, output=tmp_path / "run", callbacks=[seen])
     assert seen.plan == mtl.api.plan(plain)
     assert seen.plan["parameters"]["trainable"] == seen.plan["parameters"]["total"]
 
@@ -586,7 +586,7 @@ def test_l4_a_run_in_phases_resumed_after_any_step_equals_uninterrupted(
     for step in range(1, steps + 1):
         folder = tmp_path / f"after-{step}"
         try:
-            mtl.train(tiny, output=folder, watchers=[InterruptAfter(step)])
+            mtl.train(tiny, output=folder, callbacks=[InterruptAfter(step)])
         except Interrupted:
             mtl.train(tiny, output=folder, resume=True)
         assert differences(folder, tmp_path / "whole") == []

@@ -303,11 +303,11 @@ def watch():
     while not done.wait(0.002):
         peak = max(peak, anonymous())
 
-watcher = threading.Thread(target=watch)
-watcher.start()
+callback = threading.Thread(target=watch)
+callback.start()
 mtl.train(json.loads(sys.argv[1]), output=sys.argv[2])
 done.set()
-watcher.join()
+callback.join()
 print(peak)
 """
 LINE = " ".join(f"word{number}" for number in range(150))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import mtl
-from mtl.api import LoadedRun
 from mtl.errors import UsageError
+from mtl.runs.api import LoadedRun
 
 TEXTS = [
     "a fine film",

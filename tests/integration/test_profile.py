@@ -38,7 +38,7 @@ def test_a_run_leaves_its_trace_and_costs(
     monkeypatch.setattr(profiling, "PROFILED_STEPS", 4)
     profiler = Profiler(tmp_path / "profile")
     plain = mtl.train(config, output=tmp_path / "plain").data
-    watched = mtl.train(config, output=tmp_path / "run", watchers=[profiler]).data
+    watched = mtl.train(config, output=tmp_path / "run", callbacks=[profiler]).data
     assert watched["best"] == plain["best"]
     trace = json.loads((tmp_path / "profile/trace.json").read_text())
     named = [event["name"] for event in trace["traceEvents"]]
@@ -52,5 +52,5 @@ def test_a_run_that_is_shorter_says_so(
     config: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config["trainer"] = {"max_steps": 3}
-    mtl.train(config, output=tmp_path / "run", watchers=[Profiler(tmp_path / "profile")])
+    mtl.train(config, output=tmp_path / "run", callbacks=[Profiler(tmp_path / "profile")])
     assert "no profile" in caplog.text and not (tmp_path / "profile").exists()

@@ -19,10 +19,10 @@ import torch
 
 import mtl
 from mtl import hookimpl
-from mtl.api import Interrupted
 from mtl.data.columns import Rows
 from mtl.errors import UsageError
 from mtl.plugins import Plugins
+from mtl.runs.api import Interrupted
 
 Config = dict[str, Any]
 Differences = Callable[[Path, Path], list[str]]
@@ -56,9 +56,9 @@ class InterruptAfter(KillAfter):
 def train(plugins: Plugins) -> Train:
     """Trains, and goes on where the folder holds a run."""
 
-    def run(config: Config, folder: Path, *watchers: object, **options: Any) -> Config:
+    def run(config: Config, folder: Path, *callbacks: object, **options: Any) -> Config:
         options = {"resume": folder.exists(), "plugins": plugins, **options}
-        return dict(mtl.train(config, output=folder, watchers=watchers, **options).data)
+        return dict(mtl.train(config, output=folder, callbacks=callbacks, **options).data)
 
     return run
 
@@ -259,9 +259,9 @@ def test_checkpoints_are_written_every_so_many_minutes(
             self.steps.append(step)
 
     tiny["trainer"]["checkpoint_every_minutes"] = minutes
-    watcher = Count()
-    assert train(tiny, tmp_path / "run", watcher)["steps"] == 24
-    assert len(watcher.steps) == saved and watcher.steps[-1] == 24
+    callback = Count()
+    assert train(tiny, tmp_path / "run", callback)["steps"] == 24
+    assert len(callback.steps) == saved and callback.steps[-1] == 24
 
 
 def test_resuming_a_completed_run_gives_its_result(

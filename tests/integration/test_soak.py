@@ -16,8 +16,8 @@ import torch
 
 import mtl
 from mtl import hookimpl
-from mtl.api import Interrupted
 from mtl.plugins import Plugins
+from mtl.runs.api import Interrupted
 
 Config = dict[str, Any]
 Differences = Callable[[Path, Path], list[str]]
@@ -77,9 +77,9 @@ def test_s1_runs_within_each_other_do_not_touch_each_other(
         def mtl_step_ended(self, step: int) -> None:
             if step not in inner:
                 return
-            watchers = [Interrupting()] if step % 2 else []
+            callbacks = [Interrupting()] if step % 2 else []
             try:
-                mtl.train(other, output=tmp_path / f"inner-{step}", plugins=plugins, watchers=watchers)
+                mtl.train(other, output=tmp_path / f"inner-{step}", plugins=plugins, callbacks=callbacks)
             except Interrupted:
                 mtl.train(other, output=tmp_path / f"inner-{step}", plugins=plugins, resume=True)
 
@@ -92,7 +92,7 @@ def test_s1_runs_within_each_other_do_not_touch_each_other(
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     mtl.train(tiny, output=tmp_path / "alone", plugins=plugins)
     mtl.train(other, output=tmp_path / "inner alone", plugins=plugins)
-    mtl.train(tiny, output=tmp_path / "outer", plugins=plugins, watchers=[Between()])
+    mtl.train(tiny, output=tmp_path / "outer", plugins=plugins, callbacks=[Between()])
     assert differences(tmp_path / "outer", tmp_path / "alone") == []
     for step in inner:
         assert differences(tmp_path / f"inner-{step}", tmp_path / "inner alone") == []

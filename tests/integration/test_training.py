@@ -18,7 +18,7 @@ import mtl
 from mtl.config.load import load_config
 from mtl.errors import ConfigError, MtlError, UsageError
 from mtl.plugins import Plugins
-from mtl.prepare import Prepared, make_training, prepare
+from mtl.runs.prepare import Prepared, make_training, prepare
 
 Config = dict[str, Any]
 ReadMetrics = Callable[[Path], list[dict[str, Any]]]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mtl import DataError, Problem
-from mtl.sharing import Builder
+from mtl.builder import Builder
 from mtl_text.decoders import MLPDecoder
 from mtl_text.model_config import MLPDecoderConfig
 from pytext_plugins_lm.scorers import AdaptiveWordScorer, SampledWordScorer, WordScorer, sampled_losses

@@ -39,28 +39,28 @@ from mtl.components import (
     Task,
     TaskConfig,
 )
-from mtl.config.fields import REQUIRED, Component, InputPath, OutputPath, configclass, option, slot
 from mtl.errors import ConfigError, DataError, MtlError, PluginError, Problem, UsageError
+from mtl.fields import REQUIRED, Component, InputPath, OutputPath, configclass, option, slot
 from mtl.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from mtl.api import LoadedRun, Result, load, train
+    from mtl.builder import Builder
     from mtl.data.columns import Batch, Column, Dense, Ragged
     from mtl.data.features import Embedding, Features
-    from mtl.sharing import Builder
+    from mtl.runs.api import LoadedRun, Result, load, train
 
 _LAZY = {
     "Batch": "mtl.data.columns",
-    "Builder": "mtl.sharing",
+    "Builder": "mtl.builder",
     "Column": "mtl.data.columns",
     "Dense": "mtl.data.columns",
     "Embedding": "mtl.data.features",
     "Features": "mtl.data.features",
-    "LoadedRun": "mtl.api",
+    "LoadedRun": "mtl.runs.api",
     "Ragged": "mtl.data.columns",
-    "Result": "mtl.api",
-    "load": "mtl.api",
-    "train": "mtl.api",
+    "Result": "mtl.runs.api",
+    "load": "mtl.runs.api",
+    "train": "mtl.runs.api",
 }
 
 __all__ = [

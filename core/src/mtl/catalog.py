@@ -14,11 +14,11 @@ import attrs
 
 from mtl.components import KINDS, FeaturesConfig
 from mtl.config.dumping import json_form
-from mtl.config.fields import Component
-from mtl.config.suggest import did_you_mean
 from mtl.config.values import LIMITS, expected
 from mtl.errors import UsageError
+from mtl.fields import Component
 from mtl.plugins import SHOW_INSTALLED, Plugins, Provided
+from mtl.suggest import did_you_mean
 
 
 def plugin_list(plugins: Plugins) -> dict[str, Any]:

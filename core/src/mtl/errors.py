@@ -51,7 +51,7 @@ class ComponentError(MtlError):
 
 
 @contextmanager
-def blaming(component: object, doing: str) -> Iterator[None]:
+def component_errors(component: object, doing: str) -> Iterator[None]:
     """Turn what `component` raises inside into a `ComponentError`: it failed "to read the rows", say,
     which is what `doing` says.
 

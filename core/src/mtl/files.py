@@ -51,12 +51,12 @@ def as_json(value: Any) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text beside `path`, flush it, and rename it into place."""
-    with replaced(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def replaced(path: Path, *, make_parents: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, *, make_parents: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, for a file or a folder, that takes its place at the end.
 
     Without `make_parents` the folder of `path` must be there. On an error the temporary is removed and

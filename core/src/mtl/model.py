@@ -12,10 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mtl.builder import Builder, BuiltModule
 from mtl.data.load import Tasks
-from mtl.errors import ComponentError, UsageError, blaming
-from mtl.files import replaced
-from mtl.sharing import Builder, BuiltModule
+from mtl.errors import ComponentError, UsageError, component_errors
+from mtl.files import atomic_write
 
 
 class MultitaskModel(nn.Module):
@@ -38,7 +38,7 @@ def build_model(tasks: Tasks, seed: int, *, load_paths: bool = True) -> Multitas
     builder = Builder()
     models = {}
     for name, task in tasks.tasks.items():
-        with blaming(task, f"to build the model of {name}"):
+        with component_errors(task, f"to build the model of {name}"):
             models[name] = task.build_model(builder)
     for built in builder.built:
         if load_paths and built.config.load_path is not None:
@@ -78,7 +78,7 @@ def unique_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from ((name, buffer) for name, buffer in module.named_buffers() if name in persistent)
 
 
-def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def cpu_copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors as they are now, on the CPU: what trains on does not touch them."""
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
@@ -97,8 +97,8 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def save_tensors(module: nn.Module, path: Path) -> None:
     """Write a module's tensors as safetensors. Raises `OSError`."""
-    with replaced(path) as temporary:
-        write_tensors(copied(dict(unique_tensors(module))), temporary)
+    with atomic_write(path) as temporary:
+        write_tensors(cpu_copy(dict(unique_tensors(module))), temporary)
 
 
 def load_tensors(module: nn.Module, path: Path) -> None:

@@ -23,9 +23,9 @@ from packaging.utils import canonicalize_name
 
 from mtl import hookspecs
 from mtl.components import KINDS, ComponentSpec, Migration
-from mtl.config.suggest import did_you_mean, listed
 from mtl.distributions import name_and_version
 from mtl.errors import PluginError
+from mtl.suggest import did_you_mean, listed
 
 API_VERSION = "1.0"
 """What a plugin's `mtl_api` must allow."""

@@ -10,11 +10,11 @@ from typing import Any
 import attrs
 
 from mtl.components import KINDS
-from mtl.config.fields import Component
-from mtl.config.suggest import listed
 from mtl.errors import PluginError, UsageError
+from mtl.fields import Component
 from mtl.files import read_json
 from mtl.plugins import Plugins
+from mtl.suggest import listed
 
 
 def provenance(config: Any, plugins: Plugins) -> dict[str, Any]:

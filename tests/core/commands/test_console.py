@@ -97,22 +97,22 @@ RESULT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def run(watcher: Console, *, end: bool = True, config: dict[str, Any] | None = None) -> None:
+def run(callback: Console, *, end: bool = True, config: dict[str, Any] | None = None) -> None:
     """The hooks of a short run, in the engine's order."""
-    with watcher:
-        watcher.mtl_run_started(str(Path.cwd() / "runs/one"), config or {}, PLAN)
+    with callback:
+        callback.mtl_run_started(str(Path.cwd() / "runs/one"), config or {}, PLAN)
         for step in range(1, 9):
             task = ("SST2", "LM")[step % 2]
-            watcher.mtl_step_ended(step, (step - 1) // 4 + 1, task)
-            watcher.mtl_recorded(
+            callback.mtl_step_ended(step, (step - 1) // 4 + 1, task)
+            callback.mtl_recorded(
                 {"kind": "train", "step": step, "task": task, "loss": 1.5, "examples_per_second": 99.0}
             )
             if step % 4 == 0:
-                watcher.mtl_evaluated(
+                callback.mtl_evaluated(
                     step, step // 4, FIGURES, step == 4, {"metric": "SST2.accuracy", "value": 0.8}
                 )
         if end:
-            watcher.mtl_run_ended(RESULT)
+            callback.mtl_run_ended(RESULT)
 
 
 def text(renderable: Any, width: int = 120) -> str:
@@ -147,17 +147,17 @@ def test_a_model_that_nothing_selects_is_not_called_the_best(capsys: pytest.Capt
 
 def test_a_task_that_leaves_the_schedule_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     for quiet in (True, False):
-        with Console(quiet=quiet) as watcher:
-            watcher.mtl_run_started("runs/one", {}, PLAN)
-            watcher.mtl_recorded({"kind": "stopped", "step": 1200, "epoch": 3, "task": "LM"})
+        with Console(quiet=quiet) as callback:
+            callback.mtl_run_started("runs/one", {}, PLAN)
+            callback.mtl_recorded({"kind": "stopped", "step": 1200, "epoch": 3, "task": "LM"})
         assert ("LM has not become better" in capsys.readouterr().err) == (not quiet)
 
 
 def test_an_evaluation_without_figures_leaves_no_empty_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with Console() as watcher:
-        watcher.mtl_run_started("runs/one", {}, PLAN)
+    with Console() as callback:
+        callback.mtl_run_started("runs/one", {}, PLAN)
         capsys.readouterr()
-        watcher.mtl_evaluated(4, 1, {}, True, {"metric": "last", "value": None})
+        callback.mtl_evaluated(4, 1, {}, True, {"metric": "last", "value": None})
     assert capsys.readouterr().err == ""
 
 
@@ -177,30 +177,30 @@ def test_a_live_display_on_a_terminal(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    watcher = Console()
-    assert watcher.animated
-    run(watcher, end=False)
+    callback = Console()
+    assert callback.animated
+    run(callback, end=False)
     err = capsys.readouterr().err
     assert "8 of 8 steps" in err
     assert "\x1b[?25h" in err, "the cursor is shown again"
 
 
 def test_the_live_display_says_how_the_gradients_of_what_is_shared_agree() -> None:
-    watcher = Console()
-    watcher.plan = PLAN
+    callback = Console()
+    callback.plan = PLAN
     for cosine in (None, 0.5, -0.1, 0.2):
         record = {"kind": "gradients", "task": "SST2", "other": "LM", "module": "LSTM", "cosine": cosine}
-        watcher.mtl_recorded(record)
-    assert "LSTM: cosine of the tasks' gradients +0.20" in text(watcher._display())
+        callback.mtl_recorded(record)
+    assert "LSTM: cosine of the tasks' gradients +0.20" in text(callback._display())
 
 
 def test_the_live_display_says_whose_steps_they_are_and_what_waits_for_data() -> None:
-    watcher = Console()
-    watcher.plan = PLAN
+    callback = Console()
+    callback.plan = PLAN
     record = {"kind": "train", "task": "LM", "loss": 1.0, "share": 0.25, "time": {"data": 0.031}}
-    watcher.quiet = True
-    watcher.mtl_recorded(record)
-    assert "25.0 % of the steps, 3.1 % of their time for data" in text(watcher._display(), width=140)
+    callback.quiet = True
+    callback.mtl_recorded(record)
+    assert "25.0 % of the steps, 3.1 % of their time for data" in text(callback._display(), width=140)
 
 
 def test_colour_without_a_terminal_makes_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, any_config: None) -> list[dict[str, A
         made.append({"source": source, **options})
         return SimpleNamespace(folder=options["output"], data={})
 
-    monkeypatch.setattr("mtl.api.train", train)
+    monkeypatch.setattr("mtl.runs.api.train", train)
     monkeypatch.setattr("mtl.train", train, raising=False)
     return made
 
@@ -44,7 +44,7 @@ def test_everything_is_handed_on(invoke: Any, calls: list[dict[str, Any]]) -> No
     line = "train c.json --output out --base-dir data --set trainer.epochs=3 --set seed=1 --resume"
     assert invoke(*line.split(), "--allow-changes", "--device", "cpu", "--seed", 7)[0] == 0
     (call,) = calls
-    assert len(call.pop("watchers")) == 1
+    assert len(call.pop("callbacks")) == 1
     assert isinstance(call.pop("plugins"), Plugins)
     assert call == {
         "source": Path("c.json"),
@@ -105,7 +105,7 @@ def test_plan_as_json(invoke: Any, any_config: None, monkeypatch: pytest.MonkeyP
         seen.append((arguments, options))
         return {"tasks": {}}
 
-    monkeypatch.setattr("mtl.api.plan", plan)
+    monkeypatch.setattr("mtl.runs.api.plan", plan)
     status, out, err = invoke("plan", "c.json", "--json", "--set", "seed=1", "--base-dir", "d")
     assert (status, json.loads(out), err) == (0, {"tasks": {}}, "")
     assert seen == [((Path("c.json"),), {"base_dir": Path("d"), "overrides": ["seed=1"], "measured": False})]

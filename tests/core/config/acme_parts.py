@@ -16,8 +16,8 @@ from mtl.components import (
     RepresentationConfig,
     TaskConfig,
 )
-from mtl.config.fields import Component, InputPath, configclass, option, slot
 from mtl.errors import Problem
+from mtl.fields import Component, InputPath, configclass, option, slot
 from mtl.hookspecs import hookimpl
 
 mtl_api = ">=1,<2"

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from mtl.builtin import plugin as builtin
 from mtl.config.dumping import dump
-from mtl.config.fields import Component, configclass, option, slot
 from mtl.config.load import load_config
 from mtl.errors import ConfigError, UsageError
+from mtl.fields import Component, configclass, option, slot
 from mtl.plugins import Plugins, discover
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl.config.fields import InputPath, OutputPath
 from mtl.config.values import convert, expected, is_supported, make_converter
+from mtl.fields import InputPath, OutputPath
 
 json_values = st.recursive(
     st.none()

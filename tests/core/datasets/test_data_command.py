@@ -109,7 +109,7 @@ def test_a_fetch_that_fails_is_one_message(
     install: Install, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("mtl.datasets.WAIT_SECONDS", 0)
+    monkeypatch.setattr("mtl.data.datasets.WAIT_SECONDS", 0)
     install(corpus="Corpus")
     assert main(["data", "fetch", "corpus", "--base-dir", str(tmp_path)]) == 1
     output = capsys.readouterr()

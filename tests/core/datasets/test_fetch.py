@@ -1,4 +1,4 @@
-"""`mtl.datasets.fetch` against a server on loopback, faults included."""
+"""`mtl.data.datasets.fetch` against a server on loopback, faults included."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import pytest
 from attrs import define, field
 
 from mtl import Dataset, DatasetConfig, Download, UsageError, datasets
-from mtl.datasets import FetchError, fetch
+from mtl.data.datasets import FetchError, fetch
 
 TEXT = "".join(f"line {number}\n" for number in range(20_000))
 FILES = {"Corpus/train.tsv": TEXT, "Corpus/dev.tsv": "a\t1\n"}
@@ -420,7 +420,7 @@ import resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_fetch import Corpus
-from mtl.datasets import FetchError, fetch
+from mtl.data.datasets import FetchError, fetch
 import pooch, requests
 content = sys.stdin.buffer.read()
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))

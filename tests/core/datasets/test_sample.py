@@ -1,4 +1,4 @@
-"""`mtl.datasets.write_sample`."""
+"""`mtl.data.datasets.write_sample`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mtl import UsageError
-from mtl.datasets import FetchError, write_sample
+from mtl.data.datasets import FetchError, write_sample
 
 FILES = {"SST-2/train.tsv": "sentence\tlabel\nfine\t1\n", "wikitext-2/wiki.train.tokens": " = é = \n"}
 

@@ -13,7 +13,7 @@ from mtl.components import (
     RepresentationConfig,
     TaskConfig,
 )
-from mtl.config.fields import Component, configclass, option, slot
+from mtl.fields import Component, configclass, option, slot
 from mtl.hookspecs import hookimpl
 
 mtl_api = ">=1,<2"

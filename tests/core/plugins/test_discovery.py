@@ -339,7 +339,7 @@ def test_run_time_hooks_reach_plugins_through_the_manager() -> None:
         heard.append((step, task))
 
     plugins = Plugins()
-    assert plugins.register(module("watcher", mtl_step_ended=mtl_step_ended)).state == "ok"
+    assert plugins.register(module("callback", mtl_step_ended=mtl_step_ended)).state == "ok"
     plugins.manager.hook.mtl_step_ended(step=3, epoch=1, task="SST2")
     assert heard == [(3, "SST2")]
 

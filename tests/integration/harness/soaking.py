@@ -79,7 +79,7 @@ def long(config: dict[str, Any], output: Path) -> dict[str, Any]:
     """One run of many epochs, after a short one that starts all pools of threads."""
     mtl.train({**config, "trainer": {"epochs": 1}}, output=output / "first")
     before, measure = left_behind(), Measure(5, 200)
-    mtl.train(config, output=output / "long", watchers=[measure])
+    mtl.train(config, output=output / "long", callbacks=[measure])
     return {"before": before, "after": left_behind(), "memory": measure.memory}
 
 

@@ -73,9 +73,9 @@ def attempt(config: str, place: Path, kind: str, size: int) -> str:
     """What a run says that fails, and, once it can, has been resumed."""
     place.mkdir(parents=True)
     said = ""
-    with KINDS[kind](place, size) as watchers:
+    with KINDS[kind](place, size) as callbacks:
         try:
-            mtl.train(Path(config), output=place / "run", watchers=watchers)
+            mtl.train(Path(config), output=place / "run", callbacks=callbacks)
         except MtlError as error:
             said = f"{error.exit_status}: {error}"
     mtl.train(Path(config), output=place / "run", resume=True)

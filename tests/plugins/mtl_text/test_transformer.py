@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl import Direction
-from mtl.sharing import Builder
+from mtl.builder import Builder
 from mtl_text.model_config import TransformerConfig
 from mtl_text.transformer import Transformer, sinusoids
 

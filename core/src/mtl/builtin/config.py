@@ -8,7 +8,7 @@ from typing import ClassVar
 from attrs import Factory
 
 from mtl.components import LRSchedulerConfig, ScheduleConfig
-from mtl.config.fields import configclass, option
+from mtl.fields import configclass, option
 
 
 @configclass

@@ -24,9 +24,9 @@ from mtl.commands.plugins import plugins_app
 from mtl.commands.predict import predict
 from mtl.commands.test import test
 from mtl.commands.train import train
-from mtl.config.suggest import did_you_mean
 from mtl.errors import ConfigError, MtlError, UsageError, is_out_of_memory
 from mtl.render.plain import readable
+from mtl.suggest import did_you_mean
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM

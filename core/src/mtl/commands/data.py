@@ -13,7 +13,7 @@ from mtl.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from mtl.components import Dataset
-    from mtl.datasets import Progress
+    from mtl.data.datasets import Progress
 
 data_app = typer.Typer(no_args_is_help=True, help="Bring public datasets, or make a small one.")
 
@@ -31,7 +31,7 @@ def fetch_command(
 ) -> None:
     """Bring public datasets: checked, resumed where it was cut off, and left alone where they are there."""
     from mtl.console import errors, output
-    from mtl.datasets import fetch
+    from mtl.data.datasets import fetch
 
     if url is not None and len(names) > 1:
         raise UsageError(
@@ -55,7 +55,7 @@ def sample_command(
 ) -> None:
     """Write a small generated corpus in the format of each installed dataset."""
     from mtl.console import output
-    from mtl.datasets import write_sample
+    from mtl.data.datasets import write_sample
     from mtl.plugins import discover
 
     files: dict[str, str] = {}

@@ -66,12 +66,12 @@ def train(
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         from mtl import train as run
 
-        watchers: list[object] = [console]
+        callbacks: list[object] = [console]
         if profile:
             from mtl.training.profile import Profiler
 
             profiler = Profiler(folder / "profile")
-            watchers.append(profiler)
+            callbacks.append(profiler)
         run(
             source,
             output=folder,
@@ -81,7 +81,7 @@ def train(
             seed=seed,
             resume=resume,
             allow_changes=allow_changes,
-            watchers=watchers,
+            callbacks=callbacks,
             plugins=plugins,
         )
         if profile and not quiet:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from attrs import frozen
 
-from mtl.config.fields import InputPath, configclass, option
+from mtl.fields import InputPath, configclass, option
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from mtl.config.fields import InputPath, OutputPath, configclass, option
+from mtl.fields import InputPath, OutputPath, configclass, option
 
 if TYPE_CHECKING:
     import polars as pl
     from torch import nn
 
+    from mtl.builder import Builder
     from mtl.data.columns import Column
-    from mtl.sharing import Builder
 
 
 @configclass

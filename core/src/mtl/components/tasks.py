@@ -10,16 +10,16 @@ from attrs import define, field, frozen
 
 from mtl.components.data import Table
 from mtl.components.modules import ModuleConfig
-from mtl.config.fields import Component, configclass, option
 from mtl.errors import Problem
+from mtl.fields import Component, configclass, option
 
 if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor, nn
 
+    from mtl.builder import Builder
     from mtl.data.columns import Batch, Column
     from mtl.data.features import Features
-    from mtl.sharing import Builder
 
 
 @configclass

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
 from attrs import field, frozen
 
-from mtl.config.fields import configclass, option
+from mtl.fields import configclass, option
 
 if TYPE_CHECKING:
     import torch

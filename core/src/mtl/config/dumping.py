@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from mtl.components import FeaturesConfig
-from mtl.config.fields import Component
 from mtl.config.run_config import RunConfig
+from mtl.fields import Component
 
 
 def dump(config: RunConfig) -> dict[str, Any]:

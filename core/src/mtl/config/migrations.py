@@ -12,9 +12,9 @@ from mtl.components import Migration
 from mtl.config.document import Document, describe
 from mtl.config.json_path import JSONPath, render_path
 from mtl.config.settings import fields_of, split_default
-from mtl.config.suggest import listed
 from mtl.errors import PluginError, Problem
 from mtl.plugins import Plugins, Provided
+from mtl.suggest import listed
 
 
 class _Refused(Exception):

@@ -15,15 +15,15 @@ from attrs import Factory, define, frozen
 
 from mtl.components import KINDS, FeaturesConfig
 from mtl.config.document import Document, describe
-from mtl.config.fields import REQUIRED
 from mtl.config.json_path import JSONPath, render_path
 from mtl.config.migrations import Migrator
 from mtl.config.run_config import RunConfig
 from mtl.config.settings import FAILED, Entry, Field, Items, Settings, Value, fields_of, split_default
-from mtl.config.suggest import did_you_mean, nearest, nearest_or_all
 from mtl.config.values import convert
 from mtl.errors import PluginError, Problem
+from mtl.fields import REQUIRED
 from mtl.plugins import Plugins, Provided
+from mtl.suggest import did_you_mean, nearest, nearest_or_all
 
 _ABSENT: Any = object()
 

@@ -10,8 +10,8 @@ from mtl.config.document import Document
 from mtl.config.json_path import JSONPath, render_path
 from mtl.config.module_names import find_modules
 from mtl.config.settings import Items, Settings
-from mtl.config.suggest import nearest_or_all
 from mtl.errors import Problem
+from mtl.suggest import nearest_or_all
 
 
 def check_references(settings: Settings, document: Document) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import Factory
 
-from mtl.config.fields import REQUIRED, Component, configclass, option, slot
+from mtl.fields import REQUIRED, Component, configclass, option, slot
 
 
 @configclass

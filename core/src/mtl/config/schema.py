@@ -16,9 +16,9 @@ from attrs import Factory, define
 
 from mtl.components import FeaturesConfig, ModuleConfig
 from mtl.config.dumping import json_form
-from mtl.config.fields import REQUIRED, Component, InputPath, OutputPath
 from mtl.config.run_config import RunConfig
 from mtl.config.settings import Field, fields_of, split_default
+from mtl.fields import REQUIRED, Component, InputPath, OutputPath
 from mtl.plugins import Plugins, Provided
 
 Schema = dict[str, Any]

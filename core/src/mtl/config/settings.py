@@ -18,10 +18,10 @@ from attrs import Factory, define, frozen
 
 from mtl.components import FeaturesConfig
 from mtl.config.dumping import json_form
-from mtl.config.fields import REQUIRED, Component
 from mtl.config.json_path import JSONPath
 from mtl.config.values import is_supported
 from mtl.errors import PluginError
+from mtl.fields import REQUIRED, Component
 from mtl.plugins import Provided
 
 

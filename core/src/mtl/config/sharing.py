@@ -13,12 +13,12 @@ from attrs import Factory, define, frozen
 from mtl.components import FeaturesConfig, ModuleConfig
 from mtl.config.document import Document, describe
 from mtl.config.dumping import json_form
-from mtl.config.fields import Component
 from mtl.config.json_path import JSONPath, render_path
 from mtl.config.settings import FAILED, Entry, Settings, Value, fields_of, stated_json
 from mtl.config.structure import Structurer
-from mtl.config.suggest import did_you_mean
 from mtl.errors import Problem
+from mtl.fields import Component
+from mtl.suggest import did_you_mean
 
 KEY = "shared_module_key"
 

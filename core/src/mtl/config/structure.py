@@ -11,12 +11,12 @@ from attrs import Factory, define
 
 from mtl.components import KINDS, FeaturesConfig, TaskConfig
 from mtl.config.document import Document
-from mtl.config.fields import REQUIRED, Component
 from mtl.config.json_path import JSONPath, parse_path, render_path
 from mtl.config.settings import FAILED, Entry, Field, Items, Settings, Value, fields_of
-from mtl.config.suggest import listed
 from mtl.errors import PluginError, Problem
+from mtl.fields import REQUIRED, Component
 from mtl.plugins import Plugins, Provided
+from mtl.suggest import listed
 
 
 @define(eq=False)

@@ -15,9 +15,9 @@ from cattrs.cols import list_structure_factory
 from cattrs.gen import make_mapping_structure_fn
 
 from mtl.config.document import describe
-from mtl.config.fields import InputPath, OutputPath
 from mtl.config.json_path import JSONPath
-from mtl.config.suggest import did_you_mean, listed
+from mtl.fields import InputPath, OutputPath
+from mtl.suggest import did_you_mean, listed
 
 LARGEST_INTEGER = 2**63 - 1
 """What torch and NumPy hold."""

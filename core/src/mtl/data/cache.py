@@ -26,15 +26,15 @@ from attrs import frozen
 
 from mtl.components import Featurizer, ModuleConfig, Task
 from mtl.config.dumping import dump
-from mtl.config.fields import Component
 from mtl.config.run_config import RunConfig
 from mtl.data.columns import Rows
 from mtl.data.load import SPLITS, TaskData, Tasks, load_data
 from mtl.data.pieces import Scratch
 from mtl.data.stored import read_rows, write_rows
 from mtl.distributions import name_and_version
-from mtl.errors import MtlError, blaming
-from mtl.files import read_json, replaced
+from mtl.errors import MtlError, component_errors
+from mtl.fields import Component
+from mtl.files import atomic_write, read_json
 from mtl.plugins import Plugins
 from mtl.provenance import provenance
 
@@ -105,7 +105,7 @@ def notices(tasks: Tasks) -> tuple[str, ...]:
     speakers: list[tuple[str, Task[Any] | Featurizer[Any]]] = [*tasks.tasks.items(), *featurizers.items()]
     said: list[str] = []
     for name, speaker in speakers:
-        with blaming(speaker, "to give its notices"):
+        with component_errors(speaker, "to give its notices"):
             said += [f"{name}: {notice}" for notice in speaker.notices()]
     return tuple(said)
 
@@ -197,7 +197,7 @@ def _digest(path: Path) -> str:
 def _write(entry: Path, loaded: LoadedData, tasks: Tasks) -> None:
     """Write an entry whole; where another process was faster, its entry stays."""
     meta: dict[str, Any] = {"state": tasks.state(), "notices": list(loaded.notices), "tasks": {}}
-    with replaced(entry) as folder:
+    with atomic_write(entry) as folder:
         folder.mkdir()
         for number, (name, data) in enumerate(loaded.tasks.items()):
             names: dict[int, str] = {}

@@ -9,10 +9,10 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
+from mtl.builder import Builder
 from mtl.components import FeaturesConfig, Featurizer
 from mtl.data.columns import Batch, Column
-from mtl.errors import blaming
-from mtl.sharing import Builder
+from mtl.errors import component_errors
 
 
 @frozen(eq=False)
@@ -28,7 +28,7 @@ class Features:
         """The columns of all featurizers, each named `featurizer.column`."""
         columns: dict[str, Column] = {}
         for name, featurizer in self.featurizers.items():
-            with blaming(featurizer, "to encode tokens"):
+            with component_errors(featurizer, "to encode tokens"):
                 columns |= {f"{name}.{key}": column for key, column in featurizer.encode(tokens).items()}
         return columns
 
@@ -43,7 +43,7 @@ class Features:
         featurizer = self.featurizers[name]
 
         def make() -> nn.Module:
-            with blaming(featurizer, f"to build {component.path}"):
+            with component_errors(featurizer, f"to build {component.path}"):
                 return featurizer.build_embedding(build)
 
         return build.module(component.config, component.path, make)

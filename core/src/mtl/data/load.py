@@ -10,15 +10,16 @@ import polars as pl
 from attrs import Factory, define, frozen
 
 from mtl.components import DataSource, FeaturesConfig, Featurizer, Split, Table, Task
+from mtl.components.instantiate import instantiate
 from mtl.config.document import describe
-from mtl.config.fields import Component
 from mtl.config.run_config import RunConfig
-from mtl.config.suggest import listed
 from mtl.data.columns import Rows
 from mtl.data.features import Features
 from mtl.data.pieces import PreparedFile, Scratch, prepare_file
 from mtl.data.stored import read_rows, write_rows
-from mtl.errors import DataError, blaming
+from mtl.errors import DataError, component_errors
+from mtl.fields import Component
+from mtl.suggest import listed
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -61,7 +62,7 @@ def _load_state(
     if not isinstance(learnt, dict):
         raise DataError(f"{kind}.{name}: must be an object of what was learnt, but is {describe(learnt)}")
     try:
-        with blaming(owner, "to take back what it had learnt"):
+        with component_errors(owner, "to take back what it had learnt"):
             owner.load_state(learnt)
     except DataError as error:
         raise DataError(f"{kind}.{name}: {error}") from None
@@ -91,7 +92,7 @@ def make_tasks(config: RunConfig) -> Tasks:
     tasks: dict[str, Task[Any]] = {}
     for name, component in config.tasks.items():
         features = _make_features(name, component, featurizers)
-        tasks[name] = component.spec.load_factory()(component.config, name=name, features=features)
+        tasks[name] = instantiate(component, name=name, features=features)
     return Tasks(tasks, featurizers)
 
 
@@ -101,7 +102,7 @@ def _make_features(task: str, owner: Component, featurizers: dict[str, SharedFea
     for name, component in config.featurizers.items():
         key = _featurizer_key(task, config, component)
         if key not in featurizers:
-            featurizers[key] = SharedFeaturizer(component.spec.load_factory()(component.config))
+            featurizers[key] = SharedFeaturizer(instantiate(component))
         featurizers[key].tasks.append(task)
         parts[name] = featurizers[key].featurizer
     return Features(config, parts, f"{owner.path}.features")
@@ -120,10 +121,10 @@ def load_data(config: RunConfig, tasks: Tasks, scratch: Scratch) -> dict[str, Ta
     """
     files = {name: _read_splits(task, scratch) for name, task in tasks.tasks.items()}
     for shared in tasks.featurizers.values():
-        with blaming(shared.featurizer, f"to fit itself to {listed(shared.tasks, last='and')}"):
+        with component_errors(shared.featurizer, f"to fit itself to {listed(shared.tasks, last='and')}"):
             shared.featurizer.fit({name: files[name]["train"].tokens for name in shared.tasks})
     for name, task in tasks.tasks.items():
-        with blaming(task, f"to fit itself to {name}"):
+        with component_errors(task, f"to fit itself to {name}"):
             task.fit(files[name]["train"])
     return {name: _encode_splits(tasks.tasks[name], splits) for name, splits in files.items()}
 
@@ -136,7 +137,7 @@ def load_rows(task: Task[Any], path: Path) -> Rows:
 
 def _source(task: Task[Any]) -> DataSource[Any]:
     component = task.config.data
-    source: DataSource[Any] = component.spec.load_factory()(component.config)
+    source: DataSource[Any] = instantiate(component)
     return source
 
 
@@ -173,7 +174,7 @@ def _encode_splits(task: Task[Any], splits: Mapping[Split, PreparedFile]) -> Tas
 def _report(task: Task[Any], file: PreparedFile) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name, featurizer in task.features.featurizers.items():
-        with blaming(featurizer, f"to report on {file.path}"):
+        with component_errors(featurizer, f"to report on {file.path}"):
             figures |= {f"{name}.{figure}": value for figure, value in featurizer.report(file.tokens).items()}
     return figures
 
@@ -186,7 +187,7 @@ def _encode_file(task: Task[Any], file: PreparedFile) -> Rows:
     try:
         write_rows(pieces, folder)
     except ValueError as error:
-        with blaming(task, f"to encode {file.path}"):
+        with component_errors(task, f"to encode {file.path}"):
             raise error
     return read_rows(folder)
 
@@ -199,7 +200,7 @@ def skipped_rows(read: Table | PreparedFile | Rows) -> str:
 
 def encode_rows(task: Task[Any], table: Table | PreparedFile, frame: pl.DataFrame) -> Rows:
     """Prepared rows as columns."""
-    with blaming(task, f"to encode {table.path}"):
+    with component_errors(task, f"to encode {table.path}"):
         tokens = table.tokens_of(frame) if isinstance(table, PreparedFile) else frame["tokens"]
         columns = {**task.features.encode(tokens), **task.encode(frame)}
         lines = frame["line"].cast(pl.Int64).to_numpy()

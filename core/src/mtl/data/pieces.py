@@ -14,7 +14,7 @@ import polars as pl
 from attrs import define, field, frozen
 
 from mtl.components import DataSource, Table, Task
-from mtl.errors import blaming
+from mtl.errors import component_errors
 
 SKIPPED_SHOWN = 5
 """So many of a file's bad rows are described."""
@@ -124,13 +124,13 @@ class Tokens:
 def prepare_file(source: DataSource[Any], task: Task[Any], path: Path, scratch: Scratch) -> PreparedFile:
     """The rows of a file as the task wants them. Raises `DataError` for a file that cannot be used."""
     prepared = PreparedFile(str(path), scratch)
-    with blaming(source, f"to read {path}"):
+    with component_errors(source, f"to read {path}"):
         tables = iter(source.pieces(path, task.columns))
         table: Table | None = next(tables)
     while table is not None:
-        with blaming(task, f"to prepare {path}"):
+        with component_errors(task, f"to prepare {path}"):
             frame = task.prepare(table)
         prepared.add(table, frame)
-        with blaming(source, f"to read {path}"):
+        with component_errors(source, f"to read {path}"):
             table = next(tables, None)
     return prepared

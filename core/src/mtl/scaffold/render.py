@@ -17,10 +17,10 @@ from attrs import frozen
 from packaging.version import Version
 
 from mtl.components import KINDS
-from mtl.config.suggest import did_you_mean
 from mtl.errors import UsageError
 from mtl.plugins import API_VERSION
 from mtl.scaffold.rows import Target, review_files
+from mtl.suggest import did_you_mean
 
 SUFFIX = ".tmpl"
 PACKAGE = "package"

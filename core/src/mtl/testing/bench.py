@@ -12,12 +12,12 @@ from attrs import frozen
 
 from mtl.components import KINDS
 from mtl.config import document as documents
-from mtl.config.fields import REQUIRED, Component, configclass, slot
 from mtl.config.reader import Reader
 from mtl.config.sharing import Sharing
 from mtl.config.structure import Structurer
 from mtl.config.values import make_converter
 from mtl.errors import ConfigError
+from mtl.fields import REQUIRED, Component, configclass, slot
 from mtl.plugins import Plugins, Provided
 
 

@@ -19,10 +19,10 @@ from mtl.components import (
     TaskConfig,
 )
 from mtl.config.dumping import json_form
-from mtl.config.fields import REQUIRED, InputPath
 from mtl.config.schema import json_schema
 from mtl.config.settings import Field, fields_of
 from mtl.errors import ConfigError
+from mtl.fields import REQUIRED, InputPath
 from mtl.testing.bench import Bench
 from mtl.testing.checks import Failed, rule
 

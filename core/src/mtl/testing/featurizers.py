@@ -11,9 +11,9 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
+from mtl.builder import Builder
 from mtl.components import Featurizer
 from mtl.data.columns import Batch, Column, Ragged, Rows
-from mtl.sharing import Builder
 from mtl.testing.checks import Failed, equal_json, rule
 from mtl.testing.modules import MODULE, ModuleBench, call, differs, inside, scored
 

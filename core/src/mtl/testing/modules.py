@@ -17,10 +17,10 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtl.builder import Builder
 from mtl.components import Direction, FeaturesConfig, ModuleConfig, Output
-from mtl.config.fields import Component
+from mtl.fields import Component
 from mtl.model import load_tensors, save_tensors, unique_tensors
-from mtl.sharing import Builder
 from mtl.testing.bench import Bench
 from mtl.testing.checks import Failed, rule
 

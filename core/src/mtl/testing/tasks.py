@@ -16,19 +16,19 @@ from attrs import evolve, frozen
 from attrs.exceptions import FrozenInstanceError
 from torch import Tensor, nn
 
-from mtl.api import Result, load, train
+from mtl.builder import Builder
 from mtl.components import FeaturesConfig, Loss, ModelOutput, ModuleConfig, Table, Task
 from mtl.config.dumping import json_form
-from mtl.config.fields import Component
 from mtl.config.load import load_config
 from mtl.data.columns import Batch, Rows
 from mtl.data.load import encode_rows, make_tasks
 from mtl.errors import ComponentError, DataError, MtlError
+from mtl.fields import Component
 from mtl.hookspecs import hookimpl
 from mtl.model import build_model
-from mtl.prepare import Prepared, prepare, torch_settings
-from mtl.run import WEIGHTS, RunFolder
-from mtl.sharing import Builder
+from mtl.runs.api import Result, load, train
+from mtl.runs.folder import WEIGHTS, RunFolder
+from mtl.runs.prepare import Prepared, prepare, torch_settings
 from mtl.testing.checks import Failed, equal_json, rule
 from mtl.testing.modules import LEARNING_STEPS, MODULE, ModuleBench, slots_within
 from mtl.testing.modules import train as train_alone
@@ -49,7 +49,7 @@ class Killed(BaseException):
 
 
 class KillAfter:
-    """A watcher that ends the process, as it were, after a step."""
+    """A callback that ends the process, as it were, after a step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -430,7 +430,7 @@ def resumes_exactly(bench: TaskBench) -> None:
         whole, broken = Path(folder, "whole"), Path(folder, "broken")
         bench.train(whole, trainer=trainer)
         try:
-            bench.train(broken, trainer=trainer, watchers=[KillAfter(3)])
+            bench.train(broken, trainer=trainer, callbacks=[KillAfter(3)])
         except Killed:
             bench.train(broken, trainer=trainer, resume=True)
         tensors = [(RunFolder(run).saved_checkpoints()[0] / TENSORS).read_bytes() for run in (whole, broken)]

@@ -12,11 +12,11 @@ import torch
 from attrs import field, frozen
 
 from mtl.config.dumping import json_form
-from mtl.config.fields import Component
 from mtl.config.load import LoadedConfig, load_config
-from mtl.config.suggest import did_you_mean
 from mtl.errors import ConfigError, UsageError
+from mtl.fields import Component
 from mtl.plugins import SHOW_INSTALLED, Plugins, Provided
+from mtl.suggest import did_you_mean
 from mtl.testing import configs, data, featurizers, modules, plugin, tasks, training
 from mtl.testing.bench import Bench
 from mtl.testing.checks import Check, Rule

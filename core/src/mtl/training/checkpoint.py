@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mtl.errors import UsageError
-from mtl.files import DamagedFolder, check_manifest, read_json, replaced, write_manifest
+from mtl.files import DamagedFolder, atomic_write, check_manifest, read_json, write_manifest
 from mtl.model import write_tensors
 
 TENSORS = "tensors.safetensors"
@@ -21,7 +21,7 @@ STATE = "state.json"
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: str) -> None:
     """Write the checkpoint folder `path`; `state` is a JSON object."""
-    with replaced(path, make_parents=False) as folder:
+    with atomic_write(path, make_parents=False) as folder:
         folder.mkdir()
         write_tensors(tensors, folder / TENSORS)
         (folder / STATE).write_text(state, encoding="utf-8")

@@ -13,7 +13,7 @@ from torch import nn
 from mtl.components import ModelOutput, Task
 from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
-from mtl.errors import MtlError, blaming, is_out_of_memory
+from mtl.errors import MtlError, component_errors, is_out_of_memory
 
 
 def evaluate(
@@ -33,7 +33,7 @@ def evaluate(
     Raises `ComponentError` where the task's model or metrics fail, `MtlError` where memory is short.
     """
     try:
-        with blaming(task, f"to score {rows.path}"):
+        with component_errors(task, f"to score {rows.path}"):
             return _evaluate(task, model, rows, device, precision, batches)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -68,12 +68,12 @@ def _evaluate(
                 if output.loss is not None:
                     total += output.loss.total
                     weight += output.loss.weight
-                with blaming(metrics, f"to add a batch of {rows.path}"):
+                with component_errors(metrics, f"to add a batch of {rows.path}"):
                     metrics.update(output, batch)
     finally:
         model.train(was_training)
     loss = (total / weight).item() if weight.item() else None
-    with blaming(metrics, f"to compute the figures of {rows.path}"):
+    with component_errors(metrics, f"to compute the figures of {rows.path}"):
         return {"loss": loss if loss is None or math.isfinite(loss) else None, **metrics.compute()}
 
 

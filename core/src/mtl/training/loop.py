@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from mtl.components import Balancer, Task
 from mtl.config.run_config import TrainerConfig
 from mtl.data.load import TaskData
-from mtl.errors import MtlError, UsageError, blaming
+from mtl.errors import MtlError, UsageError, component_errors
 from mtl.model import MultitaskModel, assign_tensors, unique_tensors
 from mtl.training.averages import WeightAverages
 from mtl.training.checkpoint import flatten_optimizer, part, restore_optimizer
@@ -33,7 +33,7 @@ PARTS = ("model", "optimizer", "balancer", "average", "comparison", "report")
 
 
 class Observer(Protocol):
-    """What the loop tells while it runs, and asks: the run folder and its watchers stand behind it."""
+    """What the loop tells while it runs, and asks: the run folder and its callbacks stand behind it."""
 
     def step_ended(self, step: int, epoch: int, task: str) -> None:
         """A step has ended."""
@@ -214,7 +214,7 @@ class Training:
         for task in figures:
             self._note_score(task, figures[task].get(self.tasks[task].config.metric.name), epoch, observer)
         if self.phase.lr_by_metric and value is not None:
-            with blaming(self.lr_scheduler, f"after step {self.state.step}"):
+            with component_errors(self.lr_scheduler, f"after step {self.state.step}"):
                 self.lr_scheduler.step(value)  # type: ignore[arg-type]
 
     def _is_best(self, evaluation: Best) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from attrs import field, frozen
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from mtl.config.fields import Component
+from mtl.components.instantiate import instantiate
 from mtl.config.run_config import ParameterGroupConfig
-from mtl.errors import UsageError, blaming
+from mtl.errors import UsageError
+from mtl.fields import Component
 from mtl.model import MultitaskModel
-from mtl.plan import Selection
+from mtl.training.selection import Selection
 from mtl.training.timeline import Timeline
 
 
@@ -64,7 +64,7 @@ class Phase:
             trained |= dict.fromkeys(own)
         ordered = [p for p in model.parameters() if p in trained]
         if not self.groups:
-            return made(self.optimizer, ordered)  # type: ignore[no-any-return]
+            return instantiate(self.optimizer, ordered)  # type: ignore[no-any-return]
         return self._grouped(ordered)
 
     def _grouped(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
@@ -76,7 +76,7 @@ class Phase:
         for parameter, index in group_of.items():
             members.setdefault(index, []).append(parameter)
         order = sorted(members)
-        optimizer = made(self.optimizer, [{"params": members[index]} for index in order])
+        optimizer = instantiate(self.optimizer, [{"params": members[index]} for index in order])
         for index, group in zip(order, optimizer.param_groups, strict=True):
             if index < 0:
                 continue
@@ -90,16 +90,9 @@ class Phase:
 
     def make_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> LRScheduler | ReduceLROnPlateau:
         """The scheduler of the phase's learning rate."""
-        return made(  # type: ignore[no-any-return]
+        return instantiate(  # type: ignore[no-any-return]
             self.lr_scheduler,
             optimizer,
             total_steps=self.timeline.total_steps,
             higher_is_better=self.selection.higher_is_better,
         )
-
-
-def made(component: Component, *arguments: Any, **named: Any) -> Any:
-    """What a component's factory makes. Raises `ComponentError` where it fails."""
-    factory = component.spec.load_factory()
-    with blaming(factory, f"to make what stands at {component.path}"):
-        return factory(component.config, *arguments, **named)

@@ -12,7 +12,7 @@ import torch
 from attrs import define, field, frozen
 from torch.profiler import ProfilerActivity, profile
 
-from mtl.files import replaced, write_json
+from mtl.files import atomic_write, write_json
 from mtl.hookspecs import hookimpl
 from mtl.training.state import PHASES
 
@@ -75,7 +75,7 @@ class Profiler:
             return
         self._running.stop()
         self.costs = largest_costs(self._running.events())
-        with replaced(self.folder / "trace.json") as trace:
+        with atomic_write(self.folder / "trace.json") as trace:
             self._running.export_chrome_trace(str(trace))
         write_json(
             self.folder / "costs.json",

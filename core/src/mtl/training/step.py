@@ -22,7 +22,7 @@ from mtl.data.batching import Batching, seed_step
 from mtl.data.columns import Batch
 from mtl.data.load import TaskData
 from mtl.data.prefetch import Prefetcher
-from mtl.errors import MtlError, blaming, is_out_of_memory
+from mtl.errors import MtlError, component_errors, is_out_of_memory
 from mtl.model import MultitaskModel
 from mtl.training.averages import WeightAverages
 from mtl.training.conflicts import GradientComparison
@@ -88,7 +88,7 @@ class Stepper:
                 raise
             raise MtlError(self._out_of_memory(step)) from error
         if usable and self.lr_scheduler is not None:
-            with blaming(self.lr_scheduler, f"after step {self.state.step + 1}"):
+            with component_errors(self.lr_scheduler, f"after step {self.state.step + 1}"):
                 self.lr_scheduler.step()
         self.state.step += 1
 
@@ -129,7 +129,7 @@ class Stepper:
         """Add up the gradients of a part's batches: of the mean loss where there is one batch, else of the
         summed one."""
         model, sums = self.model.tasks[part.task], StepSums()
-        with blaming(self.tasks[part.task], f"to train on step {self.state.step + 1} ({part.task})"):
+        with component_errors(self.tasks[part.task], f"to train on step {self.state.step + 1} ({part.task})"):
             for batch in self._batches(part):
                 with (
                     Timed(self.state, "forward", part.task),
@@ -181,7 +181,7 @@ class Stepper:
 
     def _weigh(self, part: Part, sums: StepSums, mean: Tensor) -> None:
         """Scale a part's gradient to that of its mean loss times its factor, and to its task's norm."""
-        with blaming(self.balancer, f"to weigh step {self.state.step + 1}"):
+        with component_errors(self.balancer, f"to weigh step {self.state.step + 1}"):
             factor = self.balancer.factor(part.task, mean)
         scale = factor / (sums.weight if sums.batches > 1 else 1.0)
         if isinstance(scale, Tensor) or scale != 1.0:
@@ -214,7 +214,7 @@ class Stepper:
             for parameter, place in zip(shared, torch.split(row, sizes), strict=True):
                 if parameter in each:
                     torch.div(each[parameter].flatten(), scale, out=place)
-        with blaming(self.balancer, f"to combine the gradients of step {self.state.step + 1}"):
+        with component_errors(self.balancer, f"to combine the gradients of step {self.state.step + 1}"):
             combined = self.balancer.combine(rows, losses)
             if combined.shape != rows.shape[1:]:
                 raise ValueError(f"it gave {list(combined.shape)} for {list(rows.shape[1:])}")
@@ -227,7 +227,7 @@ class Stepper:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.parameters, self.config.max_clip_norm)
         with (
-            blaming(self.optimizer, f"to take step {self.state.step + 1}"),
+            component_errors(self.optimizer, f"to take step {self.state.step + 1}"),
             self._rate(self.tasks[step.parts[0].task].config.lr_factor),
         ):
             self.scaler.step(self.optimizer)

@@ -10,7 +10,7 @@ from attrs import define, evolve, field, frozen
 
 from mtl.components import Epoch, Schedule, ScheduleConfig
 from mtl.data.batching import Batching, random_generator
-from mtl.errors import UsageError, blaming
+from mtl.errors import UsageError, component_errors
 
 Scores = Mapping[str, Sequence[Sequence[float]]]
 """A task's selection figures, each a pair of the steps before it and its value."""
@@ -195,7 +195,7 @@ class Timeline:
                 )
 
     def _order(self, epoch: Epoch) -> Iterator[tuple[str, ...]]:
-        with blaming(self.schedule, "to order the steps"):
+        with component_errors(self.schedule, "to order the steps"):
             for tasks in self.schedule.order(epoch):
                 step = (tasks,) if isinstance(tasks, str) else tuple(tasks)
                 if not step or len(set(step)) < len(step) or not epoch.sizes.keys() >= set(step):

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from mtl.api import LoadedRun, load
 from mtl.components import Split, Task
 from mtl.data.columns import Rows
 from mtl.data.load import load_rows
-from mtl.errors import blaming
-from mtl.plan import tasks_in_phases
-from mtl.prepare import Prepared, torch_settings
+from mtl.errors import component_errors
+from mtl.runs.api import LoadedRun, load
+from mtl.runs.prepare import Prepared, torch_settings
 from mtl.training.evaluation import autocast
+from mtl.training.selection import tasks_in_phases
 from mtl.training.step import PRECISIONS
 
 GROUPS = 2_000
@@ -80,7 +80,7 @@ def _score(run: LoadedRun, task: Task[Any], split: Split) -> dict[str, Any]:
     model = run.model.tasks[task.name]
     name = task.config.metric.name
     precision = PRECISIONS[run.config.trainer.precision]
-    with blaming(task, f"to score {path}"), torch.inference_mode(), autocast(run.device, precision):
+    with component_errors(task, f"to score {path}"), torch.inference_mode(), autocast(run.device, precision):
         for group in groups:
             batch = rows.batch(group).to(run.device)
             output, metrics = model(batch), task.metrics()

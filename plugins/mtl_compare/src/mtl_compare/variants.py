@@ -13,11 +13,11 @@ import attrs
 from attrs import frozen
 
 from mtl.config.dumping import dump, json_form
-from mtl.config.fields import Component
-from mtl.config.suggest import did_you_mean
 from mtl.errors import UsageError
-from mtl.plan import task_weights
-from mtl.prepare import Prepared
+from mtl.fields import Component
+from mtl.runs.prepare import Prepared
+from mtl.suggest import did_you_mean
+from mtl.training.selection import task_weights
 from mtl.training.timeline import EpochRule, Timeline
 
 TOGETHER = "together"

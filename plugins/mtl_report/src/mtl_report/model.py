@@ -15,11 +15,12 @@ from attrs import frozen
 from torch import nn
 
 from mtl import DataSource, LoadedRun, Table, Task
+from mtl.builder import BuiltModule
+from mtl.components.instantiate import instantiate
 from mtl.config.json_path import JSONPath, parse_path, render_path
 from mtl.data.columns import Rows
 from mtl.data.load import load_rows
-from mtl.errors import UsageError, blaming
-from mtl.sharing import BuiltModule
+from mtl.errors import UsageError, component_errors
 from mtl_report.records import LARGEST_NUMBER
 
 MOST_ROWS = 1000
@@ -179,7 +180,7 @@ def worst_rows(run: LoadedRun, name: str) -> WorstRows:
         raise UsageError(f"{path} is not there")
     rows = load_rows(task, path)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(MOST_ROWS, len(rows)), dtype=np.int64))
-    with blaming(task, f"to score the rows of {path} one by one"):
+    with component_errors(task, f"to score the rows of {path} one by one"):
         losses = _losses(run, task, rows, chosen)
         worst = sorted(losses, key=lambda row: (-losses[row], row))[:ROWS_SHOWN]
         texts = _texts(task, path, {row: int(rows.lines[row]) for row in worst})
@@ -205,7 +206,7 @@ def _losses(run: LoadedRun, task: Task[Any], rows: Rows, chosen: np.ndarray) -> 
 def _texts(task: Task[Any], path: Path, lines: Mapping[int, int]) -> dict[int, dict[str, str]]:
     """What the rows hold by column: as the file has it where a row is a line, else the row's words."""
     component = task.config.data
-    source: DataSource[Any] = component.spec.load_factory()(component.config)
+    source: DataSource[Any] = instantiate(component)
     texts: dict[int, dict[str, str]] = {}
     first_row = 0
     for table in source.pieces(path, task.columns):

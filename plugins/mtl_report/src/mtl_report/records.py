@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from mtl.errors import UsageError
 from mtl.files import read_json
-from mtl.run import RunFolder
+from mtl.runs.folder import RunFolder
 
 LARGEST_NUMBER = 1e100
 """What is larger is no figure, and no axis holds it."""

@@ -12,12 +12,12 @@ from mtl.config.load import LoadedConfig, load_config
 from mtl.errors import UsageError
 from mtl.files import DamagedFolder
 from mtl.plugins import Plugins
-from mtl.prepare import Prepared
 from mtl.provenance import provenance
-from mtl.run import RunFolder
+from mtl.runs.folder import RunFolder
+from mtl.runs.observer import logger
+from mtl.runs.prepare import Prepared
 from mtl.training.checkpoint import load_checkpoint
 from mtl.training.loop import Training
-from mtl.training.observer import logger
 
 LENGTH = ("trainer.epochs", "trainer.max_steps")
 FREE = (

@@ -16,7 +16,7 @@ from attrs import frozen
 from torch import Tensor
 
 from mtl.errors import UsageError
-from mtl.files import as_json, check_manifest, read_json, replaced, sweep, write_json, write_manifest
+from mtl.files import as_json, atomic_write, check_manifest, read_json, sweep, write_json, write_manifest
 from mtl.model import write_tensors
 
 WEIGHTS = "weights.safetensors"
@@ -185,7 +185,7 @@ class RunFolder:
         """Replace the best model: its weights, and `files` (`MODEL_FILES`) as `NAME.json`."""
         self.require()
         # A folder that somebody has deleted is not made again.
-        with replaced(self.model, make_parents=False) as folder:
+        with atomic_write(self.model, make_parents=False) as folder:
             folder.mkdir()
             write_tensors(tensors, folder / WEIGHTS)
             for name in MODEL_FILES:

@@ -9,8 +9,9 @@ from attrs import field, frozen
 from torch import nn
 
 from mtl.components import ModuleConfig
-from mtl.config.fields import Component
-from mtl.errors import ConfigError, Problem, blaming
+from mtl.components.instantiate import instantiate
+from mtl.errors import ConfigError, Problem
+from mtl.fields import Component
 
 
 @frozen
@@ -40,12 +41,10 @@ class Builder:
         Raises `ConfigError` where the shapes of two sharers do not fit, `ComponentError` where its
         factory fails.
         """
-        factory = component.spec.load_factory()
 
         def make() -> nn.Module:
-            with blaming(factory, f"to build {component.path}"):
-                module: nn.Module = factory(component.config, self, **shapes)
-                return module
+            module: nn.Module = instantiate(component, self, **shapes)
+            return module
 
         return self.module(component.config, component.path, make, **shapes)
 

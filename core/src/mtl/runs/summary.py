@@ -1,4 +1,4 @@
-"""What a run will do, as JSON: `mtl plan --json`, and what a run's watchers are told."""
+"""What a run will do, as JSON: `mtl plan --json`, and what a run's callbacks are told."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mtl.components import Split
 from mtl.data.columns import Dense, Rows
 from mtl.data.load import SPLITS, skipped_rows
 from mtl.model import unique_tensors
-from mtl.plan import task_weights
-from mtl.prepare import Prepared
+from mtl.runs.prepare import Prepared
 from mtl.training.evaluation import batches_to_score
 from mtl.training.phase import Phase
+from mtl.training.selection import task_weights
 from mtl.training.timeline import Step, Timeline
 
 

@@ -16,24 +16,25 @@ import torch
 from attrs import frozen
 
 from mtl.components import Table, Task
+from mtl.components.instantiate import instantiate
 from mtl.config.load import LoadedConfig, load_config
 from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
 from mtl.data.load import Tasks, encode_rows, load_rows, make_tasks, skipped_rows
-from mtl.errors import MtlError, UsageError, blaming
+from mtl.errors import MtlError, UsageError, component_errors
 from mtl.files import BackgroundWriter, read_json, write_json
-from mtl.measure import measure
 from mtl.model import MultitaskModel, load_model, load_tensors, save_tensors
-from mtl.plan import tasks_in_phases
 from mtl.plugins import Plugins, discover
-from mtl.prepare import Prepared, choose_device, make_training, prepare, torch_settings
 from mtl.provenance import plugins_of_run
-from mtl.resume import check_config, identity, restore
-from mtl.run import WEIGHTS, RunFolder
-from mtl.summary import describe
+from mtl.runs.folder import WEIGHTS, RunFolder
+from mtl.runs.measure import measure
+from mtl.runs.observer import Callbacks, RunObserver, logger
+from mtl.runs.prepare import Prepared, choose_device, make_training, prepare, torch_settings
+from mtl.runs.resume import check_config, identity, restore
+from mtl.runs.summary import describe
 from mtl.training.evaluation import evaluate
 from mtl.training.loop import Training
-from mtl.training.observer import RunObserver, Watchers, logger
+from mtl.training.selection import tasks_in_phases
 from mtl.training.step import PRECISIONS
 
 Source = str | Path | Mapping[str, Any]
@@ -95,14 +96,14 @@ def train(
     seed: int | None = None,
     resume: bool = False,
     allow_changes: bool = False,
-    watchers: Sequence[object] = (),
+    callbacks: Sequence[object] = (),
     plugins: Plugins | None = None,
 ) -> Result:
     """Train a config (a path, JSON text that begins with "{", or a mapping) into the folder `output`.
 
     `device` and `seed` override the config's. `resume` goes on from the folder's newest checkpoint,
     or from the start where the folder is new or empty; where config, data or vocabularies are not what
-    they were it refuses to, unless `allow_changes` is set. Watchers are objects with run-time hooks
+    they were it refuses to, unless `allow_changes` is set. Callbacks are objects with run-time hooks
     (`mtl.hookimpl`).
 
     Raises `ConfigError`, `DataError` or `PluginError` before anything is written, `MtlError` where
@@ -144,7 +145,7 @@ def train(
         if resume:
             restore(training, folder, now, allow_changes=allow_changes)
         folder.create(now["config"])
-        return _run(prepared, planned, training, folder, now, watchers)
+        return _run(prepared, planned, training, folder, now, callbacks)
 
 
 def _run(
@@ -153,19 +154,21 @@ def _run(
     training: Training,
     folder: RunFolder,
     now: Mapping[str, Any],
-    watchers: Sequence[object],
+    callbacks: Sequence[object],
 ) -> Result:
     with BackgroundWriter() as writer:
         observer = RunObserver(
             folder=folder,
-            watchers=Watchers(_watchers(prepared, folder, watchers)),
+            callbacks=Callbacks(_watchers(prepared, folder, callbacks)),
             config=prepared.config.trainer,
             model=prepared.model,
             model_files={"config": now["config"], **prepared.tasks.state(), "versions": now["versions"]},
             identity=now,
             writer=writer,
         )
-        observer.watchers.call("mtl_run_started", folder=str(folder.path), config=now["config"], plan=planned)
+        observer.callbacks.call(
+            "mtl_run_started", folder=str(folder.path), config=now["config"], plan=planned
+        )
         with observer.stopping_on([signal.SIGINT, signal.SIGTERM]):
             try:
                 training.train(observer)
@@ -190,15 +193,15 @@ def _stop_where_asked(training: Training, observer: RunObserver) -> None:
         )
 
 
-def _watchers(prepared: Prepared, folder: RunFolder, watchers: Sequence[object]) -> dict[str, object]:
+def _watchers(prepared: Prepared, folder: RunFolder, callbacks: Sequence[object]) -> dict[str, object]:
     named: dict[str, object] = dict(prepared.plugins.manager.list_name_plugin())
     for component in prepared.config.loggers:
         try:
-            named[component.path] = component.spec.load_factory()(component.config, folder=folder.path)
+            named[component.path] = instantiate(component, folder=folder.path)
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
             logger.warning("%s: %s cannot be made: %s", component.path, component.name, what)
-    return named | {f"watcher {index}": watcher for index, watcher in enumerate(watchers)}
+    return named | {f"callback {index}": callback for index, callback in enumerate(callbacks)}
 
 
 def _finish(prepared: Prepared, training: Training, observer: RunObserver) -> Result:
@@ -218,7 +221,7 @@ def _finish(prepared: Prepared, training: Training, observer: RunObserver) -> Re
             save_tensors(built.module, built.config.save_path)
     result = _result(prepared, training, evaluated, test)
     write_json(folder.result, result)
-    observer.watchers.call("mtl_run_ended", result=result)
+    observer.callbacks.call("mtl_run_ended", result=result)
     return Result(folder.path, result)
 
 
@@ -327,7 +330,7 @@ class LoadedRun:
             schema={**dict.fromkeys(columns, pl.String), "line": pl.Int64},
         )
         table = Table(frame, path="input")
-        with blaming(task, "to predict"):
+        with component_errors(task, "to predict"):
             return self._answer(task, encode_rows(task, table, task.prepare_input(table)))
 
     def _answer(self, task: Task[Any], rows: Rows) -> list[dict[str, Any]]:

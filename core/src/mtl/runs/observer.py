@@ -20,22 +20,22 @@ from torch import Tensor
 from mtl import hookspecs
 from mtl.config.run_config import TrainerConfig
 from mtl.files import BackgroundWriter
-from mtl.model import MultitaskModel, copied, unique_tensors
-from mtl.run import RunFolder
+from mtl.model import MultitaskModel, cpu_copy, unique_tensors
+from mtl.runs.folder import RunFolder
 from mtl.training.checkpoint import save_checkpoint
 from mtl.training.state import Best
 
 logger = logging.getLogger("mtl")
 
 
-class Watchers:
+class Callbacks:
     """Objects with run-time hooks. One that fails is named, dropped and missed by nobody else."""
 
-    def __init__(self, watchers: Mapping[str, object]) -> None:
+    def __init__(self, callbacks: Mapping[str, object]) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        for name, watcher in watchers.items():
-            self._manager.register(watcher, name)
+        for name, callback in callbacks.items():
+            self._manager.register(callback, name)
 
     def call(self, hook: str, **arguments: Any) -> None:
         """Call one hook of everybody who has it."""
@@ -56,13 +56,13 @@ class Watchers:
 
 @define(eq=False)
 class RunObserver:
-    """Keeps the run folder up to date, without making the training wait, and tells the watchers.
+    """Keeps the run folder up to date, without making the training wait, and tells the callbacks.
 
     `model_files` stand beside the weights of the best model, `identity` goes into each checkpoint.
     """
 
     folder: RunFolder
-    watchers: Watchers
+    callbacks: Callbacks
     config: TrainerConfig
     model: MultitaskModel
     model_files: Mapping[str, Any]
@@ -72,21 +72,21 @@ class RunObserver:
     signal_number: int | None = None
 
     def step_ended(self, step: int, epoch: int, task: str) -> None:
-        """Tell the watchers."""
+        """Tell the callbacks."""
         self.writer.settle()
-        self.watchers.call("mtl_step_ended", step=step, epoch=epoch, task=task)
+        self.callbacks.call("mtl_step_ended", step=step, epoch=epoch, task=task)
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Add a line to the metrics."""
         self.folder.record(record)
-        self.watchers.call("mtl_recorded", record=record)
+        self.callbacks.call("mtl_recorded", record=record)
 
     def evaluated(self, best: bool, evaluation: Best, metric: str) -> None:
         """Keep the best model."""
         if best:
-            weights = copied(dict(unique_tensors(self.model)))
+            weights = cpu_copy(dict(unique_tensors(self.model)))
             self.writer.submit(lambda: self.folder.save_model(weights, self.model_files))
-        self.watchers.call(
+        self.callbacks.call(
             "mtl_evaluated",
             step=evaluation.step,
             epoch=evaluation.epoch,
@@ -106,7 +106,7 @@ class RunObserver:
 
     def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Write a checkpoint and remove those that are no longer kept."""
-        path, kept = self.folder.checkpoint(step), copied(tensors)
+        path, kept = self.folder.checkpoint(step), cpu_copy(tensors)
         text = json.dumps({**state, "metrics_size": self.folder.flush_metrics(), "run": self.identity})
 
         def write() -> None:
@@ -115,7 +115,7 @@ class RunObserver:
             self.folder.keep_checkpoints(self.config.keep_checkpoints, path)
 
         def tell() -> None:
-            self.watchers.call("mtl_checkpoint_saved", path=str(path), step=step)
+            self.callbacks.call("mtl_checkpoint_saved", path=str(path), step=step)
 
         self.writer.submit(write, tell)
         self.last_checkpoint = monotonic()

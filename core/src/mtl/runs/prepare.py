@@ -14,6 +14,7 @@ from attrs import frozen
 from torch import nn
 
 from mtl.components import Balancer
+from mtl.components.instantiate import instantiate
 from mtl.config.load import LoadedConfig
 from mtl.config.module_names import find_modules
 from mtl.config.run_config import PhaseConfig, RunConfig
@@ -22,10 +23,10 @@ from mtl.data.cache import load_cached
 from mtl.data.load import TaskData, Tasks, make_tasks
 from mtl.errors import UsageError
 from mtl.model import MultitaskModel, build_model
-from mtl.plan import Selection, selection, task_weights
 from mtl.plugins import Plugins
 from mtl.training.loop import Training, fresh_state
-from mtl.training.phase import Phase, made
+from mtl.training.phase import Phase
+from mtl.training.selection import Selection, selection, task_weights
 from mtl.training.timeline import Cursor, EpochRule, Timeline
 
 DEFAULT_EPOCHS = 10
@@ -111,7 +112,7 @@ def _timeline(
     schedule = phase.schedule or config.schedule
     trained = {name: config.tasks[name].config for name in tasks if weights[name] > 0}
     return Timeline(
-        schedule=made(schedule),
+        schedule=instantiate(schedule),
         rule=EpochRule.of(schedule.config, config.target_task if config.target_task in trained else None),
         batching={
             name: Batching(
@@ -146,7 +147,7 @@ def make_training(prepared: Prepared) -> Training:
     Raises `UsageError` for a task that has nothing to train, and for what does not fit the steps.
     """
     config, trainer = prepared.config, prepared.config.trainer
-    balancer: Balancer[Any] = made(config.balancer, tasks=task_weights(config))
+    balancer: Balancer[Any] = instantiate(config.balancer, tasks=task_weights(config))
     _check_steps(prepared, balancer)
     if trainer.compile:
         for model in prepared.model.tasks.values():

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mtl.components import Dataset, Download
 from mtl.errors import MtlError, UsageError
-from mtl.files import replaced, write_json
+from mtl.files import atomic_write, write_json
 
 if TYPE_CHECKING:
     import requests
@@ -93,7 +93,7 @@ def write_sample(files: Mapping[str, str], folder: Path, *, force: bool = False)
         _refuse_to_replace([path for path in new if (folder / path).exists()], folder)
     with _writing("the sample", folder), contextlib.ExitStack() as temporaries:
         for path, content in new.items():
-            temporaries.enter_context(replaced(folder / path)).write_bytes(content)
+            temporaries.enter_context(atomic_write(folder / path)).write_bytes(content)
     return list(new)
 
 
@@ -240,7 +240,7 @@ def _unpack(name: str, download: Download, archive: Path, folder: Path, *, force
             if not force:
                 _refuse_to_replace([path for path in new if (folder / path).exists()], folder)
             for path, member in new.items():
-                temporary = temporaries.enter_context(replaced(_below(folder, path)))
+                temporary = temporaries.enter_context(atomic_write(_below(folder, path)))
                 with opened.open(member) as source, temporary.open("wb") as target:
                     shutil.copyfileobj(source, target, _CHUNK)
             return list(new)
