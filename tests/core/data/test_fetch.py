@@ -23,7 +23,8 @@ from typing import IO
 import pytest
 from attrs import define, field
 
-from mtl import Dataset, DatasetConfig, Download, UsageError, datasets
+from mtl import Dataset, DatasetConfig, Download, UsageError
+from mtl.data import datasets
 from mtl.data.datasets import FetchError, fetch
 
 TEXT = "".join(f"line {number}\n" for number in range(20_000))
