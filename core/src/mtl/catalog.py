@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import inspect
-import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Union
 
 import attrs
 
 from mtl.components import KINDS, FeaturesConfig
 from mtl.config.dumping import json_form
-from mtl.config.values import LIMITS, expected
+from mtl.config.values import expected, in_words
 from mtl.errors import UsageError
-from mtl.fields import Component
+from mtl.fields import REQUIRED, Component, Type, fields_of, placeholder
 from mtl.plugins import SHOW_INSTALLED, Plugins, Provided
-from mtl.suggest import did_you_mean
+from mtl.suggest import did_you_mean, with_article
 
 
 def plugin_list(plugins: Plugins) -> dict[str, Any]:
@@ -77,59 +76,43 @@ def _file(reference: str) -> str | None:
 def _keys(cls: type, prefix: str = "") -> Iterator[dict[str, Any]]:
     """The keys of a config class; those of a block inside it by their dotted names."""
     # What the class says itself comes before what every component of its kind takes.
-    for attribute in sorted(attrs.fields(attrs.resolve_types(cls)), key=lambda each: each.inherited):
-        key = prefix + attribute.name
-        if attribute.type not in (Component, FeaturesConfig) and attrs.has(attribute.type):
-            yield from _keys(attribute.type, f"{key}.")
+    for field in sorted(fields_of(cls).values(), key=lambda each: each.inherited):
+        if field.item not in (None, Component, FeaturesConfig) and field.many is None:
+            yield from _keys(field.item, f"{prefix}{field.name}.")
             continue
-        slot, limits = attribute.metadata.get("slot"), attribute.metadata.get("limits", {})
-        default = _default(cls, attribute)
         yield {
-            "key": key,
-            "type": _type(attribute.type, KINDS[slot].label if slot else ""),
-            "nullable": type(None) in get_args(attribute.type),
-            "required": default is attrs.NOTHING,
-            "default": None if default is attrs.NOTHING else default,
-            "help": attribute.metadata.get("help", ""),
-            "limits": [f"{LIMITS[name][0]} {limit:g}" for name, limit in limits.items()],
-            "accepts": {
-                name: json_form(value, Path())
-                for name, value in attribute.metadata.get("declares", {}).items()
-            },
+            "key": prefix + field.name,
+            "type": _type(field.type, KINDS[field.slot].label if field.slot else ""),
+            "nullable": field.optional,
+            "required": field.required,
+            "default": None if field.default is REQUIRED else field.default,
+            "help": field.help,
+            "limits": in_words(field.limits),
+            "accepts": {name: json_form(value, Path()) for name, value in field.declares.items()},
         }
 
 
-def _default(cls: type, attribute: attrs.Attribute[Any]) -> Any:
-    if attribute.type is FeaturesConfig:
-        return list(cls.default_features) or attrs.NOTHING  # type: ignore[attr-defined]
-    if "slot" in attribute.metadata:
-        default = attribute.metadata["default"]
-        many = get_origin(attribute.type)
-        return [] if default is attrs.NOTHING and many is list else default
-    factory = getattr(attribute.default, "factory", None)
-    return json_form(factory() if factory else attribute.default, Path())
-
-
-def _type(hint: Any, slot: str) -> str:
-    """What a type hint wants, null aside; `slot` names the kind of component that is meant."""
-    if hint is Component:
-        return f"a {slot}"
-    if hint is FeaturesConfig:
+def _type(wanted: Type, slot: str) -> str:
+    """What a type takes, in words; `slot` names the kind of component that is meant."""
+    if wanted.origin is Component:
+        return with_article(slot)
+    if wanted.origin is FeaturesConfig:
         return "featurizers by name"
-    match get_origin(hint), get_args(hint):
-        case origin, arguments if origin in (Union, types.UnionType):
-            return " or ".join(_type(each, slot) for each in arguments if each is not type(None))
-        case origin, (item,) if origin is list:
-            return f"a list, each {_type(item, slot)}"
-        case origin, (_, item) if origin is dict:
-            return f"by name, {_type(item, slot)}"
-    return expected(hint)
+    if wanted.origin is list:
+        return f"a list, each {_type(wanted.members[0], slot)}"
+    if wanted.origin is dict:
+        return f"by name, {_type(wanted.members[0], slot)}"
+    if wanted.origin is Union:
+        return " or ".join(_type(each, slot) for each in wanted.members)
+    if wanted.item is not None:
+        return "an object"
+    return expected(wanted)
 
 
 def _declared(cls: type) -> dict[str, Any]:
     """What the component declares by its defaults; without what depends on its slots and required keys."""
     try:
-        config = cls(**{field.alias: None for field in attrs.fields(cls) if field.default is attrs.NOTHING})
+        config = placeholder(cls)
     except Exception:  # a config class may refuse what stands for a required key
         return {}
     found = {}

@@ -101,7 +101,7 @@ def sweep(path: Path) -> None:
 
 def write_manifest(folder: Path) -> None:
     """Write down what every file in `folder` holds, for `check_manifest`."""
-    digests = {file.name: _digest(file) for file in sorted(folder.iterdir())}
+    digests = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(as_json(digests), encoding="utf-8")
 
 
@@ -113,7 +113,7 @@ def check_manifest(folder: Path, names: Iterable[str]) -> None:
             path = folder / name
             if not path.is_file():
                 raise DamagedFolder(f"{path}: is missing")
-            if digests.get(name) != _digest(path):
+            if digests.get(name) != file_digest(path):
                 raise DamagedFolder(f"{path}: is not what was written")
         unknown = sorted(digests.keys() - set(names))
     except (OSError, UsageError) as error:
@@ -122,7 +122,8 @@ def check_manifest(folder: Path, names: Iterable[str]) -> None:
         raise DamagedFolder(f"{folder / MANIFEST}: names files that do not belong here: {unknown[:3]}")
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

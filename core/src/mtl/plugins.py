@@ -25,6 +25,7 @@ from mtl import hookspecs
 from mtl.components import KINDS, ComponentSpec, Migration
 from mtl.distributions import name_and_version
 from mtl.errors import PluginError
+from mtl.fields import fields_of
 from mtl.suggest import did_you_mean, listed
 
 API_VERSION = "1.0"
@@ -65,8 +66,6 @@ class Provided:
     def load_config(self) -> type[Any]:
         """The config class. Raises `PluginError` where it cannot be imported, is none, or has fields
         that no config can hold."""
-        from mtl.config.settings import fields_of  # which knows plugins itself
-
         cls = self._load(self.spec.load_config)
         base = KINDS[self.kind].config
         if not (isinstance(cls, type) and attrs.has(cls) and issubclass(cls, base)):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from mtl.components import KINDS
+from mtl.config.walk import components
 from mtl.errors import PluginError, UsageError
-from mtl.fields import Component
 from mtl.files import read_json
 from mtl.plugins import Plugins
 from mtl.suggest import listed
@@ -24,26 +24,13 @@ def provenance(config: Any, plugins: Plugins) -> dict[str, Any]:
         name: {"version": importlib.metadata.version(name), "components": {}}
         for name in ("pytext-mtl", "torch")
     }
-    for component in _components(config):
+    for component in components(config):
         provided = plugins.find(component.kind, component.name)
         of = made.setdefault(provided.distribution, {"version": provided.version, "components": {}})
         names = of["components"].setdefault(component.kind, [])
         if provided.spec.name not in names:
             names.append(provided.spec.name)
     return made
-
-
-def _components(value: Any) -> Iterator[Component]:
-    """All components of a config, those within others included."""
-    if isinstance(value, Component):
-        yield value
-        yield from _components(value.config)
-    elif attrs.has(type(value)):
-        for field in attrs.fields(type(value)):
-            yield from _components(getattr(value, field.name))
-    elif isinstance(value, (list, dict)):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _components(each)
 
 
 def plugins_of_run(folder: Path, plugins: Plugins) -> Plugins:

@@ -28,6 +28,11 @@ def nearest_or_all(name: str, known: Iterable[str], what: str) -> str:
     return did_you_mean(name, known) or f"{what}: {', '.join(known)}"
 
 
+def with_article(noun: str) -> str:
+    """`an optimizer`, `a task`."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
 def listed(names: Iterable[str], last: str = "or") -> str:
     """`a`, `a or b`, `a, b or c`."""
     *rest, final = names

@@ -307,7 +307,10 @@ def test_files_must_be_there_and_be_files(refused: Any, config: Any, base_dir: P
     for value, message in [
         ("none.txt", f"`train_path` must be a file, but {base_dir}/none.txt does not exist"),
         (".", f"`train_path` must be a regular file, but {base_dir} is a folder"),
-        (str(tmp_path / "pipe"), f"`train_path` must be a regular file, but {tmp_path}/pipe is none"),
+        (
+            str(tmp_path / "pipe"),
+            f"`train_path` must be a regular file, but {tmp_path}/pipe is a pipe or device",
+        ),
         ("x" * 300, "cannot be read: File name too long"),
         ("a\0b", "`train_path` must be the path of a file"),
     ]:
@@ -373,7 +376,7 @@ def test_a_component_that_two_plugins_provide_must_be_picked(parts: Any, config:
             "gives Recurrent a setting that it does not",
         ),
         (slot("representation", "Recurrent", depth=3), Component, "its config does not say its `depth`"),
-        (option(1), set[int], "has a type hint that no config can hold"),
+        (option(1), set[int], "has a type hint that JSON cannot express"),
         (option(1), Component, "must be a `slot`"),
         (option(1), "Nothing", "cannot be read"),
     ],

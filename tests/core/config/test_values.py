@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl.config.values import convert, expected, is_supported, make_converter
-from mtl.fields import InputPath, OutputPath
+from mtl.config.values import Converter, Mistake, expected
+from mtl.fields import InputPath, OutputPath, read_hint
 
 json_values = st.recursive(
     st.none()
@@ -25,7 +25,11 @@ json_values = st.recursive(
     ),
     max_leaves=4,
 )
-CONVERTER = make_converter(Path("/base"), check_paths=False)
+CONVERTER = Converter(Path("/base"), check_paths=False)
+
+
+def convert(value: Any, hint: Any, **limits: float) -> tuple[Any, list[Mistake]]:
+    return CONVERTER.convert(value, read_hint(hint), limits)
 
 
 class Number(enum.IntEnum):
@@ -85,8 +89,7 @@ RULES: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize(("hint", "rule"), RULES, ids=[str(hint) for hint, _ in RULES])
 @given(value=json_values)
 def test_c4_a_hint_takes_exactly_its_kind_of_value(hint: Any, rule: Any, value: Any) -> None:
-    converted, mistakes = convert(CONVERTER, value, hint, {})
-    assert is_supported(hint)
+    converted, mistakes = convert(value, hint)
     assert (not mistakes) == fits(value, rule)
     if hint in (int, bool, str, list[int], Literal["a", 1]) and not mistakes:
         assert converted == value
@@ -105,26 +108,27 @@ def test_what_is_meant_is_hinted_at() -> None:
         ("fp61", Literal["fp16", "bf16"], "did you mean `fp16`?"),
         ("x", int, ""),
     ]:
-        [mistake] = convert(CONVERTER, value, hint, {})[1]
+        [mistake] = convert(value, hint)[1]
         assert mistake.hint == said
 
 
 @given(st.lists(st.integers(-5, 5)), st.integers(-5, 5))
 def test_ranges_hold_for_every_number_in_a_value(values: list[int], minimum: int) -> None:
-    _, mistakes = convert(CONVERTER, values, list[int], {"minimum": minimum})
+    _, mistakes = convert(values, list[int], minimum=minimum)
     assert [mistake.path for mistake in mistakes] == [
         (i,) for i, value in enumerate(values) if value < minimum
     ]
 
 
 def test_paths_start_at_the_base_folder() -> None:
-    assert convert(CONVERTER, "a/b", InputPath, {})[0] == Path("/base/a/b")
-    assert convert(CONVERTER, "/a", OutputPath | None, {})[0] == Path("/a")
-    assert expected(InputPath | None) == "the path of a file or null"
+    assert convert("a/b", InputPath)[0] == Path("/base/a/b")
+    assert convert("/a", OutputPath | None)[0] == Path("/a")
+    assert expected(read_hint(InputPath | None)) == "the path of a file or null"
 
 
 @pytest.mark.parametrize(
     "hint", [complex, set[int], tuple[int, ...], dict[int, str], bytes, list[set[int]], Path]
 )
 def test_other_hints_are_not_supported(hint: Any) -> None:
-    assert not is_supported(hint)
+    with pytest.raises(TypeError):
+        read_hint(hint)

@@ -368,8 +368,8 @@ class Config(TaskConfig):
 @pytest.mark.parametrize(
     ("field", "words"),
     [
-        ("size: int = option(object())", "Config.size has a default that is no JSON: TypeError"),
-        ("size: int = option(Factory(lambda: 1 / 0))", "no JSON: ZeroDivisionError: division by zero"),
+        ("size: int = option(object())", "Config.size has a default that is not JSON: TypeError"),
+        ("size: int = option(Factory(lambda: 1 / 0))", "not JSON: ZeroDivisionError: division by zero"),
         ("size: 'Nowhere' = option(1)", "the type hints of Config cannot be read: name 'Nowhere'"),
         ("size: Component = option(1)", "Config.size must be a `slot` with the hint Component, or neither"),
     ],

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from mtl.components.data import Table
 from mtl.components.modules import ModuleConfig
 from mtl.errors import Problem
-from mtl.fields import Component, configclass, option
+from mtl.fields import Component, configclass, inline_slots, option
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,7 +29,7 @@ class FeaturesConfig(ModuleConfig):
     In the JSON each featurizer's name is a key beside the module keys.
     """
 
-    featurizers: dict[str, Component] = field(factory=dict)
+    featurizers: dict[str, Component] = inline_slots("featurizer", "The featurizers by name.")
 
     @property
     def output_dim(self) -> int:

@@ -19,7 +19,7 @@ from mtl.config.run_config import RunConfig
 from mtl.config.settings import FAILED
 from mtl.config.sharing import SharedGroup, Sharing
 from mtl.config.structure import Structurer
-from mtl.config.values import make_converter
+from mtl.config.values import Converter
 from mtl.errors import ConfigError, UsageError
 from mtl.plugins import Plugins
 
@@ -61,7 +61,7 @@ def load_config(
     folder = _base_dir(document, base_dir, Path(config_dir))
     if not documents.is_text(str(folder)):
         raise UsageError(f"{folder}: the name of the folder with the data must be UTF-8, but is not")
-    reader = Reader(plugins, document, make_converter(folder, check_paths=check_paths))
+    reader = Reader(plugins, document, Converter(folder, check_paths))
     settings = reader.read()
     sharing = Sharing(document)
     sharing.merge(settings)

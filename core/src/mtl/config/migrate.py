@@ -12,7 +12,7 @@ from mtl.config import pytext
 from mtl.config.document import Document
 from mtl.config.load import load_config
 from mtl.config.reader import Reader
-from mtl.config.values import make_converter
+from mtl.config.values import Converter
 from mtl.errors import ConfigError, Problem
 from mtl.plugins import Plugins
 
@@ -52,7 +52,7 @@ def migrated(source: str | Path, *, plugins: Plugins) -> Migrated:
 
 def _brought_up_to_date(document: Document, plugins: Plugins) -> list[Problem]:
     """Rewrite the document; other mistakes of the config stay in it."""
-    reader = Reader(plugins, document, make_converter(Path(), check_paths=False))
+    reader = Reader(plugins, document, Converter(Path(), check_paths=False))
     reader.read()
     if reader.migrator.refused:
         raise ConfigError(reader.migrator.refused, document.source)

@@ -11,8 +11,8 @@ from attrs import Factory, define
 from mtl.components import Migration
 from mtl.config.document import Document, describe
 from mtl.config.json_path import JSONPath, render_path
-from mtl.config.settings import fields_of, split_default
 from mtl.errors import PluginError, Problem
+from mtl.fields import fields_of
 from mtl.plugins import Plugins, Provided
 from mtl.suggest import listed
 
@@ -149,7 +149,7 @@ class Migrator:
         field = fields_of(cls).get(key) if cls else None
         if field is not None and field.slot is not None:
             name, *rest = rest
-            default = self.today(field.slot, split_default(field.attribute.metadata["default"])[0])
+            default = self.today(field.slot, field.slot_default[0])
             inner, place = _slot(settings, key, name, is_default=name == default)
             cls = self.plugins.find(field.slot, name).load_config()
             return (*place, *self._put(cls, inner, tuple(rest), value))

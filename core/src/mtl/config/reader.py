@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import attrs
-import cattrs
 from attrs import Factory, define, frozen
 
 from mtl.components import KINDS, FeaturesConfig
@@ -18,10 +17,10 @@ from mtl.config.document import Document, describe
 from mtl.config.json_path import JSONPath, render_path
 from mtl.config.migrations import Migrator
 from mtl.config.run_config import RunConfig
-from mtl.config.settings import FAILED, Entry, Field, Items, Settings, Value, fields_of, split_default
-from mtl.config.values import convert
+from mtl.config.settings import FAILED, Entry, Items, Settings, Value
+from mtl.config.values import Converter
 from mtl.errors import PluginError, Problem
-from mtl.fields import REQUIRED
+from mtl.fields import Field, fields_of
 from mtl.plugins import Plugins, Provided
 from mtl.suggest import did_you_mean, nearest, nearest_or_all
 
@@ -34,7 +33,7 @@ class Reader:
 
     plugins: Plugins
     document: Document
-    converter: cattrs.Converter
+    converter: Converter
     problems: list[Problem] = Factory(list)
     migrator: Migrator = attrs.field(init=False)
 
@@ -126,13 +125,11 @@ class Reader:
         return None
 
     def _option(self, field: Field, value: Any, path: JSONPath, *, stated: bool) -> Value:
-        converted, mistakes = convert(
-            self.converter, value, field.full_hint, field.attribute.metadata.get("limits", {})
-        )
+        converted, mistakes = self.converter.convert(value, field.full_type, field.limits)
         for mistake in mistakes:
             name = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in mistake.path)
             self.report(
-                (*path, *mistake.path), f"`{field.name}{name}` {mistake.message}", mistake.hint or field.help
+                (*path, *mistake.path), f"`{field.name}{name}` {mistake.message}", mistake.hint or field.hint
             )
         return Value(path, value, FAILED if mistakes else converted, stated)
 
@@ -180,34 +177,31 @@ class Reader:
         if field.many is dict and isinstance(value, dict):
             return value
         what = "a list" if field.many is list else "an object"
-        self.report(path, f"`{field.name}` must be {what}, but is {describe(value)}", field.help)
+        self.report(path, f"`{field.name}` must be {what}, but is {describe(value)}", field.hint)
         return None
 
     # --- slots -----------------------------------------------------------------------------------
 
     def _slot_entry(self, field: Field, value: Any, default: Any, path: JSONPath) -> Entry | None:
         kind = cast(str, field.slot)
-        slot_default = field.attribute.metadata["default"]
         if field.many is None:
-            return self.slot(kind, value, default, split_default(slot_default), path, optional=field.optional)
+            return self.slot(kind, value, default, field.slot_default, path, optional=field.optional)
         stated = value is not _ABSENT
-        if isinstance(slot_default, list) and default is _ABSENT:
-            default = slot_default
+        needs_one = (bool(field.default) and isinstance(field.default, list)) or field.required
+        if isinstance(field.default, list) and default is _ABSENT:
+            default = field.default
         if not stated and default is _ABSENT:
-            required = slot_default is REQUIRED and field.many is dict
-            return None if required else Items(path, {}, stated=False, is_list=field.many is list)
+            return None if field.required else Items(path, {}, stated=False, is_list=field.many is list)
         items = self._items(field, value if stated else default, path)
         if items is None:
             return Value(path, value, FAILED, stated)
-        needs_one = isinstance(slot_default, list) or (field.many is dict and slot_default is REQUIRED)
         if not items and needs_one:
             message = f"`{field.name}` must name at least one {KINDS[kind].label}, but is empty"
             self.report(path, message, self._must_name(kind))
-        choice = split_default(slot_default)
         return Items(
             path,
             {
-                key: self.slot(kind, each, _ABSENT, choice, (*path, key), optional=False)
+                key: self.slot(kind, each, _ABSENT, field.slot_default, (*path, key), optional=False)
                 for key, each in items.items()
             },
             stated,
@@ -339,7 +333,7 @@ class Reader:
             return Value(path, own, FAILED, stated)
         below = default if isinstance(default, Mapping) else {}
         below = {self.migrator.today("featurizer", key): each for key, each in below.items()}
-        options = {name: field for name, field in fields_of(FeaturesConfig).items() if name != "featurizers"}
+        options = {name: field for name, field in fields_of(FeaturesConfig).items() if not field.inline}
         settings = Settings(FeaturesConfig, path, "features", bool(own))
         for name, field in options.items():
             entry = self._entry(

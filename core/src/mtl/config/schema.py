@@ -3,32 +3,21 @@ each other, nor what sharing adds, so it accepts every valid config and refuses 
 
 from __future__ import annotations
 
-import enum
 import inspect
 import json
 import re
-import types
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union
 
 from attrs import Factory, define
 
 from mtl.components import FeaturesConfig, ModuleConfig
-from mtl.config.dumping import json_form
 from mtl.config.run_config import RunConfig
-from mtl.config.settings import Field, fields_of, split_default
-from mtl.fields import REQUIRED, Component, InputPath, OutputPath
+from mtl.fields import LIMITS, REQUIRED, Field, InputPath, OutputPath, Type, fields_of
 from mtl.plugins import Plugins, Provided
 
 Schema = dict[str, Any]
 
-_LIMITS = {
-    "minimum": "minimum",
-    "above": "exclusiveMinimum",
-    "maximum": "maximum",
-    "below": "exclusiveMaximum",
-}
 _TYPES: Mapping[Any, Schema] = {
     bool: {"type": "boolean"},
     int: {"type": "integer"},
@@ -46,7 +35,7 @@ def json_schema(plugins: Plugins) -> Schema:
     be loaded is left out."""
     writer = _Writer(plugins)
     schema = writer.of_class(RunConfig)
-    schema["properties"]["task"] = writer.slot("task", REQUIRED) | {
+    schema["properties"]["task"] = writer.slot("task") | {
         "description": "A single task, in place of `tasks`."
     }
     schema.pop("required")
@@ -67,10 +56,8 @@ class _Writer:
     def of_class(self, cls: type[Any]) -> Schema:
         """An object with the fields of a config class. What a module requires may come from another
         sharer, so only other classes insist on it."""
-        fields = list(fields_of(cls).values())
-        if cls is FeaturesConfig:  # its featurizers are keys of their own
-            fields = [field for field in fields if field.item is None]
-        required = [field.name for field in fields if _is_required(field)]
+        fields = [field for field in fields_of(cls).values() if not field.inline]
+        required = [field.name for field in fields if field.required]
         schema: Schema = {
             "type": "object",
             "description": inspect.getdoc(cls) or "",
@@ -83,8 +70,6 @@ class _Writer:
 
     def of_field(self, cls: type[Any], field: Field) -> Schema:
         """One key: its type, range, default and help."""
-        attribute = field.attribute
-        metadata = attribute.metadata
         if field.slot is not None:
             schema = self._of_slot(field)
         elif field.item is FeaturesConfig:
@@ -92,25 +77,25 @@ class _Writer:
         elif field.item is not None:
             schema = _several(field, self.of_class(field.item))
         else:
-            schema = _of_hint(field.hint, metadata.get("limits", {}))
-            if attribute.default is not REQUIRED:
-                schema["default"] = json_form(_default(attribute.default), Path())
+            schema = _of_type(field.type, field.limits)
+            if field.default is not REQUIRED:
+                schema["default"] = field.default
         if field.optional:
             default = {key: schema.pop(key) for key in ["default"] if key in schema}
             schema = {"anyOf": [schema, {"type": "null"}], **default}
-        return {"description": metadata.get("help", ""), **schema}
+        return {"description": field.help, **schema}
 
     def _of_slot(self, field: Field) -> Schema:
-        default = field.attribute.metadata["default"]
-        if isinstance(default, list):
-            items = self.slot(field.slot or "", REQUIRED)
-            return {"type": "array", "items": items, "minItems": 1, "default": default}
-        schema = _several(field, self.slot(field.slot or "", default))
-        if field.many is dict and default is REQUIRED:
+        kind = field.slot or ""
+        if isinstance(field.default, list):
+            least = {"minItems": 1, "default": field.default} if field.default else {}
+            return {"type": "array", "items": self.slot(kind), **least}
+        schema = _several(field, self.slot(kind, field.default, field.slot_default[0]))
+        if field.many is dict and field.required:
             schema["minProperties"] = 1
         return schema
 
-    def slot(self, kind: str, default: Any) -> Schema:
+    def slot(self, kind: str, default: Any = REQUIRED, name: str | None = None) -> Schema:
         """The three forms: `{"Name": {...}}`, `"Name"`, and the bare settings of the default."""
         found = self._references(kind)
         forms: list[Schema] = [
@@ -123,7 +108,6 @@ class _Writer:
             },
             {"type": "string", "pattern": _name_pattern(*found)},
         ]
-        name, _ = split_default(default)
         reference = found.get((name or "").rpartition(":")[2])
         if reference:
             forms.append(reference)
@@ -172,40 +156,23 @@ def _several(field: Field, schema: Schema) -> Schema:
     return {"type": "object", "additionalProperties": schema} if field.many is dict else schema
 
 
-def _of_hint(hint: Any, limits: Mapping[str, float]) -> Schema:
-    """A type hint; the limits go to the numbers in it, at any depth."""
-    origin, inner = get_origin(hint) or hint, get_args(hint)
-    if origin is Literal:
-        return {"enum": list(inner)}
-    if isinstance(hint, enum.EnumMeta):
-        members: list[enum.Enum] = list(hint)
-        return {"enum": [each.value for each in members]}
-    if origin in (Union, types.UnionType):
-        return {"anyOf": [_of_hint(each, limits) for each in inner]}
-    if origin is list:
-        return {"type": "array", "items": _of_hint(inner[0], limits) if inner else {}}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": _of_hint(inner[1], limits) if inner else {}}
-    schema = dict(_TYPES[origin])
-    if origin in (int, float):
-        schema |= {_LIMITS[name]: limit for name, limit in limits.items()}
+def _of_type(wanted: Type, limits: Mapping[str, float]) -> Schema:
+    """The schema of a type; the limits go to the numbers in it, at any depth."""
+    inner = [_of_type(each, limits) for each in wanted.members]
+    if wanted.origin is Literal:
+        return {"enum": [each for each, _ in wanted.choices]}
+    if wanted.origin is Union:
+        return {"anyOf": inner}
+    if wanted.origin is list:
+        return {"type": "array", "items": inner[0]}
+    if wanted.origin is dict:
+        return {"type": "object", "additionalProperties": inner[0]}
+    schema = dict(_TYPES[wanted.origin])
+    if wanted.origin in (int, float):
+        schema |= {LIMITS[name].keyword: limit for name, limit in limits.items()}
     return schema
 
 
 def _name_pattern(*names: str) -> str:
     """`Name` or `distribution:Name`."""
     return f"^([^:]+:)?({'|'.join(map(re.escape, names))})$"
-
-
-def _is_required(field: Field) -> bool:
-    """Whether the JSON must have the key."""
-    if field.attribute.default is not REQUIRED or field.item is FeaturesConfig:
-        return False
-    if field.slot is not None:
-        return field.attribute.metadata["default"] is REQUIRED and field.many is not list
-    return field.item is None or field.item is Component or field.many is not None
-
-
-def _default(default: Any) -> Any:
-    is_factory = isinstance(default, type(Factory(list)))
-    return default.factory() if is_factory else default

@@ -7,17 +7,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import attrs
 from attrs import Factory, define, frozen
 
 from mtl.components import FeaturesConfig, ModuleConfig
 from mtl.config.document import Document, describe
 from mtl.config.dumping import json_form
 from mtl.config.json_path import JSONPath, render_path
-from mtl.config.settings import FAILED, Entry, Settings, Value, fields_of, stated_json
+from mtl.config.settings import FAILED, Entry, Settings, Value, stated_json
 from mtl.config.structure import Structurer
 from mtl.errors import Problem
-from mtl.fields import Component
+from mtl.fields import Component, fields_of
 from mtl.suggest import did_you_mean
 
 KEY = "shared_module_key"
@@ -237,12 +236,12 @@ def _stated(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _flat(config: Any, base_dir: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for field in attrs.fields(type(config)):
+    for field in fields_of(type(config)).values():
         value = getattr(config, field.name)
         name = f"{prefix}{field.name}"
-        if isinstance(config, FeaturesConfig) and field.name == "featurizers":
-            for featurizer, component in value.items():
-                yield from _flat(component.config, base_dir, f"{prefix}{featurizer}.")
+        if field.inline:
+            for key, component in value.items():
+                yield from _flat(component.config, base_dir, f"{prefix}{key}.")
         elif isinstance(value, Component):
             yield name, value.name
             yield from _flat(value.config, base_dir, f"{name}.")

@@ -12,9 +12,9 @@ from attrs import Factory, define
 from mtl.components import KINDS, FeaturesConfig, TaskConfig
 from mtl.config.document import Document
 from mtl.config.json_path import JSONPath, parse_path, render_path
-from mtl.config.settings import FAILED, Entry, Field, Items, Settings, Value, fields_of
+from mtl.config.settings import FAILED, Entry, Items, Settings, Value
 from mtl.errors import PluginError, Problem
-from mtl.fields import REQUIRED, Component
+from mtl.fields import Component, Field, fields_of, placeholder
 from mtl.plugins import Plugins, Provided
 from mtl.suggest import listed
 
@@ -46,7 +46,7 @@ class Structurer:
                 values[field.name] = self._value(entry)
                 if field.slot is not None and not self._fits(field, entry, values[field.name]):
                     values[field.name] = FAILED
-            elif field.attribute.default is REQUIRED:
+            elif field.must_be_passed:
                 values[field.name] = FAILED
                 self._report_missing(settings, field)
         return self._instance(settings, values)
@@ -87,7 +87,7 @@ class Structurer:
     def _instance(self, settings: Settings, values: dict[str, Any]) -> Any:
         if any(value is FAILED for value in values.values()):
             return FAILED
-        aliases = {field.name: str(field.attribute.alias) for field in fields_of(settings.cls).values()}
+        aliases = {field.name: field.alias for field in fields_of(settings.cls).values()}
         try:
             made = settings.cls(**{aliases[name]: value for name, value in values.items()})
         except ValueError as error:
@@ -114,7 +114,7 @@ class Structurer:
         named = re.match(r"`(\w+)", message)
         field = fields_of(settings.cls).get(named[1]) if named else None
         path = (*settings.path, field.name) if field and field.name in settings.entries else settings.path
-        hint = field.help if field else f"settings of {settings.label}"
+        hint = field.hint if field else f"settings of {settings.label}"
         self.problems.append(self.document.problem(path, message, hint))
 
     def _report_missing(self, settings: Settings, field: Field) -> None:
@@ -123,7 +123,7 @@ class Structurer:
         if not settings.path:
             message, hint = "the config has no tasks", 'as {"tasks": {"NAME": {"COMPONENT": {...}}}}'
         else:
-            message, hint = f"`{field.name}` is missing", field.help
+            message, hint = f"`{field.name}` is missing", field.hint
         self.problems.append(self.document.problem((*settings.path, field.name), message, hint))
 
     # --- what a slot asks for --------------------------------------------------------------------
@@ -136,7 +136,7 @@ class Structurer:
             pairs = zip(entry.items.values(), value if entry.is_list else value.values(), strict=True)
         for each, component in pairs:
             if isinstance(component, Component) and isinstance(each, Settings) and each.provided:
-                for attribute, wanted in field.attribute.metadata["declares"].items():
+                for attribute, wanted in field.declares.items():
                     try:
                         self._check_attribute(field, each.path, component, attribute, wanted)
                     except PluginError:
@@ -168,7 +168,7 @@ class Structurer:
         names = []
         for name, provided in self.plugins.available(kind).items():
             try:
-                settings = _with_defaults(provided[0].load_config())
+                settings = placeholder(provided[0].load_config())
                 if getattr(settings, attribute) in accepted:
                     names.append(name)
             except Exception:  # one that is broken, or needs settings to say, is not proposed
@@ -185,13 +185,6 @@ def _defect(path: JSONPath, provided: Provided, part: str, error: Exception) -> 
     return PluginError(
         f"{render_path(path)}: {provided}: its {part} failed: {type(error).__name__}: {error}",
         f"a defect of {provided.distribution}",
-    )
-
-
-def _with_defaults(cls: type[Any]) -> Any:
-    """An instance for its declarations alone: its slots stay empty."""
-    return cls(
-        **{field.name: None for field in fields_of(cls).values() if field.attribute.default is REQUIRED}
     )
 
 

@@ -1,38 +1,21 @@
-"""The values of options: JSON to Python by type hint, strictly. Free of plugins and of slots."""
+"""The values of options: from JSON to Python by type, strictly. Free of plugins and of slots."""
 
 from __future__ import annotations
 
-import enum
 import math
-import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union
 
-import cattrs
 from attrs import frozen
-from cattrs.cols import list_structure_factory
-from cattrs.gen import make_mapping_structure_fn
 
 from mtl.config.document import describe
 from mtl.config.json_path import JSONPath
-from mtl.fields import InputPath, OutputPath
+from mtl.fields import LIMITS, InputPath, OutputPath, Type
 from mtl.suggest import did_you_mean, listed
 
 LARGEST_INTEGER = 2**63 - 1
-"""What torch and NumPy hold."""
-
-
-class Misfit(ValueError):
-    """A value that is not what its type hint wants."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
-def _misfit(wanted: Any, value: Any, hint: str = "") -> Misfit:
-    return Misfit(f"must be {expected(wanted)}, but is {describe(value)}", hint)
+"""The largest that torch and NumPy hold."""
 
 
 @frozen
@@ -41,134 +24,149 @@ class Mistake:
 
     path: JSONPath
     message: str
-    hint: str
+    hint: str = ""
 
 
-def make_converter(base_dir: Path, *, check_paths: bool) -> cattrs.Converter:
-    """A converter that takes nothing for anything else; paths start at `base_dir`."""
-    converter = cattrs.Converter(detailed_validation=True)
-    hooks: dict[Any, Callable[[Any, Any], Any]] = {
-        bool: _boolean,
-        int: _integer,
-        float: _number,
-        str: _string,
-        type(None): _null,
-        InputPath: lambda value, _: _input_path(value, base_dir, check=check_paths),
-        OutputPath: lambda value, _: _path(value, base_dir),
-    }
-    for hint, hook in hooks.items():
-        converter.register_structure_hook(hint, _unless_enum(hook))
-    converter.register_structure_hook_factory(lambda hint: hint is Any, lambda _: lambda value, _: value)
-    converter.register_structure_hook_factory(_is(Literal), _literal_hook)
-    converter.register_structure_hook_factory(_is(Union, types.UnionType), _union_hook)
-    converter.register_structure_hook_factory(_is(list), _list_hook)
-    converter.register_structure_hook_factory(_is(dict), _dict_hook)
-    converter.register_structure_hook(enum.Enum, _enum)
-    return converter
+class _Misfit(ValueError):
+    """A value that its type does not take."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
-def _unless_enum(hook: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """For an enum that is also a string or an integer: cattrs gives to the hook of those."""
-    return lambda value, hint: (_enum if isinstance(hint, enum.EnumMeta) else hook)(value, hint)
+def _misfit(wanted: Type, value: Any, hint: str = "") -> _Misfit:
+    return _Misfit(f"must be {expected(wanted)}, but is {describe(value)}", hint)
 
 
-def convert(
-    converter: cattrs.Converter, value: Any, hint: Any, limits: Mapping[str, float]
-) -> tuple[Any, list[Mistake]]:
-    """The value as `hint` wants it, and all that is wrong with it."""
-    try:
-        converted = converter.structure(value, hint)
-    except (Misfit, cattrs.IterableValidationError) as error:
-        return None, list(_mistakes(error, ()))
-    return converted, list(_beyond(converted, limits, ()))
+@frozen
+class Converter:
+    """Converts JSON values; relative paths start at `base_dir`. Without `check_paths` the files need not
+    exist."""
 
+    base_dir: Path
+    check_paths: bool = True
 
-def _mistakes(error: Exception, path: JSONPath) -> Iterator[Mistake]:
-    if isinstance(error, cattrs.IterableValidationError):
-        for inner, note in error.group_exceptions()[0]:
-            yield from _mistakes(inner, (*path, note.index))
-    elif isinstance(error, Misfit):
-        yield Mistake(path, str(error), error.hint)
-    else:
-        raise error
+    def convert(self, value: Any, wanted: Type, limits: Mapping[str, float]) -> tuple[Any, list[Mistake]]:
+        """Return the value as `wanted`, and all that is wrong with it."""
+        mistakes: list[Mistake] = []
+        converted = self._convert(value, wanted, (), mistakes)
+        if mistakes:
+            return None, mistakes
+        return converted, list(_beyond(converted, limits, ()))
 
+    def _convert(self, value: Any, wanted: Type, path: JSONPath, mistakes: list[Mistake]) -> Any:
+        if wanted.origin is Union:
+            return self._any_of(value, wanted, path, mistakes)
+        if wanted.origin in (list, dict):
+            return self._items(value, wanted, path, mistakes)
+        try:
+            if wanted.origin is Literal:
+                return _one_of(value, wanted)
+            if wanted.origin is InputPath:
+                return _input_path(value, self.base_dir, check=self.check_paths)
+            if wanted.origin is OutputPath:
+                return _path(value, self.base_dir)
+            return _SCALARS[wanted.origin](value)
+        except _Misfit as misfit:
+            mistakes.append(Mistake(path, str(misfit), misfit.hint))
 
-LIMITS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
-    "minimum": ("at least", lambda value, limit: value >= limit),
-    "above": ("above", lambda value, limit: value > limit),
-    "maximum": ("at most", lambda value, limit: value <= limit),
-    "below": ("below", lambda value, limit: value < limit),
-}
-"""The ranges that `option` can set, in words."""
+    def _items(self, value: Any, wanted: Type, path: JSONPath, mistakes: list[Mistake]) -> Any:
+        if not isinstance(value, wanted.origin):
+            misfit = _misfit(wanted, value)
+            mistakes.append(Mistake(path, str(misfit), misfit.hint))
+            return None
+        [item] = wanted.members
+        pairs = value.items() if wanted.origin is dict else enumerate(value)
+        converted = {key: self._convert(each, item, (*path, key), mistakes) for key, each in pairs}
+        return converted if wanted.origin is dict else list(converted.values())
+
+    def _any_of(self, value: Any, wanted: Type, path: JSONPath, mistakes: list[Mistake]) -> Any:
+        others = [each for each in wanted.members if each.origin is not type(None)]
+        if value is None and len(others) < len(wanted.members):
+            return None
+        first: list[Mistake] = []
+        for member in others:
+            found: list[Mistake] = []
+            converted = self._convert(value, member, path, found)
+            if not found:
+                return converted
+            first = first or found
+        if first[0].path != path or others[0].origin is InputPath:
+            mistakes += first  # it says more: which of the items, or what is wrong with the file
+        else:
+            misfit = _misfit(wanted, value, first[0].hint)
+            mistakes.append(Mistake(path, str(misfit), misfit.hint))
+        return None
 
 
 def _beyond(value: Any, limits: Mapping[str, float], path: JSONPath) -> Iterator[Mistake]:
-    """The numbers in `value`, at any depth, that lie outside the range."""
+    """Yield a mistake for each number in `value`, at any depth, that lies outside the limits."""
     if isinstance(value, (list, dict)):
         for key, each in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _beyond(each, limits, (*path, key))
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        inside = all(LIMITS[name][1](value, limit) for name, limit in limits.items())
+        inside = all(LIMITS[name].allows(value, limit) for name, limit in limits.items())
         if not inside:
-            wanted = " and ".join(f"{LIMITS[name][0]} {describe(limit)}" for name, limit in limits.items())
-            yield Mistake(path, f"must be {wanted}, but is {describe(value)}", "")
+            yield Mistake(path, f"must be {' and '.join(in_words(limits))}, but is {describe(value)}")
 
 
-def expected(hint: Any) -> str:
-    """What a type hint wants, in words."""
-    origin = get_origin(hint) or hint
-    if origin in (Union, types.UnionType):
-        return listed(expected(each) for each in get_args(hint))
-    if origin is Literal:
-        return listed(describe(each) for each in get_args(hint))
-    if isinstance(hint, enum.EnumMeta):
-        return listed(describe(each) for each in _values(hint))
-    return {
-        bool: "true or false",
-        int: "an integer",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "an object",
-        type(None): "null",
-        InputPath: "the path of a file",
-        OutputPath: "the path of a file",
-    }.get(origin, str(hint))
+def in_words(limits: Mapping[str, float]) -> list[str]:
+    """Return limits as messages say them: "at least 1"."""
+    return [f"{LIMITS[name].words} {describe(limit)}" for name, limit in limits.items()]
 
 
-def _is(*origins: Any) -> Callable[[Any], bool]:
-    return lambda hint: (get_origin(hint) or hint) in origins
+def expected(wanted: Type) -> str:
+    """Return what a type takes, in words."""
+    if wanted.origin is Union:
+        return listed(expected(each) for each in wanted.members)
+    if wanted.origin is Literal:
+        return listed(describe(each) for each, _ in wanted.choices)
+    return _WORDS.get(wanted.origin, "any value")
 
 
-def _boolean(value: Any, _: Any) -> bool:
+_WORDS: Mapping[Any, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+    InputPath: "the path of a file",
+    OutputPath: "the path of a file",
+}
+
+
+def _boolean(value: Any) -> bool:
     if type(value) is not bool:
         hints = {"true": "write true", "false": "write false"}
-        raise _misfit(bool, value, hints.get(str(value).lower(), ""))
+        raise _misfit(Type(bool), value, hints.get(str(value).lower(), ""))
     return value
 
 
-def _integer(value: Any, _: Any) -> int:
+def _integer(value: Any) -> int:
     if type(value) is not int:
-        raise _misfit(int, value, _number_hint(value, int))
+        raise _misfit(Type(int), value, _number_hint(value, int))
     if abs(value) > LARGEST_INTEGER:
-        raise _misfit(int, value, "a computer holds integers of 64 bits")
+        raise _misfit(Type(int), value, "out of range for a 64-bit integer")
     return value
 
 
-def _number(value: Any, _: Any) -> float:
+def _number(value: Any) -> float:
     if type(value) not in (int, float):
-        raise _misfit(float, value, _number_hint(value, float))
+        raise _misfit(Type(float), value, _number_hint(value, float))
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise Misfit(f"must be a finite number, but is {describe(value)}")
+        raise _Misfit(f"must be a finite number, but is {describe(value)}")
     return number
 
 
 def _number_hint(value: Any, wanted: type) -> str:
-    """How the number that was meant is written."""
+    """Return how to write the number that was probably meant."""
     if type(value) is float and value.is_integer():
         return f"write {int(value)}"
     if isinstance(value, str):
@@ -179,20 +177,30 @@ def _number_hint(value: Any, wanted: type) -> str:
     return ""
 
 
-def _string(value: Any, _: Any) -> str:
+def _string(value: Any) -> str:
     if type(value) is not str:
-        raise _misfit(str, value, f'write "{value}"' if type(value) in (int, float) else "")
+        raise _misfit(Type(str), value, f'write "{value}"' if type(value) in (int, float) else "")
     return value
 
 
-def _null(value: Any, _: Any) -> None:
+def _null(value: Any) -> None:
     if value is not None:
-        raise _misfit(type(None), value)
+        raise _misfit(Type(type(None)), value)
+
+
+_SCALARS: Mapping[Any, Callable[[Any], Any]] = {
+    bool: _boolean,
+    int: _integer,
+    float: _number,
+    str: _string,
+    type(None): _null,
+    Any: lambda value: value,
+}
 
 
 def _path(value: Any, base_dir: Path) -> Path:
     if type(value) is not str or not value or "\0" in value:
-        raise _misfit(InputPath, value)
+        raise _misfit(Type(InputPath), value)
     return base_dir / value
 
 
@@ -203,80 +211,22 @@ def _input_path(value: Any, base_dir: Path, *, check: bool) -> Path:
     hint = "" if Path(value).is_absolute() else f"relative paths start at {base_dir}, the `base_dir`"
     try:
         if not path.exists():
-            raise Misfit(f"must be a file, but {path} does not exist", hint)
+            raise _Misfit(f"must be a file, but {path} does not exist", hint)
         if not path.is_file():
-            what = "a folder" if path.is_dir() else "none, such as a pipe or a device"
-            raise Misfit(f"must be a regular file, but {path} is {what}", hint)
+            what = "a folder" if path.is_dir() else "a pipe or device"
+            raise _Misfit(f"must be a regular file, but {path} is {what}", hint)
         with path.open("rb"):
             pass
     except OSError as error:
-        raise Misfit(f"must be a file to read, but {path} cannot be read: {error.strerror}", hint) from error
+        raise _Misfit(
+            f"must be a readable file, but {path} cannot be read: {error.strerror}", hint
+        ) from error
     return path
 
 
-def _literal_hook(hint: Any) -> Callable[[Any, Any], Any]:
-    return lambda value, _: _one_of(value, [(each, each) for each in get_args(hint)], hint)
-
-
-def _enum(value: Any, hint: Any) -> Any:
-    return _one_of(value, [(each, hint(each)) for each in _values(hint)], hint)
-
-
-def _values(hint: Any) -> list[Any]:
-    return [each.value for each in hint]
-
-
-def _one_of(value: Any, allowed: list[tuple[Any, Any]], hint: Any) -> Any:
-    for each, meant in allowed:
+def _one_of(value: Any, wanted: Type) -> Any:
+    for each, meant in wanted.choices:
         if type(value) is type(each) and value == each:  # 1 equals true in Python
             return meant
-    texts = [each for each, _ in allowed if isinstance(each, str)]
-    raise _misfit(hint, value, did_you_mean(value, texts) if isinstance(value, str) else "")
-
-
-def _union_hook(hint: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    members = get_args(hint)
-    others = [each for each in members if each is not type(None)]
-
-    def structure(value: Any, _: Any) -> Any:
-        if value is None and len(others) < len(members):
-            return None
-        errors: list[Misfit | cattrs.IterableValidationError] = []
-        for member in others:
-            try:
-                return converter.structure(value, member)
-            except (Misfit, cattrs.IterableValidationError) as error:
-                errors.append(error)
-        if isinstance(errors[0], cattrs.IterableValidationError) or others[0] is InputPath:
-            raise errors[0]  # it says more: which of the items, or what is wrong with the file
-        raise _misfit(hint, value, errors[0].hint)
-
-    return structure
-
-
-def _list_hook(hint: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    structure = list_structure_factory(hint, converter)
-    return lambda value, _: structure(_checked(list, value), hint)
-
-
-def _dict_hook(hint: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    structure = make_mapping_structure_fn(hint, converter)
-    return lambda value, _: structure(_checked(dict, value), hint)
-
-
-def _checked(wanted: type, value: Any) -> Any:
-    if not isinstance(value, wanted):
-        raise _misfit(wanted, value)
-    return value
-
-
-def is_supported(hint: Any) -> bool:
-    """Whether an option can have this type hint."""
-    origin = get_origin(hint) or hint
-    if origin is Literal:
-        return True
-    if origin in (Union, types.UnionType, list, dict):
-        members = get_args(hint)
-        return all(map(is_supported, members)) and (origin is not dict or (not members or members[0] is str))
-    plain = (bool, int, float, str, type(None), InputPath, OutputPath, Any)
-    return origin in plain or isinstance(hint, enum.EnumMeta)
+    texts = [each for each, _ in wanted.choices if isinstance(each, str)]
+    raise _misfit(wanted, value, did_you_mean(value, texts) if isinstance(value, str) else "")

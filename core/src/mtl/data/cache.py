@@ -20,21 +20,20 @@ from pathlib import Path
 from time import perf_counter, time
 from typing import Any
 
-import attrs
 import platformdirs
 from attrs import frozen
 
 from mtl.components import Featurizer, ModuleConfig, Task
 from mtl.config.dumping import dump
 from mtl.config.run_config import RunConfig
+from mtl.config.walk import components, walk
 from mtl.data.columns import Rows
 from mtl.data.load import SPLITS, TaskData, Tasks, load_data
 from mtl.data.pieces import Scratch
 from mtl.data.stored import read_rows, write_rows
 from mtl.distributions import name_and_version
 from mtl.errors import MtlError, component_errors
-from mtl.fields import Component
-from mtl.files import atomic_write, read_json
+from mtl.files import atomic_write, file_digest, read_json
 from mtl.plugins import Plugins
 from mtl.provenance import provenance
 
@@ -124,40 +123,25 @@ def fingerprint(config: RunConfig, plugins: Plugins) -> str:
     content = {
         "format": FORMAT,
         "settings": settings,
-        "files": {str(path): _digest(path) for path in sorted(set(_input_files(config.tasks)))},
+        "files": {str(path): file_digest(path) for path in sorted(set(_input_files(config.tasks)))},
         "code": {package: _code(package) for package in sorted(set(_packages(config.tasks)))},
         "versions": {name: _version(name) for name in sorted(set(_with_required(used)))},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _parts(value: Any) -> Iterator[Any]:
-    """A config's parts, however deep: components, config objects and plain values."""
-    yield value
-    if isinstance(value, Component):
-        yield from _parts(value.config)
-    elif attrs.has(type(value)):
-        for each in attrs.fields(type(value)):
-            # Weights have no part in the rows.
-            if not (isinstance(value, ModuleConfig) and each.name in ("load_path", "save_path")):
-                yield from _parts(getattr(value, each.name))
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _parts(each)
-    elif isinstance(value, (list, tuple)):
-        for each in value:
-            yield from _parts(each)
-
-
 def _input_files(config: Any) -> Iterator[Path]:
-    return (part for part in _parts(config) if isinstance(part, Path) and part.is_file())
+    """Yield the files that a config names, without weights: these have no part in the rows."""
+    for node in walk(config):
+        is_weights = isinstance(node.owner, ModuleConfig) and node.path[-1] in ("load_path", "save_path")
+        if isinstance(node.value, Path) and node.value.is_file() and not is_weights:
+            yield node.value
 
 
 def _packages(config: Any) -> Iterator[str]:
     yield "mtl"
-    for part in _parts(config):
-        if isinstance(part, Component):
-            yield part.spec.factory.partition(":")[0].partition(".")[0]
+    for component in components(config):
+        yield component.spec.factory.partition(":")[0].partition(".")[0]
 
 
 def _code(package: str) -> str:
@@ -184,11 +168,6 @@ def _version(distribution: str) -> str | None:
         return name_and_version(importlib.metadata.distribution(distribution))[1]
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --- entries ---------------------------------------------------------------------------------------

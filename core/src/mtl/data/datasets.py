@@ -7,7 +7,6 @@ are unpacked under temporary names and renamed together at the end.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import lzma
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mtl.components import Dataset, Download
 from mtl.errors import MtlError, UsageError
-from mtl.files import atomic_write, write_json
+from mtl.files import atomic_write, file_digest, write_json
 
 if TYPE_CHECKING:
     import requests
@@ -330,14 +329,14 @@ def _is(path: Path, member: zipfile.ZipInfo) -> bool:
 def _is_there(download: Download, folder: Path) -> bool:
     known = _record(folder).get(download.md5)
     return isinstance(known, dict) and all(
-        (folder / path).is_file() and _sha256(folder / path) == known.get(path)
+        (folder / path).is_file() and file_digest(folder / path) == known.get(path)
         for path in download.files.values()
     )
 
 
 def _remember(download: Download, folder: Path) -> None:
     record = _record(folder) | {
-        download.md5: {path: _sha256(folder / path) for path in download.files.values()}
+        download.md5: {path: file_digest(folder / path) for path in download.files.values()}
     }
     write_json(folder / RECORD, record)
 
@@ -348,8 +347,3 @@ def _record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

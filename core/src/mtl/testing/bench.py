@@ -15,7 +15,7 @@ from mtl.config import document as documents
 from mtl.config.reader import Reader
 from mtl.config.sharing import Sharing
 from mtl.config.structure import Structurer
-from mtl.config.values import make_converter
+from mtl.config.values import Converter
 from mtl.errors import ConfigError
 from mtl.fields import REQUIRED, Component, configclass, slot
 from mtl.plugins import Plugins, Provided
@@ -74,7 +74,7 @@ def read_component(
 ) -> Component:
     """A component alone, from its settings as JSON. Raises `ConfigError`."""
     document = documents.from_value({kind: {name: dict(settings)}})
-    reader = Reader(plugins, document, make_converter(folder, check_paths=False))
+    reader = Reader(plugins, document, Converter(folder, check_paths=False))
     read = reader.settings(_alone(kind), document.value, {}, (), "the config", stated=True)
     sharing, structurer = Sharing(document), Structurer(plugins, document)
     sharing.merge(read)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
-
-import attrs
+from typing import Any
 
 from mtl.components import (
     Direction,
@@ -20,9 +18,8 @@ from mtl.components import (
 )
 from mtl.config.dumping import json_form
 from mtl.config.schema import json_schema
-from mtl.config.settings import Field, fields_of
 from mtl.errors import ConfigError
-from mtl.fields import REQUIRED, InputPath
+from mtl.fields import Field, InputPath, fields_of
 from mtl.testing.bench import Bench
 from mtl.testing.checks import Failed, rule
 
@@ -30,8 +27,7 @@ from mtl.testing.checks import Failed, rule
 def _own_fields(bench: Bench) -> Iterator[Field]:
     """The fields that the component itself adds to what its kind has."""
     cls = bench.provided.load_config()
-    own = {each.name for each in attrs.fields(cls) if not each.inherited}
-    return (each for each in fields_of(cls).values() if each.name in own)
+    return (each for each in fields_of(cls).values() if not each.inherited)
 
 
 def _problem_paths(bench: Bench, settings: Mapping[str, Any], doing: str) -> list[str] | None:
@@ -59,7 +55,7 @@ def is_documented(bench: Bench) -> None:
     missing += [
         f"the help of `{field.name}`"
         for field in _own_fields(bench)
-        if not field.attribute.metadata.get("help", "").strip() and field.item is not FeaturesConfig
+        if not field.help.strip() and field.item is not FeaturesConfig
     ]
     if missing:
         raise Failed(f"missing: {', '.join(missing)}")
@@ -69,12 +65,12 @@ def is_documented(bench: Bench) -> None:
 def is_frozen(bench: Bench) -> None:
     """The config class is made with `mtl.configclass`, so that nothing changes it."""
     config = bench.config
-    for field in attrs.fields(type(config)):
+    for name in fields_of(type(config)):
         try:
-            setattr(config, field.name, getattr(config, field.name))
+            setattr(config, name, getattr(config, name))
         except AttributeError:
             continue
-        raise Failed(f"`{field.name}` of {type(config).__name__} can be set")
+        raise Failed(f"`{name}` of {type(config).__name__} can be set")
 
 
 @rule("editors and `mtl config schema` offer what the schema says")
@@ -93,9 +89,9 @@ def has_a_schema(bench: Bench) -> None:
 def defaults_are_valid(bench: Bench) -> None:
     """Every default keeps the type and the limits of its own key."""
     stated = {
-        field.name: _default(field)
+        field.name: field.default_value()
         for field in _own_fields(bench)
-        if field.slot is None and field.item is None and field.attribute.default is not REQUIRED
+        if field.item is None and not field.must_be_passed
     }
     for name, value in stated.items():
         try:
@@ -106,12 +102,6 @@ def defaults_are_valid(bench: Bench) -> None:
                 raise Failed(f"the default of `{name}` is refused: {wrong[0].message}") from None
 
 
-def _default(field: Field) -> Any:
-    default = field.attribute.default
-    factory = getattr(default, "factory", None)
-    return factory() if factory else default
-
-
 @rule("a run writes its config.json so, and `--resume`, `mtl test` and `mtl predict` read it back")
 def survives_a_round_trip(bench: Bench) -> None:
     """The config, dumped with all defaults and read again, is the same."""
@@ -119,9 +109,7 @@ def survives_a_round_trip(bench: Bench) -> None:
     again = bench.configured(json.loads(json.dumps(dumped))).config
     if again != bench.config:
         changed = [
-            field.name
-            for field in attrs.fields(type(again))
-            if getattr(again, field.name) != getattr(bench.config, field.name)
+            name for name in fields_of(type(again)) if getattr(again, name) != getattr(bench.config, name)
         ]
         raise Failed(f"what comes back differs in {', '.join(changed) or 'itself, as it has no equality'}")
 
@@ -141,7 +129,7 @@ def refuses_misspelt_keys(bench: Bench) -> None:
 def names_missing_keys(bench: Bench) -> None:
     """Without a key that it needs, the config is refused at that key's path."""
     for field in _own_fields(bench):
-        if field.item is not None or field.attribute.default is not REQUIRED:
+        if field.item is not None or not field.must_be_passed:
             continue
         settings = {key: value for key, value in bench.settings.items() if key != field.name}
         paths = _problem_paths(bench, settings, f"without `{field.name}`")
@@ -165,28 +153,22 @@ def refuses_wrong_values(bench: Bench) -> None:
 
 
 def _wrong_values(field: Field) -> list[Any]:
-    if field.hint in (int, float, bool):
+    if field.type.origin in (int, float, bool):
         return ["many", [1]]
-    return [{"wrong": 1}] if field.hint in (str, InputPath) else []
+    return [{"wrong": 1}] if field.type.origin in (str, InputPath) else []
 
 
 def _is_number(field: Field) -> bool:
-    return field.hint in (int, float) or (
-        bool(get_args(field.hint)) and get_args(field.hint)[-1] in (int, float)
-    )
+    inner = field.type.members[-1] if field.type.members else field.type
+    return inner.origin in (int, float)
 
 
 def _edges(field: Field) -> list[Any]:
     """The smallest and the greatest value that a key takes, in the shape that it takes."""
-    limits = field.attribute.metadata.get("limits", {})
-    edges = [limits[name] for name in ("minimum", "maximum") if name in limits]
-    if field.hint in (int, float):
+    edges = [field.limits[name] for name in ("minimum", "maximum") if name in field.limits]
+    if field.type.origin in (int, float):
         return edges or [0, -1]
-    return (
-        [[], *([edge] for edge in edges)]
-        if list in (field.hint, getattr(field.hint, "__origin__", None))
-        else []
-    )
+    return [[], *([edge] for edge in edges)] if field.type.origin is list else []
 
 
 @rule("slots and other tasks are checked against the declarations, before data are read")

@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import attrs
 import torch
 from attrs import frozen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtl.builder import Builder
-from mtl.components import Direction, FeaturesConfig, ModuleConfig, Output
+from mtl.components import Direction, ModuleConfig, Output
+from mtl.config.walk import slots_within
 from mtl.fields import Component
 from mtl.model import load_tensors, save_tensors, unique_tensors
 from mtl.testing.bench import Bench
@@ -144,18 +144,6 @@ def scored(module: nn.Module, *inputs: Any) -> Tensor:
 def differs(left: Tensor, right: Tensor) -> bool:
     """Whether two outputs are more than a rounding apart."""
     return left.shape != right.shape or not torch.allclose(left, right, rtol=TOLERANCE, atol=TOLERANCE)
-
-
-def slots_within(config: Any) -> Iterator[Component]:
-    """The components right in a config's slots."""
-    for field in attrs.fields(type(config)):
-        value = getattr(config, field.name)
-        if isinstance(value, FeaturesConfig):
-            value = value.featurizers
-        values = (
-            value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
-        )
-        yield from (each for each in values if isinstance(each, Component))
 
 
 # --- every module --------------------------------------------------------------------------------

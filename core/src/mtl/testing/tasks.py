@@ -20,6 +20,7 @@ from mtl.builder import Builder
 from mtl.components import FeaturesConfig, Loss, ModelOutput, ModuleConfig, Table, Task
 from mtl.config.dumping import json_form
 from mtl.config.load import load_config
+from mtl.config.walk import slots_within
 from mtl.data.columns import Batch, Rows
 from mtl.data.load import encode_rows, make_tasks
 from mtl.errors import ComponentError, DataError, MtlError
@@ -30,7 +31,7 @@ from mtl.runs.api import Result, load, train
 from mtl.runs.folder import WEIGHTS, RunFolder
 from mtl.runs.prepare import Prepared, prepare, torch_settings
 from mtl.testing.checks import Failed, equal_json, rule
-from mtl.testing.modules import LEARNING_STEPS, MODULE, ModuleBench, slots_within
+from mtl.testing.modules import LEARNING_STEPS, MODULE, ModuleBench
 from mtl.testing.modules import train as train_alone
 from mtl.training.checkpoint import TENSORS
 

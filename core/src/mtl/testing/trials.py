@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from mtl.config.dumping import json_form
 from mtl.config.load import LoadedConfig, load_config
+from mtl.config.walk import slots_within
 from mtl.errors import ConfigError, UsageError
 from mtl.fields import Component
 from mtl.plugins import SHOW_INSTALLED, Plugins, Provided
@@ -20,7 +21,6 @@ from mtl.suggest import did_you_mean
 from mtl.testing import configs, data, featurizers, modules, plugin, tasks, training
 from mtl.testing.bench import Bench
 from mtl.testing.checks import Check, Rule
-from mtl.testing.modules import slots_within
 from mtl.testing.plugin import PluginBench
 
 SAMPLE_LINES = 40
