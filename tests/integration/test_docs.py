@@ -27,11 +27,12 @@ DOCUMENTS = [
 ]
 
 
-def install(folder: Path, name: str, entry_point: str) -> None:
-    """What pip would leave behind for the plugin in `folder`, where Python finds it by PYTHONPATH."""
+def install(folder: Path, name: str, entry_point: str, requires: str = "pytext-mtl") -> None:
+    """Write the metadata that pip would for the plugin in `folder`, where Python finds it by PYTHONPATH."""
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {requires}\n"
+    (info / "METADATA").write_text(metadata)
     (info / "entry_points.txt").write_text(f"[mtl.plugins]\n{entry_point}\n")
 
 
@@ -45,8 +46,9 @@ def test_the_readme_works(tmp_path: Path) -> None:
     write_files("README.md", tmp_path)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     shorten(tmp_path / "configs/quickstart.json")
-    install(tmp_path, "averaged-words", "averaged_words = averaged_words.plugin")
-    assert "AveragedWords" in run_all("README.md", tmp_path)
+    install(tmp_path, "doc-gru", "doc_gru = doc_gru.plugin", requires="pytext-mtl>=0.1,<0.2")
+    printed = run_all("README.md", tmp_path)
+    assert "representation DocGRU" in printed and "SST2.accuracy" in printed
 
 
 @pytest.mark.slow
