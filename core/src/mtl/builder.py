@@ -32,7 +32,7 @@ class Builder:
     """
 
     def __init__(self) -> None:
-        self.shared: dict[str, BuiltModule] = {}
+        self._shared: dict[int, BuiltModule] = {}
         self.built: list[BuiltModule] = []
 
     def __call__(self, component: Component, **shapes: int) -> nn.Module:
@@ -55,12 +55,13 @@ class Builder:
 
         Raises `ConfigError` where the shapes of two sharers do not fit.
         """
-        known = self.shared.get(config.shared_module_key) if config.shared_module_key else None
+        # Sharers hold one config object.
+        known = self._shared.get(id(config)) if config.shared_module_key else None
         if known is None:
             known = BuiltModule(make(), config, shapes)
             self.built.append(known)
             if config.shared_module_key:
-                self.shared[config.shared_module_key] = known
+                self._shared[id(config)] = known
         elif known.shapes != shapes:
             raise ConfigError([Problem(path, _misfit(config.shared_module_key, known, shapes))])
         known.users.append(path)

@@ -25,7 +25,7 @@ from mtl import hookspecs
 from mtl.components import KINDS, ComponentSpec, Migration
 from mtl.distributions import name_and_version
 from mtl.errors import PluginError
-from mtl.fields import fields_of
+from mtl.fields import Component, fields_of
 from mtl.suggest import did_you_mean, listed
 
 API_VERSION = "1.0"
@@ -73,6 +73,14 @@ class Provided:
             raise PluginError(f"{self}: its config {self.spec.config} must be a config class{below}")
         self._load(lambda: fields_of(cls))
         return cls
+
+    def with_defaults(self) -> Component:
+        """Return the component with its default settings. Raises `PluginError` if it has none."""
+        cls = self.load_config()
+        try:
+            return Component(self.kind, self.spec.name, self.spec, cls())
+        except Exception as error:
+            raise PluginError(f"{self}: its default settings are refused: {_said(error)}") from error
 
     def load_factory(self) -> Any:
         """What makes the component. Raises `PluginError` where it cannot be imported."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,13 @@ def provenance(config: Any, plugins: Plugins) -> dict[str, Any]:
     return made
 
 
-def plugins_of_run(folder: Path, plugins: Plugins) -> Plugins:
-    """`plugins` as the run in a folder knew them: where two provide a name, the run's own is meant.
+def plugins_of_run(folder: Path, plugins: Plugins, *, needed: Any = None) -> Plugins:
+    """Return `plugins` as the run in a folder knew them: if two provide a name, the run's own is meant.
 
-    Raises `PluginError` where one that the run needs is missing, with the version to install.
+    `needed` is the part of the run's dumped config that must be usable; by default all of it. Raises
+    `PluginError` if a component that this names is missing, with the version to install.
     """
+    names_needed = None if needed is None else set(_keys(needed))
     recorded = _recorded(folder)
     own = {
         (kind, name): distribution
@@ -51,7 +53,7 @@ def plugins_of_run(folder: Path, plugins: Plugins) -> Plugins:
             f"{KINDS[kind].label} {name!r}"
             for kind, names in of["components"].items()
             for name in names
-            if not plugins.knows(kind, name)
+            if not plugins.knows(kind, name) and (names_needed is None or name in names_needed)
         ]
         if lacking:
             made = f"the {listed(lacking, last='and')} of this run"
@@ -61,6 +63,14 @@ def plugins_of_run(folder: Path, plugins: Plugins) -> Plugins:
                 f"`pip install '{distribution}=={of['version']}'`",
             )
     return plugins
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Yield all keys in a dumped config, the names of components among them, without distributions."""
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _keys(each)
+    if isinstance(value, dict):
+        yield from (key.rpartition(":")[2] for key in value)
 
 
 def _recorded(folder: Path) -> Mapping[str, Any]:

@@ -506,3 +506,27 @@ def test_whatever_stands_in_a_config_it_is_loaded_or_refused_with_its_mistakes(
         assert str(error)
     else:
         assert load_config(dump(loaded.config), plugins=plugins).config == loaded.config
+
+
+# --- some tasks alone ----------------------------------------------------------------------------
+
+
+def test_some_tasks_of_a_dumped_config_are_resolved_without_the_rest(load: Any, config: Any) -> None:
+    config["tasks"]["sort"]["SortTask"]["features"] = {"shared_module_key": "F", "words": {"dim": 3}}
+    config["tasks"]["guess"]["GuessTask"]["features"] = {"shared_module_key": "F"}
+    config |= {"seed": 3, "target_task": "guess", "task_weights": {"sort": 2.0}}
+    whole = load(config).config
+    dumped = dump(whole)
+    dumped["balancer"] = {"Gone": {}}
+    dumped["loggers"] = [{"Gone": {}}]
+    dumped["schedule"] = {"Gone": {}}
+    dumped["trainer"]["optimizer"] = {"Gone": {}}
+    dumped["phases"] = [{"optimizer": {"Gone": {}}}]
+    for name in ("sort", "guess"):
+        other = {"sort": "guess", "guess": "sort"}[name]
+        given = {**dumped, "tasks": {**dumped["tasks"], other: {"Gone": {}}}}
+        part = load(given, only_tasks=[name]).config
+        assert part.tasks == {name: whole.tasks[name]}
+        assert (part.seed, part.device, part.base_dir) == (whole.seed, whole.device, whole.base_dir)
+    with pytest.raises(UsageError, match="no task is called `sart` \\(did you mean `sort`\\?\\)"):
+        load(dumped, only_tasks=["sart"])

@@ -71,11 +71,11 @@ def sample_command(
 
 
 def _dataset(name: str) -> Dataset:
+    from mtl.components.instantiate import instantiate
     from mtl.plugins import discover
 
-    provided = discover().find("dataset", name)
-    made: Dataset = provided.load_factory()(provided.load_config()())
-    return made
+    dataset: Dataset = instantiate(discover().find("dataset", name).with_defaults())
+    return dataset
 
 
 def _said(written: list[str], folder: Path) -> str:

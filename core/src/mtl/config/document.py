@@ -354,7 +354,7 @@ class _Parser:
             path,
             f"must be a number of reasonable size, but is {shown}",
             start,
-            "a computer holds none so large",
+            "out of range for a 64-bit float",
         )
         return math.nan
 

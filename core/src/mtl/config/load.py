@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from mtl.config.overrides import override
 from mtl.config.pytext import is_pytext
 from mtl.config.reader import Reader
 from mtl.config.references import check_references
-from mtl.config.run_config import RunConfig
+from mtl.config.run_config import RunConfig, TrainerConfig
 from mtl.config.settings import FAILED
 from mtl.config.sharing import SharedGroup, Sharing
 from mtl.config.structure import Structurer
 from mtl.config.values import Converter
 from mtl.errors import ConfigError, UsageError
+from mtl.fields import Field, fields_of
 from mtl.plugins import Plugins
+from mtl.suggest import nearest_or_all
 
 
 @frozen(eq=False)
@@ -44,18 +46,22 @@ def load_config(
     base_dir: Path | str | None = None,
     config_dir: Path | str | None = None,
     check_paths: bool = True,
+    only_tasks: Collection[str] | None = None,
 ) -> LoadedConfig:
-    """The config in a file (a `Path`), in JSON text or in a mapping.
+    """Return the config in a file (a `Path`), in JSON text or in a mapping.
 
-    `overrides` are `PATH=VALUE`, as of `--set`. `base_dir` takes the place of the config's own, which
-    is relative to `config_dir`: the file's folder, or the working folder. Without `check_paths` the
-    files that the config names need not exist.
+    `overrides` are `PATH=VALUE`, as of `--set`. `base_dir` replaces the config's own, which is relative
+    to `config_dir`: the file's folder, or the working folder. Without `check_paths` the files that the
+    config names need not exist. With `only_tasks` just these tasks' components are resolved, from a
+    config that `dump` has written: of the rest, what names components or tasks keeps its default.
 
-    Raises `ConfigError` with all mistakes at once, `UsageError` for a file that cannot be read,
-    `PluginError` for a component that does not declare what it must.
+    Raises `ConfigError` with all mistakes at once, `UsageError` for a file that cannot be read or a task
+    that the config does not have, `PluginError` for a component that does not declare what it must.
     """
     document = _document(source)
     override(document, overrides)
+    if only_tasks is not None:
+        document.value = only(document.value, only_tasks)
     if config_dir is None:
         config_dir = source.parent if isinstance(source, Path) else Path()
     folder = _base_dir(document, base_dir, Path(config_dir))
@@ -85,6 +91,27 @@ def load_config(
     changes = (change.render(document.source) for change in reader.migrator.changes)
     warnings = (*changes, *sharing.warnings())
     return LoadedConfig(config, sharing.groups(structurer, folder), warnings, document)
+
+
+def only(config: Mapping[str, Any], tasks: Collection[str]) -> dict[str, Any]:
+    """Return the part of a dumped config that some of its tasks need, without what trains them.
+
+    Raises `UsageError` for a task that the config does not have.
+    """
+    held, trained = config.get("tasks"), config.get("trainer")
+    if not isinstance(held, dict) or not isinstance(trained, dict):
+        return dict(config)  # not what `dump` writes: reading it says so
+    for name in tasks:
+        if name not in held:
+            raise UsageError(f"no task is called `{name}` ({nearest_or_all(name, held, 'tasks')})")
+    trainer = fields_of(TrainerConfig)
+    plain = {key: value for key, value in trained.items() if _is_plain(trainer.get(key))}
+    kept = {key: value for key, value in config.items() if key in ("base_dir", "device", "seed")}
+    return {**kept, "trainer": plain, "tasks": {name: held[name] for name in tasks}}
+
+
+def _is_plain(field: Field | None) -> bool:
+    return field is not None and field.item is None
 
 
 def _document(source: str | Path | Mapping[str, Any]) -> Document:

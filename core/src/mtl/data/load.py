@@ -89,28 +89,32 @@ class TaskData:
 def make_tasks(config: RunConfig) -> Tasks:
     """The tasks of a config, not yet fitted to data."""
     featurizers: dict[str, SharedFeaturizer] = {}
+    keys: dict[int, str] = {}
     tasks: dict[str, Task[Any]] = {}
     for name, component in config.tasks.items():
-        features = _make_features(name, component, featurizers)
+        features = _make_features(name, component, featurizers, keys)
         tasks[name] = instantiate(component, name=name, features=features)
     return Tasks(tasks, featurizers)
 
 
-def _make_features(task: str, owner: Component, featurizers: dict[str, SharedFeaturizer]) -> Features:
+def _make_features(
+    task: str, owner: Component, featurizers: dict[str, SharedFeaturizer], keys: dict[int, str]
+) -> Features:
+    """Sharers hold one config object; `keys` names a featurizer by the identity of its config."""
     config: FeaturesConfig = owner.config.features
     parts: dict[str, Featurizer[Any]] = {}
     for name, component in config.featurizers.items():
-        key = _featurizer_key(task, config, component)
-        if key not in featurizers:
+        key = keys.get(id(component.config))
+        if key is None:
+            own = component.config.shared_module_key
+            key = own or f"{config.shared_module_key or task}.{component.name}"
+            if key in featurizers:  # a task may be called like a key
+                key = component.path
+            keys[id(component.config)] = key
             featurizers[key] = SharedFeaturizer(instantiate(component))
         featurizers[key].tasks.append(task)
         parts[name] = featurizers[key].featurizer
     return Features(config, parts, f"{owner.path}.features")
-
-
-def _featurizer_key(task: str, features: FeaturesConfig, component: Component) -> str:
-    own = component.config.shared_module_key
-    return own or f"{features.shared_module_key or task}.{component.name}"
 
 
 def load_data(config: RunConfig, tasks: Tasks, scratch: Scratch) -> dict[str, TaskData]:

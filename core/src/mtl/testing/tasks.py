@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mtl.builder import Builder
 from mtl.components import FeaturesConfig, Loss, ModelOutput, ModuleConfig, Table, Task
+from mtl.components.instantiate import instantiate
 from mtl.config.dumping import json_form
 from mtl.config.load import load_config
 from mtl.config.walk import slots_within
@@ -106,7 +107,7 @@ class TaskBench(ModuleBench):
         """The training rows as they are read."""
         task = self.unfitted()
         data = task.config.data
-        table: Table = data.spec.load_factory()(data.config).read(data.config.train_path, task.columns)
+        table: Table = instantiate(data).read(data.config.train_path, task.columns)
         return table
 
     def unfitted(self) -> Task[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from attrs import field, frozen
 
+from mtl.components.instantiate import instantiate
 from mtl.config.dumping import json_form
 from mtl.config.load import LoadedConfig, load_config
 from mtl.config.walk import slots_within
@@ -198,7 +199,7 @@ def _sample(components: Sequence[Provided], folder: Path) -> Example | None:
         if each.kind != "dataset":
             continue
         try:
-            files = each.load_factory()(each.load_config()()).sample(0)
+            files = instantiate(each.with_defaults()).sample(0)
         except Exception:  # its own trial says so
             continue
         training_file = next((path for path in files if "train" in Path(path).name), None)
