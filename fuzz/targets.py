@@ -39,6 +39,8 @@ from pytext_plugins_sst.labels import saved_labels
 
 FOLDER = Path(tempfile.mkdtemp(prefix="mtl-fuzz-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+TEXT = (mtl.ColumnSpec("text"),)
+BOTH = (*TEXT, mtl.ColumnSpec("label", input=False))
 HERE = mtl.InputPath(FOLDER / "rows.tsv")
 ROWS = b'sentence\tlabel\na warm film\t1\na "dull" film\t0\n\xc3\xa9t\xc3\xa9\t1\n'
 OBJECTS = b'{"text": "a warm film", "label": 1}\n{"sentence": "dull", "label": "0"}\n'
@@ -145,22 +147,20 @@ _TSV: list[tuple[Config, bytes]] = [
 def tsv(data: bytes) -> None:
     """A table; the first byte chooses the settings."""
     settings, _ = _TSV[(data[0] if data else 0) % len(_TSV)]
-    _filled(TSV(TSVConfig(train_path=HERE, **settings)).parse(data[1:], "rows", ("text", "label")))
+    _filled(TSV(TSVConfig(train_path=HERE, **settings)).parse(data[1:], "rows", BOTH))
 
 
 def jsonl(data: bytes) -> None:
     """JSON lines; the first byte chooses whether bad ones are skipped."""
     on_bad_row: Any = "skip" if data[:1] == b"\1" else "error"
     source = JSONL(JSONLConfig(train_path=HERE, on_bad_row=on_bad_row))
-    _filled(source.parse(data[1:], "rows", ("text",), optional=("label",)))
+    _filled(source.parse(data[1:], "rows", BOTH))
 
 
 def text_lines(data: bytes) -> None:
     """Plain text; the first byte chooses whether bad lines are skipped."""
     on_bad_row: Any = "skip" if data[:1] == b"\1" else "error"
-    _filled(
-        TextLines(TextLinesConfig(train_path=HERE, on_bad_row=on_bad_row)).parse(data[1:], "rows", ("text",))
-    )
+    _filled(TextLines(TextLinesConfig(train_path=HERE, on_bad_row=on_bad_row)).parse(data[1:], "rows", TEXT))
 
 
 def _filled(table: mtl.Table) -> None:

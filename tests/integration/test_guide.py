@@ -15,7 +15,7 @@ import pytest
 from documents import ROOT, Block, blocks, run, run_all, write_files
 from packaging.specifiers import SpecifierSet
 
-from mtl.components import KINDS, Task
+from mtl.components import KINDS
 from mtl.scaffold import render_plugin
 
 GUIDE = "docs/plugin-guide.md"
@@ -147,9 +147,3 @@ def test_the_guide_has_every_declaration(kind: str) -> None:
     rows = re.findall(r"^\| ([a-z -]+) \| `(\w+)", section("Declarations"), flags=re.M)
     said = {name for of, name in rows if of.replace("learning-rate", "lr").replace(" ", "_") == kind}
     assert said == set(declarations(KINDS[kind].config))
-
-
-def test_the_guide_has_what_a_task_declares() -> None:
-    declared = [name for name in inspect.get_annotations(Task) if not name.startswith("_")]
-    assert [name for name in declared if f"`{name}`" not in section("Declarations")] == []
-    assert declared == ["columns", "input_columns"]

@@ -77,7 +77,7 @@ def test_an_empty_text_is_refused_by_a_classifier(loaded: LoadedRun) -> None:
 
 def test_what_is_no_row_is_refused_with_its_number(loaded: LoadedRun) -> None:
     for row in ({}, {"text": 3}, {"texts": "a"}):
-        with pytest.raises(UsageError, match="row 2: 'text' must be a text"):
+        with pytest.raises(UsageError, match="row 2: 'text' must be a string"):
             list(loaded.predict("SST2", [{"text": "a"}, row]))
 
 

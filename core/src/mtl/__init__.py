@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mtl.components import (
     Balancer,
+    ColumnSpec,
+    ColumnType,
     ComponentSpec,
     Dataset,
     DatasetConfig,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from mtl.builder import Builder
     from mtl.data.columns import Batch, Column, Dense, Ragged
     from mtl.data.features import Embedding, Features
+    from mtl.data.tables import table_schema
     from mtl.runs.api import LoadedRun, Result, load, train
 
 _LAZY = {
@@ -60,6 +63,7 @@ _LAZY = {
     "Ragged": "mtl.data.columns",
     "Result": "mtl.runs.api",
     "load": "mtl.runs.api",
+    "table_schema": "mtl.data.tables",
     "train": "mtl.runs.api",
 }
 
@@ -69,6 +73,8 @@ __all__ = [
     "Batch",
     "Builder",
     "Column",
+    "ColumnSpec",
+    "ColumnType",
     "Component",
     "ComponentSpec",
     "ConfigError",
@@ -116,6 +122,7 @@ __all__ = [
     "load",
     "option",
     "slot",
+    "table_schema",
     "train",
 ]
 

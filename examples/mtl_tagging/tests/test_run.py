@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mtl import Batch, InputPath
+from mtl import Batch, ColumnSpec, InputPath
 from mtl.commands import main
 
 from mtl_tagging.config import CoNLLConfig
@@ -23,7 +23,8 @@ DATA = Path(__file__).parents[1] / "data"
 def tagged(split: str) -> list[tuple[list[str], list[str]]]:
     """The words and tags of each sentence."""
     path = DATA / f"{split}.conll"
-    table = CoNLL(CoNLLConfig(train_path=InputPath(path))).read(path, ("text", "tags"))
+    columns = [ColumnSpec("text"), ColumnSpec("tags", input=False)]
+    table = CoNLL(CoNLLConfig(train_path=InputPath(path))).read(path, columns)
     return list(prepare_rows(table).select("tokens", "tags").iter_rows())
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 from mtl import (
+    ColumnSpec,
     Component,
     DatasetConfig,
     Direction,
@@ -86,6 +87,11 @@ class LMTaskConfig(TaskConfig):
     long_lines: Literal["split", "truncate"] = option(
         "split", "A line over `max_tokens` becomes several rows, or loses its end."
     )
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """`text`."""
+        return (ColumnSpec("text"),)
 
     @property
     def metric(self) -> Metric:

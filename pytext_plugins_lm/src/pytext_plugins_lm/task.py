@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import polars as pl
 import torch
@@ -53,9 +53,6 @@ SOFTMAX_NOTICES = {
 
 class LMTask(Task[LMTaskConfig]):
     """Predicts the words of a text, in the way that its objective says."""
-
-    columns: ClassVar[tuple[str, ...]] = ("text",)
-    input_columns: ClassVar[tuple[str, ...]] = ("text",)
 
     def __init__(self, config: LMTaskConfig, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)

@@ -8,7 +8,18 @@ from typing import ClassVar, Literal
 
 from attrs import Factory
 
-from mtl import Component, DatasetConfig, Metric, Output, Problem, TaskConfig, configclass, option, slot
+from mtl import (
+    ColumnSpec,
+    Component,
+    DatasetConfig,
+    Metric,
+    Output,
+    Problem,
+    TaskConfig,
+    configclass,
+    option,
+    slot,
+)
 
 SelectionMetric = Literal[
     "accuracy",
@@ -51,6 +62,11 @@ class DocClassificationTaskConfig(TaskConfig):
     def metric(self) -> Metric:
         """The figure named by `selection_metric`; for all of them higher is better."""
         return Metric(self.selection_metric, higher_is_better=True)
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """`text`, and the target `label`."""
+        return ColumnSpec("text"), ColumnSpec("label", input=False)
 
     def check(self) -> Iterator[Problem]:
         """Labels that cannot be told apart, and settings that do not fit the labels given here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import polars as pl
 import torch
@@ -21,9 +21,6 @@ from pytext_plugins_sst.model import Classifier, ClassifierOutput
 
 class DocClassificationTask(Task[DocClassificationTaskConfig]):
     """Gives each document one of several labels."""
-
-    columns: ClassVar[tuple[str, ...]] = ("text", "label")
-    input_columns: ClassVar[tuple[str, ...]] = ("text",)
 
     def __init__(self, config: DocClassificationTaskConfig, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from attrs import Factory
 
 from mtl.components import (
+    ColumnSpec,
     ComponentSpec,
     DataSourceConfig,
     Direction,
@@ -108,6 +109,10 @@ class SortTaskConfig(TaskConfig):
     mode: Literal["plain", "fancy"] = option("plain", "How.")
 
     @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        return (ColumnSpec("text"),)
+
+    @property
     def metric(self) -> Metric:
         return Metric("accuracy", higher_is_better=True)
 
@@ -128,6 +133,10 @@ class GuessTaskConfig(TaskConfig):
     data: Component = slot("data_source", "Lines", "Rows.")
     features: FeaturesConfig
     representation: Component = slot("representation", "Recurrent", "A token.", output=Output.SEQUENCE)
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        return (ColumnSpec("text"),)
 
     @property
     def metric(self) -> Metric:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mtl.components import (
+    ColumnSpec,
     ComponentSpec,
     DataSourceConfig,
     FeaturizerConfig,
@@ -68,6 +69,10 @@ class SortConfig(TaskConfig):
 
     data: Component = slot("data_source", "Lines", "Rows.")
     representation: Component = slot("representation", "Pooled", "A row.")
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        return (ColumnSpec("text"),)
 
     @property
     def metric(self) -> Metric:

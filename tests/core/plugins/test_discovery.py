@@ -362,6 +362,9 @@ from mtl import Component, TaskConfig, configclass, option, slot
 @configclass
 class Config(TaskConfig):
     data: Component = slot("data_source")
+    @property
+    def columns(self):
+        return ()
 """
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mtl import ColumnSpec
 from mtl.plugins import discover
 from mtl.testing import check_data_source
 from mtl.testing.kit import check_component
@@ -71,8 +72,8 @@ ROWS = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_our_data_sources_pass_with_a_file(name: str) -> None:
-    columns = ("text",) if name == "TextLines" else ("text", "label")
+    label = [] if name == "TextLines" else [ColumnSpec("label", input=False)]
     checks = check_data_source(
-        name, files={"rows": ROWS[name]}, config={"train_path": "rows"}, columns=columns
+        name, files={"rows": ROWS[name]}, config={"train_path": "rows"}, columns=[ColumnSpec("text"), *label]
     )
     assert {check.outcome for check in checks} == {"passed"}

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mtl import (
     Balancer,
     Builder,
+    ColumnSpec,
     Component,
     DataError,
     Dataset,
@@ -164,7 +165,7 @@ class LinesConfig(DataSourceConfig):
 
 
 class Lines(DataSource[Any]):
-    def read(self, path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()) -> Table:
+    def read(self, path: Path, columns: Sequence[ColumnSpec]) -> Table:
         try:
             text = path.read_bytes().decode()
         except FileNotFoundError:
@@ -173,10 +174,10 @@ class Lines(DataSource[Any]):
             raise DataError(f"{path}: {error}") from None
         return self.table(path, columns, text.split("\n")[: -1 if text.endswith("\n") else None])
 
-    def table(self, path: Path, columns: Sequence[str], lines: list[str]) -> Table:
+    def table(self, path: Path, columns: Sequence[ColumnSpec], lines: list[str]) -> Table:
         frame = pl.DataFrame(
-            {**dict.fromkeys(columns, lines), "line": range(1, len(lines) + 1)},
-            schema={**dict.fromkeys(columns, pl.String), "line": pl.Int64},
+            {**{column.name: lines for column in columns}, "line": range(1, len(lines) + 1)},
+            schema={**{column.name: pl.String for column in columns}, "line": pl.Int64},
         )
         return Table(frame, str(path))
 
@@ -626,14 +627,28 @@ class Wordy(Words):
 
 @defect("data_source", "reads_rows", "`line` must count up", "lines counted from 0")
 class FromZero(Lines):
-    def table(self, path: Path, columns: Sequence[str], lines: list[str]) -> Table:
+    def table(self, path: Path, columns: Sequence[ColumnSpec], lines: list[str]) -> Table:
         table = super().table(path, columns, lines)
         return Table(table.frame.with_columns(pl.col("line") - 1), table.path)
 
 
+@defect("data_source", "reads_inputs", "3 rows, but 2 to predict", "a row that is not answered")
+class Deaf(Lines):
+    def inputs(self, path: Path, columns: Sequence[ColumnSpec]) -> Iterator[Table]:
+        for table in super().inputs(path, columns):
+            yield Table(table.frame.head(2), table.path)
+
+
+@defect("data_source", "reads_rows", "must be String, but is Int64", "cells of another type than asked for")
+class Numbers(Lines):
+    def table(self, path: Path, columns: Sequence[ColumnSpec], lines: list[str]) -> Table:
+        table = super().table(path, columns, lines)
+        return Table(table.frame.with_columns(text=pl.col("line")), table.path)
+
+
 @defect("data_source", "reads_pieces_alike", "2 pieces do not give", "a piece that comes twice")
 class Stuttering(Lines):
-    def pieces(self, path: Path, columns: Sequence[str]) -> Iterator[Table]:
+    def pieces(self, path: Path, columns: Sequence[ColumnSpec]) -> Iterator[Table]:
         yield self.read(path, columns)
         yield self.read(path, columns)
 
@@ -642,7 +657,7 @@ class Stuttering(Lines):
     "data_source", "survives_any_file", "a file with bytes that are no UTF-8", "no thought of other encodings"
 )
 class Trusting(Lines):
-    def read(self, path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()) -> Table:
+    def read(self, path: Path, columns: Sequence[ColumnSpec]) -> Table:
         return self.table(path, columns, path.read_text(encoding="utf-8").split("\n"))
 
 
@@ -650,7 +665,7 @@ class Trusting(Lines):
     "data_source", "skips_only_where_asked", "1 are read and 0 said to be skipped", "rows left out in silence"
 )
 class Silent(Lines):
-    def table(self, path: Path, columns: Sequence[str], lines: list[str]) -> Table:
+    def table(self, path: Path, columns: Sequence[ColumnSpec], lines: list[str]) -> Table:
         table = super().table(path, columns, lines)
         return Table(table.frame.head(1), table.path) if self.config.on_bad_row == "skip" else table
 

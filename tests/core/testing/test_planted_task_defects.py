@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mtl import (
     Batch,
     Builder,
+    ColumnSpec,
     Component,
     DataError,
     Dense,
@@ -64,6 +65,10 @@ class StarsConfig(TaskConfig):
     scale: float = option(5.0, "The most stars.", above=0)
 
     @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        return ColumnSpec("text"), ColumnSpec("stars", input=False)
+
+    @property
     def metric(self) -> Metric:
         return Metric("squared_error", higher_is_better=False)
 
@@ -106,8 +111,6 @@ class SquaredError(Metrics[StarsOutput]):
 
 
 class Stars(Task[Any]):
-    columns: ClassVar[tuple[str, ...]] = ("text", "stars")
-    input_columns: ClassVar[tuple[str, ...]] = ("text",)
     model: ClassVar[type[Model]] = Model
     mean = 0.0
 
@@ -185,9 +188,18 @@ def defect(check: str, says: str, wrong: str, *, config: Any = StarsConfig) -> C
     return add
 
 
-@defect("declares_its_columns", "`input_columns` names words", "an input that is no column")
-class OtherColumns(Stars):
-    input_columns = ("words",)
+@configclass
+class TargetsConfig(StarsConfig):
+    """Stars for nothing."""
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        return tuple(evolve(column, input=False) for column in super().columns)
+
+
+@defect("declares_its_columns", "must have an input column", "a task of targets alone", config=TargetsConfig)
+class OnlyTargets(Stars):
+    pass
 
 
 @defect("prepares_rows", "`tokens` must be List(String)", "a text where tokens must be")

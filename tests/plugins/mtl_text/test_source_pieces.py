@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,15 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtl import DataError, InputPath
+from mtl import ColumnSpec, DataError, InputPath
 from mtl_text import JSONL, TSV, JSONLConfig, TextLines, TextLinesConfig, TSVConfig, lines, sources
 from mtl_text.sources import LineSource
 
+TEXT = (ColumnSpec("text"),)
+BOTH = (*TEXT, ColumnSpec("label", input=False))
 HERE = InputPath(Path("train"))
 Read = tuple[list[tuple[Any, ...]], list[str], int, list[str]] | str
 
 
-def whole(source: LineSource[Any], path: Path, columns: tuple[str, ...]) -> Read:
+def whole(source: LineSource[Any], path: Path, columns: Sequence[ColumnSpec]) -> Read:
     try:
         table = source.read(path, columns)
     except DataError as error:
@@ -28,7 +31,7 @@ def whole(source: LineSource[Any], path: Path, columns: tuple[str, ...]) -> Read
     return table.frame.rows(), table.frame.columns, table.skipped, list(table.skipped_first)
 
 
-def in_pieces(source: LineSource[Any], path: Path, columns: tuple[str, ...], size: int) -> Read:
+def in_pieces(source: LineSource[Any], path: Path, columns: Sequence[ColumnSpec], size: int) -> Read:
     with mock.patch.object(lines, "BLOCK_BYTES", size):
         try:
             tables = list(source.pieces(path, columns))
@@ -80,14 +83,14 @@ def contents(draw: st.DrawFn, rows: st.SearchStrategy[bytes]) -> bytes:
 @given(
     data=st.one_of(contents(ROWS), st.binary(max_size=60)),
     size=st.integers(1, 60),
-    columns=st.sampled_from([("text", "label"), ("text",)]),
+    columns=st.sampled_from([BOTH, TEXT]),
     options=st.sampled_from([{}, {"header": "no"}, {"header": "yes"}, {"columns": {"label": 0, "text": 1}}]),
     skip=st.sampled_from([{}, SKIP]),
 )
 def test_any_piece_of_a_table_is_as_in_the_whole(
     data: bytes,
     size: int,
-    columns: tuple[str, ...],
+    columns: Sequence[ColumnSpec],
     options: dict[str, Any],
     skip: dict[str, Any],
     tmp_path_factory: pytest.TempPathFactory,
@@ -115,20 +118,20 @@ def test_d14_a_header_is_found_by_labels_of_other_pieces(
     path = tmp_path_factory.getbasetemp() / "labels.tsv"
     path.write_text("".join(f"some text\t{label}\n" for label in [first, *labels]))
     source = tsv(**skip)
-    assert in_pieces(source, path, ("text", "label"), size) == whole(source, path, ("text", "label"))
+    assert in_pieces(source, path, BOTH, size) == whole(source, path, BOTH)
 
 
 @settings(max_examples=150)
 @given(
     data=st.one_of(contents(JSON_ROWS), st.binary(max_size=60)),
     size=st.integers(1, 60),
-    columns=st.sampled_from([("text", "label"), ("text",)]),
+    columns=st.sampled_from([BOTH, TEXT]),
     source=st.sampled_from([jsonl(), jsonl(**SKIP), text_lines(), text_lines(**SKIP)]),
 )
 def test_any_piece_of_lines_is_as_in_the_whole(
     data: bytes,
     size: int,
-    columns: tuple[str, ...],
+    columns: Sequence[ColumnSpec],
     source: LineSource[Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -147,7 +150,7 @@ def test_blocks_end_with_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (3, ["", "", "x", "end"]),
         (7, ["last"]),
     ]
-    tables = list(text_lines().pieces(path, ["text"]))
+    tables = list(text_lines().pieces(path, TEXT))
     assert [table.frame["line"].to_list() for table in tables] == [[1, 2], [5, 6], [7]]
 
 
@@ -156,18 +159,18 @@ def test_a_small_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path.write_text("a\t1\nb\t2\n")
     split = mock.Mock(wraps=lines.split_lines)
     monkeypatch.setattr(lines, "split_lines", split)
-    assert len(list(tsv().pieces(path, ("text", "label")))) == 1
+    assert len(list(tsv().pieces(path, BOTH))) == 1
     assert split.call_count == 1
 
 
 @pytest.mark.parametrize("name", ["absent.tsv", ""])
 def test_d14_what_is_no_file_is_no_file_in_pieces(name: str, tmp_path: Path) -> None:
-    assert in_pieces(tsv(), tmp_path / name, ("text",), 4) == whole(tsv(), tmp_path / name, ("text",))
+    assert in_pieces(tsv(), tmp_path / name, TEXT, 4) == whole(tsv(), tmp_path / name, TEXT)
 
 
 def test_many_different_labels_are_none_that_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.tsv"
     path.write_text("".join(f"text\t{label}\n" for label in ["z", *[f"l{n % 6}" for n in range(60)]]))
-    assert "looks like a header" in str(whole(tsv(), path, ("text", "label")))
+    assert "looks like a header" in str(whole(tsv(), path, BOTH))
     monkeypatch.setattr(sources, "MOST_LABELS", 5)
-    assert len(whole(tsv(), path, ("text", "label"))[0]) == 61
+    assert len(whole(tsv(), path, BOTH)[0]) == 61

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mtl import DataError, InputPath, Table
+from mtl import ColumnSpec, DataError, InputPath, Table
 from mtl_text import JSONL, TSV, JSONLConfig, TextLines, TextLinesConfig, TSVConfig
 from mtl_text.sources import LineSource
 
 HERE = InputPath(Path("train"))
 GLUE = b"sentence\tlabel\nhide new secretions \t0\ngood\t1\n"
-BOTH = ("text", "label")
+TEXT = (ColumnSpec("text"),)
+BOTH = (*TEXT, ColumnSpec("label", input=False))
 SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2007\u2028\u2029\u202f\u205f\u3000"
 quick = settings(deadline=None, max_examples=300)
 
@@ -39,7 +41,7 @@ def rows(table: Table) -> list[tuple[Any, ...]]:
     return table.frame.rows()
 
 
-def refusal(source: LineSource[Any], data: bytes, columns: tuple[str, ...] = BOTH) -> str:
+def refusal(source: LineSource[Any], data: bytes, columns: Sequence[ColumnSpec] = BOTH) -> str:
     with pytest.raises(DataError) as caught:
         source.parse(data, "train.tsv", columns)
     return str(caught.value)
@@ -92,16 +94,30 @@ def test_columns_by_name_and_position(settings: dict[str, Any], data: bytes) -> 
 
 
 @pytest.mark.parametrize(
-    ("data", "expected"),
+    ("data", "expected", "others"),
     [
-        (b"sentence\nfine\n", {"line": [2], "text": ["fine"]}),
-        (b"sentence\tlabel\nfine\t1\n", {"line": [2], "text": ["fine"], "label": ["1"]}),
-        (b"fine\n", {"line": [1], "text": ["fine"]}),
-        (b"fine\t1\n", {"line": [1], "text": ["fine"], "label": ["1"]}),
+        (b"sentence\nfine\n", (2, "fine"), {}),
+        (b"sentence\tlabel\nfine\t1\n", (2, "fine"), {"label": ["1"]}),
+        (b"id\tsentence\n7\tfine\n", (2, "fine"), {"id": ["7"]}),
+        (b"fine\n", (1, "fine"), {}),
+        (b"fine\t1\n", (1, "fine"), {"1": ["1"]}),
+        (b"fine\t1\t2\n", (1, "fine"), {"1": ["1"], "2": ["2"]}),
     ],
 )
-def test_optional_columns_are_read_where_they_are(data: bytes, expected: dict[str, Any]) -> None:
-    assert tsv().parse(data, "rows", ["text"], optional=["label"]).frame.to_dict(as_series=False) == expected
+def test_inputs_are_read_without_targets_beside_the_other_columns(
+    data: bytes, expected: tuple[Any, ...], others: dict[str, Any]
+) -> None:
+    table = tsv().parse_inputs(data, "rows", BOTH)
+    assert rows(table) == [expected] and table.others is not None
+    assert table.others.to_dict(as_series=False) == others
+
+
+def test_bad_inputs_are_given_back_with_their_reasons() -> None:
+    data = b"id\tsentence\n1\tfine\n2\t\n3\n4\tgood\n"
+    table = tsv().parse_inputs(data, "rows", BOTH)
+    assert rows(table) == [(2, "fine"), (5, "good")] and table.skipped == 2
+    assert table.bad == {3: "`text` must not be empty", 4: "a row must have 2 columns, but has 1 column"}
+    assert table.others is not None and table.others["id"].to_list() == ["1", "4"]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +203,7 @@ def test_a_line_that_is_no_row_but_a_file_is_bad() -> None:
     why = "a line must have at most 1,000,000 characters, but has 1,000,003"
     assert refusal(tsv(), b"a\t1\n" + long + b"\t1\nb\t0\n").startswith(f"train.tsv:2: {why}")
     assert rows(tsv(on_bad_row="skip").parse(b"a\t1\n" + long + b"\n", "rows", BOTH)) == [(1, "a", "1")]
-    assert rows(text_lines().parse(long, "corpus", ["text"])) == [(1, long.decode())]
+    assert rows(text_lines().parse(long, "corpus", TEXT)) == [(1, long.decode())]
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \n", b"sentence\tlabel\n"])
@@ -314,7 +330,7 @@ SOUP = st.lists(PIECES | st.sampled_from("é\xa0\u2028\ufeff").map(str.encode)).
 @example(b"\xff\n\xff\na\ta")
 def test_tsv_equals_a_plain_reader(data: bytes) -> None:
     expected = reference_rows(data)
-    columns = ("text", "target")
+    columns = (*TEXT, ColumnSpec("target", input=False))
     try:
         table = tsv(header="no", on_bad_row="skip").parse(data, "soup", columns)
     except DataError:
@@ -348,18 +364,19 @@ HEADERS = st.sampled_from([b"", b"sentence\tlabel\n", b"text\n", b"label\tx\ttex
             text_lines(),
         ]
     ),
-    columns=st.sampled_from([("text",), BOTH]),
+    columns=st.sampled_from([TEXT, BOTH]),
 )
 def test_any_bytes_are_a_table_or_a_data_error(
-    header: bytes, body: bytes, source: LineSource[Any], columns: tuple[str, ...]
+    header: bytes, body: bytes, source: LineSource[Any], columns: Sequence[ColumnSpec]
 ) -> None:
-    optional = [name for name in BOTH if name not in columns]
     try:
-        table = source.parse(header + body, "soup", columns, optional=optional)
+        inputs = source.parse_inputs(header + body, "soup", columns)
+        assert inputs.others is not None and len(inputs.others) in (0, len(inputs.frame))
+        table = source.parse(header + body, "soup", columns)
     except DataError as error:
         assert str(error).startswith("soup:")
         return
-    assert set(columns) <= set(table.frame.columns) <= {"line", *BOTH}
+    assert table.frame.columns == ["line", *(column.name for column in columns)]
     assert table.frame.height == 0 or table.frame.null_count().sum_horizontal().item() == 0
 
 
@@ -375,13 +392,17 @@ def test_jsonl_reads_strings_and_labels_of_other_kinds() -> None:
     assert rows(jsonl().parse(data, "rows", BOTH)) == [(1, "a b", "1"), (2, "c", "true"), (3, "d", "x")]
 
 
-def test_jsonl_columns_by_key_and_optional() -> None:
+def test_jsonl_columns_by_key() -> None:
     source = jsonl(columns={"text": "review", "label": "stars"})
     data = b'{"review": "fine", "stars": 5, "text": "no"}\n'
     assert rows(source.parse(data, "rows", BOTH)) == [(1, "fine", "5")]
-    assert source.parse(data, "rows", ["text"], optional=["label"]).frame.columns == ["line", "text", "label"]
-    table = source.parse(b'{"review": "fine"}\n', "rows", ["text"], optional=["label"])
-    assert table.frame.columns == ["line", "text"]
+    table = source.parse_inputs(data + b'{"review": "good", "id": [1]}\n', "rows", BOTH)
+    assert rows(table) == [(1, "fine"), (2, "good")] and table.others is not None
+    assert table.others.to_dict(as_series=False) == {
+        "stars": ["5", None],
+        "text": ["no", None],
+        "id": [None, "[1]"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -397,11 +418,11 @@ def test_jsonl_columns_by_key_and_optional() -> None:
         (b'{"text": 3, "label": 1}', "`text` must be a string, but is a number"),
         (
             b'{"text": "a", "label": 1.5}',
-            "`label` must be a string, a whole number or a boolean, but is a number",
+            "`label` must be a string, an integer or a boolean, but is a number",
         ),
         (
             b'{"text": "a", "label": ["x"]}',
-            "`label` must be a string, a whole number or a boolean, but is a list",
+            "`label` must be a string, an integer or a boolean, but is a list",
         ),
         (b'{"text": " ", "label": 1}', "`text` must not be empty"),
         (b'{"text": "\\ud800", "label": 1}', "`text` must be text, but has half a surrogate pair"),
@@ -434,17 +455,17 @@ def test_raw_and_prepared_text_give_the_same_rows() -> None:
     raw = b" \n = Robert <unk> = \n \n Robert is an actor . \n \n"
     prepared = b" = Robert <unk> = \n Robert is an actor . \n"
     texts = ["= Robert <unk> =", "Robert is an actor ."]
-    assert rows(text_lines().parse(raw, "wiki", ["text"])) == list(zip([2, 4], texts, strict=True))
-    assert rows(text_lines().parse(prepared, "wiki", ["text"])) == list(zip([1, 2], texts, strict=True))
+    assert rows(text_lines().parse(raw, "wiki", TEXT)) == list(zip([2, 4], texts, strict=True))
+    assert rows(text_lines().parse(prepared, "wiki", TEXT)) == list(zip([1, 2], texts, strict=True))
 
 
 def test_text_lines_have_one_column() -> None:
     assert refusal(text_lines(), b"a\n") == "train.tsv: lines of text have only `text`, not `label`"
-    assert text_lines().parse(b"a\n", "wiki", ["text"], optional=["label"]).frame.columns == ["line", "text"]
+    assert text_lines().parse_inputs(b"a\n", "wiki", BOTH).frame.columns == ["line", "text"]
 
 
 def test_d14_text_that_is_no_text_is_named_by_line() -> None:
-    assert refusal(text_lines(), b"a\n\xff\n", ("text",)).startswith("train.tsv:2: text must be UTF-8")
-    assert rows(text_lines().parse(" \n\xa0 \n".encode(), "wiki", ["text"])) == []
-    table = text_lines(on_bad_row="skip").parse(b"a\n\xff\nb\n", "wiki", ["text"])
+    assert refusal(text_lines(), b"a\n\xff\n", TEXT).startswith("train.tsv:2: text must be UTF-8")
+    assert rows(text_lines().parse(" \n\xa0 \n".encode(), "wiki", TEXT)) == []
+    table = text_lines(on_bad_row="skip").parse(b"a\n\xff\nb\n", "wiki", TEXT)
     assert (rows(table), table.skipped) == ([(1, "a"), (3, "b")], 1)

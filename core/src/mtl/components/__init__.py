@@ -24,6 +24,8 @@ in the `ComponentSpec` and imported only when a run needs it, makes the object o
 from __future__ import annotations
 
 from mtl.components.data import (
+    ColumnSpec,
+    ColumnType,
     Dataset,
     DatasetConfig,
     DataSource,
@@ -70,6 +72,8 @@ from mtl.components.training import (
 __all__ = [
     "KINDS",
     "Balancer",
+    "ColumnSpec",
+    "ColumnType",
     "ComponentSpec",
     "DataSource",
     "DataSourceConfig",

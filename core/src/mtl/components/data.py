@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mtl.fields import InputPath, configclass, option
 
@@ -19,19 +21,61 @@ ConfigT = TypeVar("ConfigT")
 Split = Literal["train", "eval", "test"]
 
 
+class ColumnType(enum.Enum):
+    """The type of a column's cells, in words that fit a message."""
+
+    TEXT = "a string"
+    INTEGER = "an integer"
+    FLOAT = "a number"
+    TEXTS = "a list of strings"
+    INTEGERS = "a list of integers"
+
+    def holds(self, value: object) -> bool:
+        """Whether a Python value can stand in such a column; an integer is also a number."""
+        if self in (ColumnType.TEXTS, ColumnType.INTEGERS):
+            item = ColumnType.TEXT if self is ColumnType.TEXTS else ColumnType.INTEGER
+            return isinstance(value, list) and all(map(item.holds, value))
+        if self is ColumnType.TEXT:
+            return isinstance(value, str)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if isinstance(value, int) and abs(value) < 2**63:
+            return True
+        return self is ColumnType.FLOAT and isinstance(value, float) and math.isfinite(value)
+
+
+@frozen
+class ColumnSpec:
+    """A column that a task reads.
+
+    An `input` column is needed to predict; the others are targets. A column that `may_be_empty` has
+    nulls for rows without a value; in any other, a row without a value is a bad row.
+    """
+
+    name: str
+    type: ColumnType = ColumnType.TEXT
+    input: bool = True
+    may_be_empty: bool = False
+
+
 @configclass
 class DataSourceConfig:
-    """Where a task's rows are."""
+    """The files of a task's splits."""
 
     train_path: InputPath = option(help="Rows to train on.")
     eval_path: InputPath | None = option(None, "Rows that choose the best model.")
     test_path: InputPath | None = option(None, "Rows that are scored once, with the best model.")
     on_bad_row: Literal["error", "skip"] = option(
-        "error", "A row that cannot be read ends the run, or is skipped and counted."
+        "error", "Whether a row that cannot be read ends the run or is skipped and counted."
     )
 
+    @property
+    def column_types(self) -> frozenset[ColumnType]:
+        """The types of column that the source can give."""
+        return frozenset({ColumnType.TEXT})
+
     def path(self, split: Split) -> Path | None:
-        """The file of a split, or None where the config names none."""
+        """Return the file of a split, or None if the config names none."""
         paths: dict[str, Path | None] = {
             "train": self.train_path,
             "eval": self.eval_path,
@@ -44,15 +88,22 @@ class DataSourceConfig:
 class Table:
     """Rows of one file, or of a piece of it.
 
-    `frame` holds a column for each that the task asked for and `line`, the row's line number
-    (from 1). `skipped` counts bad rows left out by the user's choice; `skipped_first` says of the
-    first of them what is wrong, as in "line 3: a row must have 2 columns, but has 1 column".
+    `frame` has the schema `mtl.table_schema(columns)`: `line`, the row's line number (from 1), and a
+    column for each that the task asked for. `skipped` counts bad rows that were left
+    out; `skipped_first` says what is wrong with the first of them, as in "line 3: a row must have 2
+    columns, but has 1 column".
+
+    A table of rows to predict has two things more. `others` are the file's other columns as text, by
+    their names in the file, with a row for each row of `frame`. `bad` says by line number what is
+    wrong with each row that was left out.
     """
 
     frame: pl.DataFrame
     path: str
     skipped: int = 0
     skipped_first: Sequence[str] = ()
+    others: pl.DataFrame | None = None
+    bad: Mapping[int, str] = field(factory=dict)
 
 
 class DataSource(ABC, Generic[ConfigT]):
@@ -62,20 +113,30 @@ class DataSource(ABC, Generic[ConfigT]):
         self.config = config
 
     @abstractmethod
-    def read(self, path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()) -> Table:
-        """The rows of `path` with `columns` (all `str`), and those of `optional` that it has.
+    def read(self, path: Path, columns: Sequence[ColumnSpec]) -> Table:
+        """Return the rows of `path` with these columns.
 
         Raises `DataError` with file, line and column for a row that cannot be read, unless the
-        config says to skip.
+        config says to skip it.
         """
 
-    def pieces(self, path: Path, columns: Sequence[str]) -> Iterator[Table]:
-        """The rows of `read` as one table after the other, at least one: what training reads.
+    def pieces(self, path: Path, columns: Sequence[ColumnSpec]) -> Iterator[Table]:
+        """Yield the rows of `read` as a sequence of tables, at least one; training reads these.
 
-        A source whose files may be larger than memory gives them so. Line numbers go on from table to
-        table, each counts its own bad rows, and the same errors are raised at the latest at the end.
+        A source whose files may be larger than memory overrides this. Line numbers continue from
+        table to table, each table counts its own bad rows, and the same errors are raised, at the
+        latest at the end.
         """
         yield self.read(path, columns)
+
+    def inputs(self, path: Path, columns: Sequence[ColumnSpec]) -> Iterator[Table]:
+        """Yield rows to predict, as a sequence of tables, at least one.
+
+        `columns` are all that the task reads; a table has only the input columns among them. A source
+        that knows more of its files gives `Table.others`, target columns among them, and tells
+        bad rows in `Table.bad`, whatever `on_bad_row` says, instead of raising `DataError` for them.
+        """
+        yield from self.pieces(path, [column for column in columns if column.input])
 
 
 @frozen

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from attrs import define, frozen
 
-from mtl.components.data import Table
+from mtl.components.data import ColumnSpec, Table
 from mtl.components.modules import ModuleConfig
 from mtl.errors import Problem
 from mtl.fields import Component, configclass, inline_slots, option
@@ -83,6 +83,16 @@ class TaskConfig:
         """The figure that selects the best model for this task."""
         raise NotImplementedError
 
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """The columns that the task reads from its data."""
+        raise NotImplementedError
+
+    @property
+    def input_columns(self) -> tuple[ColumnSpec, ...]:
+        """The columns that a row to predict must have."""
+        return tuple(column for column in self.columns if column.input)
+
     def check(self) -> Iterator[Problem]:
         """What is wrong between settings, with paths relative to this config."""
         return iter(())
@@ -133,10 +143,6 @@ class Task(ABC, Generic[TaskConfigT]):
     rows, `encode` for each split, `build_model`. A loaded task gets `load_state` in place of `fit`.
     A file that is too large for memory comes in pieces, each of which is prepared and encoded alone.
     """
-
-    columns: ClassVar[tuple[str, ...]]
-    """The columns that the task reads; a prediction needs only `input_columns`."""
-    input_columns: ClassVar[tuple[str, ...]]
 
     def __init__(self, config: TaskConfigT, *, name: str, features: Features) -> None:
         self.config = config

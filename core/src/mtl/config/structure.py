@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import Factory, define
 
-from mtl.components import KINDS, FeaturesConfig, TaskConfig
+from mtl.components import KINDS, ColumnSpec, ColumnType, FeaturesConfig, TaskConfig
 from mtl.config.document import Document
 from mtl.config.json_path import JSONPath, parse_path, render_path
 from mtl.config.settings import FAILED, Entry, Items, Settings, Value
@@ -108,6 +108,34 @@ class Structurer:
                 self.problems.append(self.document.problem(path, problem.message, problem.hint))
         except Exception as error:
             raise _defect(settings.path, provided, "`check`", error) from error
+        try:
+            columns = made.columns
+        except Exception as error:
+            raise _defect(settings.path, provided, "`columns`", error) from error
+        data = settings.entries["data"]
+        if isinstance(data, Settings) and data.provided is not None:
+            self._check_column_types(data, data.provided, made, columns)
+
+    def _check_column_types(
+        self, data: Settings, provided: Provided, made: TaskConfig, columns: Iterable[ColumnSpec]
+    ) -> None:
+        """Report the columns of a task whose type its data source cannot give."""
+        try:
+            given = made.data.config.column_types
+        except Exception as error:
+            raise _defect(data.path, provided, "`column_types`", error) from error
+        for column in columns:
+            if column.type not in given:
+                kinds = listed(kind.value for kind in ColumnType if kind in given)
+                message = (
+                    f"the column `{column.name}` must be {column.type.value}, but {made.data.name} gives"
+                    f" only {kinds}"
+                )
+                hint = self._sources_of(column.type)
+                self.problems.append(self.document.problem(data.path, message, hint))
+
+    def _sources_of(self, wanted: ColumnType) -> str:
+        return self._fitting("data_source", "column_types", lambda given: wanted in given)
 
     def _report_refused(self, settings: Settings, message: str) -> None:
         """What a config class says of its own settings; at the one that it begins with, if it does."""
@@ -159,17 +187,17 @@ class Structurer:
                 f"`{field.name}` needs a {label} with {attribute} {listed(map(_word, accepted))},"
                 f" but {component.name} has {attribute} {_word(declared)}"
             )
-            hint = self._fitting(component.kind, attribute, accepted)
+            hint = self._fitting(component.kind, attribute, lambda value: value in accepted)
             is_named = path[-1] == component.name
             self.problems.append(self.document.problem(path, message, hint, key=is_named))
 
-    def _fitting(self, kind: str, attribute: str, accepted: Iterable[Any]) -> str:
-        """The installed components that declare, by their defaults, what is asked for."""
+    def _fitting(self, kind: str, attribute: str, fits: Callable[[Any], bool]) -> str:
+        """Name the installed components that declare, by their defaults, what is asked for."""
         names = []
         for name, provided in self.plugins.available(kind).items():
             try:
                 settings = placeholder(provided[0].load_config())
-                if getattr(settings, attribute) in accepted:
+                if fits(getattr(settings, attribute)):
                     names.append(name)
             except Exception:  # one that is broken, or needs settings to say, is not proposed
                 continue

@@ -125,7 +125,7 @@ def prepare_file(source: DataSource[Any], task: Task[Any], path: Path, scratch: 
     """The rows of a file as the task wants them. Raises `DataError` for a file that cannot be used."""
     prepared = PreparedFile(str(path), scratch)
     with component_errors(source, f"to read {path}"):
-        tables = iter(source.pieces(path, task.columns))
+        tables = iter(source.pieces(path, task.config.columns))
         table: Table | None = next(tables)
     while table is not None:
         with component_errors(task, f"to prepare {path}"):

@@ -21,6 +21,7 @@ from mtl.config.load import LoadedConfig, load_config
 from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
 from mtl.data.load import Tasks, encode_rows, load_rows, make_tasks, skipped_rows
+from mtl.data.tables import table_schema
 from mtl.errors import MtlError, UsageError, component_errors
 from mtl.files import BackgroundWriter, read_json, write_json
 from mtl.model import MultitaskModel, load_model, load_tensors, save_tensors
@@ -319,15 +320,20 @@ class LoadedRun:
     def _predict(
         self, task: Task[Any], chunk: Sequence[Mapping[str, Any]], first_line: int
     ) -> list[dict[str, Any]]:
-        columns: dict[str, list[str]] = {name: [] for name in task.input_columns}
+        inputs = task.config.input_columns
         for line, row in enumerate(chunk, start=first_line):
-            for name, values in columns.items():
-                if not isinstance(row.get(name), str):
-                    raise UsageError(f"row {line}: {name!r} must be a text, but is {row.get(name)!r}")
-                values.append(row[name])
+            for column in inputs:
+                value = row.get(column.name)
+                if not (column.type.holds(value) or (value is None and column.may_be_empty)):
+                    raise UsageError(
+                        f"row {line}: {column.name!r} must be {column.type.value}, but is {value!r}"
+                    )
         frame = pl.DataFrame(
-            {**columns, "line": range(first_line, first_line + len(chunk))},
-            schema={**dict.fromkeys(columns, pl.String), "line": pl.Int64},
+            {
+                "line": range(first_line, first_line + len(chunk)),
+                **{column.name: [row.get(column.name) for row in chunk] for column in inputs},
+            },
+            schema=table_schema(inputs),
         )
         table = Table(frame, path="input")
         with component_errors(task, "to predict"):

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import polars as pl
 from attrs import frozen
 
-from mtl.components import Dataset, DataSource, Table
+from mtl.components import ColumnSpec, Dataset, DataSource, Table
+from mtl.data.tables import DTYPES
 from mtl.errors import DataError, UsageError
 from mtl.testing.bench import Bench
 from mtl.testing.checks import Failed, Skipped, rule
@@ -35,7 +36,7 @@ ODD_FILES = {
 class SourceBench(Bench):
     """A data source, with the file that its settings name, if it is there, and the columns that it has."""
 
-    columns: Sequence[str] = ("text",)
+    columns: Sequence[ColumnSpec] = (ColumnSpec("text"),)
 
     @cached_property
     def source(self) -> DataSource[object]:
@@ -54,16 +55,20 @@ class SourceBench(Bench):
         return path
 
 
-def _checked(table: Table, columns: Sequence[str], path: Path) -> pl.DataFrame:
+def _checked(table: Table, columns: Sequence[ColumnSpec], path: Path) -> pl.DataFrame:
     if not isinstance(table, Table):
         raise Failed(f"`read` must give a Table, but gives {type(table).__name__}")
     frame = table.frame
-    missing = [name for name in (*columns, "line") if name not in frame.columns]
+    names = [column.name for column in columns]
+    missing = [name for name in (*names, "line") if name not in frame.columns]
     if missing:
         raise Failed(f"the table has no column `{missing[0]}`")
-    wrong = [name for name in columns if frame[name].dtype != pl.String]
-    if wrong and len(frame):
-        raise Failed(f"the column `{wrong[0]}` must be text, but is {frame[wrong[0]].dtype}")
+    for column in columns if len(frame) else ():
+        cells = frame[column.name]
+        if cells.dtype != DTYPES[column.type]:
+            raise Failed(f"the column `{column.name}` must be {DTYPES[column.type]}, but is {cells.dtype}")
+        if not column.may_be_empty and cells.null_count():
+            raise Failed(f"the column `{column.name}` must not have nulls")
     if len(frame):
         lines = frame["line"].to_list()
         count = path.read_bytes().count(b"\n") + 1
@@ -74,7 +79,7 @@ def _checked(table: Table, columns: Sequence[str], path: Path) -> pl.DataFrame:
 
 @rule("a task takes its columns from the table by name, and messages name `line`")
 def reads_rows(bench: SourceBench) -> None:
-    """A file gives its rows: the columns asked for, as text, and the line of each; twice the same."""
+    """A file gives its rows: the columns asked for, of their types, and the line of each; twice the same."""
     table = bench.source.read(bench.path, bench.columns)
     frame = _checked(table, bench.columns, bench.path)
     if frame.is_empty():
@@ -90,9 +95,24 @@ def reads_pieces_alike(bench: SourceBench) -> None:
     pieces = list(bench.source.pieces(bench.path, bench.columns))
     for table in pieces:
         _checked(table, bench.columns, bench.path)
-    columns = [*bench.columns, "line"]
+    columns = [*(column.name for column in bench.columns), "line"]
     if not pieces or not pl.concat([each.frame[columns] for each in pieces]).equals(whole.frame[columns]):
         raise Failed(f"{len(pieces)} pieces do not give the {len(whole.frame)} rows that the whole file does")
+
+
+@rule("a row to predict has no target")
+def reads_inputs(bench: SourceBench) -> None:
+    """`inputs` gives the rows of a file without its target columns, and a row in `others` for each."""
+    tables = list(bench.source.inputs(bench.path, bench.columns))
+    inputs = [column for column in bench.columns if column.input]
+    for table in tables:
+        frame = _checked(table, inputs, bench.path)
+        if table.others is not None and table.others.width and len(table.others) != len(frame):
+            raise Failed(f"`others` has {len(table.others)} rows for {len(frame)}")
+    found = sum(len(table.frame) + len(table.bad) for table in tables)
+    rows = len(bench.source.read(bench.path, bench.columns).frame)
+    if not tables or found < rows:
+        raise Failed(f"the file has {rows} rows, but {found} to predict")
 
 
 @rule("any file may stand in a config, and a user must learn what is wrong with it and where")
@@ -175,5 +195,5 @@ def _check_below(path: str) -> None:
         raise Failed(f"{path!r} does not stay below the folder")
 
 
-SOURCE = (reads_rows, reads_pieces_alike, survives_any_file, skips_only_where_asked)
+SOURCE = (reads_rows, reads_pieces_alike, reads_inputs, survives_any_file, skips_only_where_asked)
 DATASET = (samples_alike, says_what_it_downloads)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from mtl.components import ColumnSpec
 from mtl.plugins import Plugins, discover
 from mtl.testing.checks import Check, require
 from mtl.testing.plugin import PluginBench
@@ -53,7 +54,7 @@ def check_component(
     *,
     config: Mapping[str, Any] | None = None,
     files: Mapping[str, str] | None = None,
-    columns: Sequence[str] = ("text",),
+    columns: Sequence[ColumnSpec] = (ColumnSpec("text"),),
     plugins: Plugins | None = None,
 ) -> list[Check]:
     """Check a component of a kind, by its name, with settings as in a config.

@@ -17,13 +17,23 @@ from attrs.exceptions import FrozenInstanceError
 from torch import Tensor, nn
 
 from mtl.builder import Builder
-from mtl.components import FeaturesConfig, Loss, ModelOutput, ModuleConfig, Table, Task
+from mtl.components import (
+    ColumnSpec,
+    ColumnType,
+    FeaturesConfig,
+    Loss,
+    ModelOutput,
+    ModuleConfig,
+    Table,
+    Task,
+)
 from mtl.components.instantiate import instantiate
 from mtl.config.dumping import json_form
 from mtl.config.load import load_config
 from mtl.config.walk import slots_within
 from mtl.data.columns import Batch, Rows
 from mtl.data.load import encode_rows, make_tasks
+from mtl.data.tables import DTYPES
 from mtl.errors import ComponentError, DataError, MtlError
 from mtl.fields import Component
 from mtl.hookspecs import hookimpl
@@ -42,7 +52,14 @@ BATCH_SIZE = 4
 """Whatever the settings say, so that a few rows are several batches."""
 ROWS = 16
 """Training rows that rules about single batches take."""
-WRONG_VALUES = ("", "☃ none that a task knows")
+WRONG_VALUES: Mapping[ColumnType, Sequence[Any]] = {
+    ColumnType.TEXT: ("", "☃ none that a task knows"),
+    ColumnType.INTEGER: (-(2**62),),
+    ColumnType.FLOAT: (-1e300,),
+    ColumnType.TEXTS: ([], ["☃ none that a task knows"]),
+    ColumnType.INTEGERS: ([], [-(2**62)]),
+}
+"""Cells that a data source may give, and a task may not know."""
 ODD_TEXTS = ("", " ", "Überraschung 🎬 …", "word " * 300, "\t", "\x00")
 
 
@@ -107,7 +124,7 @@ class TaskBench(ModuleBench):
         """The training rows as they are read."""
         task = self.unfitted()
         data = task.config.data
-        table: Table = instantiate(data).read(data.config.train_path, task.columns)
+        table: Table = instantiate(data).read(data.config.train_path, task.config.columns)
         return table
 
     def unfitted(self) -> Task[Any]:
@@ -190,17 +207,17 @@ def _figures(
 # --- data ------------------------------------------------------------------------------------------
 
 
-@rule("the core reads `columns` from the files, and asks only `input_columns` of a row to predict")
+@rule("the core reads `columns` from the files, and asks only the input columns of a row to predict")
 def declares_its_columns(bench: TaskBench) -> None:
-    """`columns` and `input_columns` are names, the latter among the former."""
-    factory = bench.factory
-    for name in ("columns", "input_columns"):
-        value = getattr(factory, name, None)
-        if not isinstance(value, tuple) or not value or not all(isinstance(each, str) for each in value):
-            raise Failed(f"`{name}` must be a tuple of names, but is {value!r}")
-    extra = sorted(set(factory.input_columns) - set(factory.columns))  # type: ignore[attr-defined]
-    if extra:
-        raise Failed(f"`input_columns` names {', '.join(extra)}, which `columns` does not")
+    """`columns` of its config are `ColumnSpec`s with different names, an input column among them."""
+    columns = bench.config.columns
+    if not isinstance(columns, tuple) or not all(isinstance(each, ColumnSpec) for each in columns):
+        raise Failed(f"`columns` must be a tuple of ColumnSpecs, but is {columns!r}")
+    names = [column.name for column in columns]
+    if len(set(names)) < len(names):
+        raise Failed(f"`columns` must have different names, but has {', '.join(names)}")
+    if not any(column.input for column in columns):
+        raise Failed("`columns` must have an input column, but has only targets")
 
 
 @rule("featurizers read `tokens`, and messages about a row name its `line`")
@@ -217,11 +234,15 @@ def prepares_rows(bench: TaskBench) -> None:
         raise Failed("`line` names lines that the table does not have")
 
 
+def _inputs(task: Task[Any]) -> list[str]:
+    return [column.name for column in task.config.input_columns]
+
+
 @rule("a batch is cut from the columns by row")
 def encodes_a_row_a_row(bench: TaskBench) -> None:
     """`encode` gives columns of as many rows as were prepared, and does without the targets."""
     task, table = bench.task, bench.table()
-    inputs = evolve(table, frame=table.frame.select(*task.input_columns, "line"))
+    inputs = evolve(table, frame=table.frame.select(*_inputs(task), "line"))
     for frame in (task.prepare(table), task.prepare_input(inputs)):
         for name, column in task.encode(frame).items():
             if len(column) != len(frame):
@@ -236,25 +257,24 @@ def names_wrong_rows(bench: TaskBench) -> None:
     """A value that it cannot use is a `DataError` that names file and line."""
     table = bench.table()
     row = len(table.frame) // 2
-    for column in bench.task.columns:
-        for wrong in WRONG_VALUES:
-            values = table.frame[column].to_list()
-            values[row] = wrong
-            changed = evolve(
-                table, frame=table.frame.with_columns(pl.Series(column, values, dtype=pl.String))
-            )
+    for column in bench.task.config.columns:
+        for wrong in WRONG_VALUES[column.type] if not column.may_be_empty else (None,):
+            cells = table.frame[column.name].to_list()
+            cells[row] = wrong
+            values = pl.Series(column.name, cells, dtype=DTYPES[column.type])
+            changed = evolve(table, frame=table.frame.with_columns(values))
             place = f"{table.path}:{table.frame['line'][row]}"
             try:
                 encode_rows(bench.task, changed, bench.task.prepare(changed))
             except DataError as error:
                 if place not in str(error):
                     raise Failed(
-                        f"the error of `{column}` {wrong!r} does not name {place}: {error}"
+                        f"the error of `{column.name}` {wrong!r} does not name {place}: {error}"
                     ) from None
             except Exception as error:
                 raise Failed(
-                    f"`{column}` {wrong!r} in line {table.frame['line'][row]} raises {type(error).__name__}:"
-                    f" {error}"
+                    f"`{column.name}` {wrong!r} in line {table.frame['line'][row]} raises"
+                    f" {type(error).__name__}: {error}"
                 ) from error
 
 
@@ -389,7 +409,7 @@ def trains_and_loads(bench: TaskBench) -> None:
 @rule("`mtl predict` answers line by line, and users join the answers to their rows by position")
 def answers_every_row(bench: TaskBench) -> None:
     """A loaded model answers each row, without targets, in order."""
-    inputs = bench.table().frame.select(bench.task.input_columns).head(ROWS).to_dicts()
+    inputs = bench.table().frame.select(_inputs(bench.task)).head(ROWS).to_dicts()
     with TemporaryDirectory() as folder:
         bench.train(Path(folder, "run"))
         run = load(Path(folder, "run"), device="cpu", plugins=bench.plugins)
@@ -399,8 +419,9 @@ def answers_every_row(bench: TaskBench) -> None:
             raise Failed(f"{len(inputs)} rows have {sum(map(bool, answers))} answers")
         if not equal_json(json.loads(json.dumps(answers)), json.loads(json.dumps(turned))):
             raise Failed("the answers change when the rows come in another order")
-        for text in ODD_TEXTS:
-            row = dict.fromkeys(bench.task.input_columns, text)
+        texts = [c.name for c in bench.task.config.input_columns if c.type is ColumnType.TEXT]
+        for text in ODD_TEXTS if texts else ():
+            row = {**inputs[0], **dict.fromkeys(texts, text)}
             try:
                 list(run.predict(TASK, [row]))
             except ComponentError as error:

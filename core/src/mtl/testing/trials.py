@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from attrs import field, frozen
 
+from mtl.components import ColumnSpec
 from mtl.components.instantiate import instantiate
 from mtl.config.dumping import json_form
 from mtl.config.load import LoadedConfig, load_config
@@ -62,7 +63,7 @@ class Example:
 
     settings: Mapping[str, Any]
     folder: Path
-    columns: Sequence[str] = ("text",)
+    columns: Sequence[ColumnSpec] = (ColumnSpec("text"),)
 
 
 @frozen
@@ -172,9 +173,9 @@ def _of_config(loaded: LoadedConfig) -> dict[int, Example]:
     examples: dict[int, Example] = {}
     folder = Path(loaded.config.base_dir)
 
-    def walk(component: Component, columns: Sequence[str]) -> None:
+    def walk(component: Component, columns: Sequence[ColumnSpec]) -> None:
         if component.kind == "task":
-            columns = component.spec.load_factory().columns
+            columns = component.config.columns
         settings = _writing_nothing(json_form(component.config, folder))
         examples.setdefault(id(component.spec), Example(settings, folder, columns))
         for inner in slots_within(component.config):
@@ -182,7 +183,7 @@ def _of_config(loaded: LoadedConfig) -> dict[int, Example]:
 
     for holder in (loaded.config, loaded.config.trainer):
         for component in slots_within(holder):
-            walk(component, ("text",))
+            walk(component, (ColumnSpec("text"),))
     return examples
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from attrs import Factory
 from mtl import (
+    ColumnSpec,
     Component,
     DatasetConfig,
     DataSourceConfig,
@@ -37,6 +38,11 @@ class WordTaggingTaskConfig(TaskConfig):
     head: Literal["crf", "softmax"] = option(
         "crf", "Whether a sentence's tags are scored together, with their order (`crf`), or each alone."
     )
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """`text`, the words, and the target `tags`, one for each of them."""
+        return ColumnSpec("text"), ColumnSpec("tags", input=False)
 
     @property
     def metric(self) -> Metric:

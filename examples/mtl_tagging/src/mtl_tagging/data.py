@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 from attrs import frozen
-from mtl import DataError, Dataset, DataSource, Download, Table
+from mtl import ColumnSpec, DataError, Dataset, DataSource, Download, Table
 from mtl_text import split_words
 
 from mtl_tagging import sample
@@ -32,8 +32,8 @@ class CoNLL(DataSource[CoNLLConfig]):
     """A word a line, a blank line after each sentence. A row has its words with a space between them,
     and so each other column; `line` is the sentence's first."""
 
-    def read(self, path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()) -> Sentences:
-        positions = self._positions(path, columns, optional)
+    def read(self, path: Path, columns: Sequence[ColumnSpec]) -> Sentences:
+        positions = self._positions(path, [column.name for column in columns])
         lines = _read_lines(path)
         sentences = list(_sentences(lines))
         width = _usual_width(sentences)
@@ -58,11 +58,11 @@ class CoNLL(DataSource[CoNLLConfig]):
             documents=sum(map(_begins_document, lines)),
         )
 
-    def _positions(self, path: Path, columns: Sequence[str], optional: Sequence[str]) -> dict[str, int]:
+    def _positions(self, path: Path, columns: Sequence[str]) -> dict[str, int]:
         stated = self.config.columns
         for name in stated:
-            if name not in (*columns, *optional):
-                asked = ", ".join(f"`{each}`" for each in (*columns, *optional))
+            if name not in columns and name not in POSITIONS:
+                asked = ", ".join(f"`{each}`" for each in columns)
                 raise DataError(
                     f"{path}: `columns` must name what the task reads, {asked}, but names `{name}`"
                 )
@@ -70,7 +70,7 @@ class CoNLL(DataSource[CoNLLConfig]):
         for name in columns:
             if name not in known:
                 raise DataError(f"{path}: `{name}` must have a place in `columns`, but has none")
-        return {name: known[name] for name in (*columns, *optional) if name in known}
+        return {name: known[name] for name in columns}
 
 
 def _read_lines(path: Path) -> list[str]:

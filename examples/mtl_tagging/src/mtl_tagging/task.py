@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import polars as pl
 import torch
@@ -22,9 +22,6 @@ NO_TAG = -100
 
 class WordTaggingTask(Task[WordTaggingTaskConfig]):
     """A tag for each word, and so spans of words."""
-
-    columns: ClassVar[tuple[str, ...]] = ("text", "tags")
-    input_columns: ClassVar[tuple[str, ...]] = ("text",)
 
     def __init__(self, config: WordTaggingTaskConfig, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)

@@ -207,20 +207,22 @@ def _texts(task: Task[Any], path: Path, lines: Mapping[int, int]) -> dict[int, d
     """What the rows hold by column: as the file has it where a row is a line, else the row's words."""
     component = task.config.data
     source: DataSource[Any] = instantiate(component)
+    columns = task.config.columns
+    text = task.config.input_columns[0].name
     texts: dict[int, dict[str, str]] = {}
     first_row = 0
-    for table in source.pieces(path, task.columns):
+    for table in source.pieces(path, columns):
         frame = task.prepare(table)
         here = {row: line for row, line in lines.items() if first_row <= row < first_row + len(frame)}
         whole = _whole_lines(table, frame)
         raw = {
-            each["line"]: {name: str(each[name]) for name in task.columns if name in each}
+            each["line"]: {column.name: str(each[column.name]) for column in columns}
             for each in table.frame.filter(pl.col("line").is_in(list(here.values()))).iter_rows(named=True)
             if each["line"] in whole
         }
         for row, line in here.items():
             words = " ".join(frame["tokens"][row - first_row])
-            texts[row] = raw.get(line, {task.input_columns[0]: words})
+            texts[row] = raw.get(line, {text: words})
         first_row += len(frame)
     return texts
 

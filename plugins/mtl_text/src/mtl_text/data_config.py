@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import Factory
 
-from mtl import DataSourceConfig, FeaturizerConfig, InputPath, configclass, option
+from mtl import ColumnType, DataSourceConfig, FeaturizerConfig, InputPath, configclass, option
 
 
 @configclass
@@ -128,11 +128,19 @@ class TSVConfig(DataSourceConfig):
     header: Literal["auto", "yes", "no"] = option(
         "auto", "Whether the first line names the columns; `auto` looks for the task's columns in it."
     )
-    delimiter: str = option("\t", "What stands between two columns.")
+    delimiter: str = option("\t", "The text between two columns.")
+    list_separator: str = option(",", "The text between two items of a list within a cell.")
+
+    @property
+    def column_types(self) -> frozenset[ColumnType]:
+        """All: numbers and lists are read from text."""
+        return frozenset(ColumnType)
 
     def __attrs_post_init__(self) -> None:
         if not self.delimiter or "\n" in self.delimiter or "\r" in self.delimiter:
             raise ValueError(f"`delimiter` must be text without line breaks, but is {self.delimiter!r}")
+        if not self.list_separator:
+            raise ValueError("`list_separator` must be text, but is empty")
         _check_distinct(self.columns)
         for name, place in self.columns.items():
             if isinstance(place, int) and place < 0:
@@ -149,6 +157,11 @@ class JSONLConfig(DataSourceConfig):
         Factory(dict),
         "The key of each of the task's columns in the objects; `text` (or `sentence`) and `label` if absent.",
     )
+
+    @property
+    def column_types(self) -> frozenset[ColumnType]:
+        """All that JSON has."""
+        return frozenset(ColumnType)
 
     def __attrs_post_init__(self) -> None:
         _check_distinct(self.columns)

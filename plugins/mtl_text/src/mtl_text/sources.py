@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import polars as pl
 from attrs import Factory, define, frozen
 
-from mtl import DataError, DataSource, DataSourceConfig, Table
+from mtl import ColumnSpec, ColumnType, DataError, DataSource, DataSourceConfig, Table, table_schema
 from mtl_text.data_config import JSONLConfig, TextLinesConfig, TSVConfig
 from mtl_text.lines import (
     BadLines,
@@ -34,13 +34,38 @@ ROWS_THAT_TELL = 10
 MOST_LABELS = 100_000
 """A column with more different values than this is none of labels that return."""
 
+LISTS = (ColumnType.TEXTS, ColumnType.INTEGERS)
+
 NUMBER = r"^[+-]?\d+$"
 
 SourceConfigT = TypeVar("SourceConfigT", bound=DataSourceConfig)
 
-RowReader = Callable[[Lines], tuple[pl.DataFrame, Mapping[int, str]]]
-"""Gives of some lines of a file `line` and the columns, and by line number what is wrong with bad rows;
-they may still be in the frame."""
+
+@frozen
+class LineRows:
+    """The rows of some lines: `line` and the columns, and by line number what is wrong with bad rows,
+    which may still be in the frame. `others` are the file's other columns, if they were asked for."""
+
+    frame: pl.DataFrame
+    bad: Mapping[int, str]
+    others: pl.DataFrame | None = None
+
+
+RowReader = Callable[[Lines], LineRows]
+
+
+@frozen
+class Wanted:
+    """The columns that a task reads; `for_inputs` when rows are to be predicted: targets are not
+    read then, but the file's other columns are."""
+
+    columns: Sequence[ColumnSpec]
+    for_inputs: bool = False
+
+    @property
+    def read(self) -> Sequence[ColumnSpec]:
+        """The columns to read."""
+        return [column for column in self.columns if column.input or not self.for_inputs]
 
 
 class LineSource(DataSource[SourceConfigT]):
@@ -49,47 +74,61 @@ class LineSource(DataSource[SourceConfigT]):
     longest_line: ClassVar[int | None] = 1_000_000
     """Characters that a row may have; a longer line is a sign that the file has other lines, or none."""
 
-    def read(self, path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()) -> Table:
-        [table] = self._tables([read_lines(path)], str(path), columns, optional)
+    def read(self, path: Path, columns: Sequence[ColumnSpec]) -> Table:
+        [table] = self._tables([read_lines(path)], str(path), Wanted(columns))
         return table
 
-    def pieces(self, path: Path, columns: Sequence[str]) -> Iterator[Table]:
-        return self._tables(read_blocks(path), str(path), columns)
+    def pieces(self, path: Path, columns: Sequence[ColumnSpec]) -> Iterator[Table]:
+        return self._tables(read_blocks(path), str(path), Wanted(columns))
 
-    def parse(
-        self, data: bytes, source: str, columns: Sequence[str], *, optional: Sequence[str] = ()
-    ) -> Table:
-        """As `read`, from the bytes of a file or stream that messages call `source`."""
-        [table] = self._tables([split_lines(data, source)], source, columns, optional)
+    def inputs(self, path: Path, columns: Sequence[ColumnSpec]) -> Iterator[Table]:
+        return self._tables(read_blocks(path), str(path), Wanted(columns, for_inputs=True))
+
+    def parse(self, data: bytes, source: str, columns: Sequence[ColumnSpec]) -> Table:
+        """As `read`, from the bytes of a file that messages call `source`."""
+        [table] = self._tables([split_lines(data, source)], source, Wanted(columns))
         return table
 
-    def _tables(
-        self, blocks: Iterable[Lines], source: str, columns: Sequence[str], optional: Sequence[str] = ()
-    ) -> Iterator[Table]:
-        """A table for each block, at least one. Bad lines are refused once all blocks have been read."""
+    def parse_inputs(self, data: bytes, source: str, columns: Sequence[ColumnSpec]) -> Table:
+        """As `inputs`, from the bytes of a file that messages call `source`."""
+        [table] = self._tables([split_lines(data, source)], source, Wanted(columns, for_inputs=True))
+        return table
+
+    def _tables(self, blocks: Iterable[Lines], source: str, wanted: Wanted) -> Iterator[Table]:
+        """Yield a table for each block, at least one; refuse bad lines after the last."""
         blocks = Checked(blocks, self.longest_line)
         reader: RowReader | None = None
-        skips = self.config.on_bad_row == "skip"
+        skips = wanted.for_inputs or self.config.on_bad_row == "skip"
         all_bad = BadLines(source)
         last = 0
         for lines in blocks:
-            reader = reader or self._reader(blocks, columns, optional)
-            frame, bad = reader(lines)
+            reader = reader or self._reader(blocks, wanted)
+            rows = reader(lines)
+            bad = rows.bad
             all_bad.add(bad)
             last = lines.last
             if skips or not all_bad.count:
-                good = frame.filter(~frame["line"].is_in(list(bad))) if bad else frame
-                yield Table(good, source, len(bad), bad_lines(lines, bad).described)
+                is_good = ~rows.frame["line"].is_in(list(bad))
+                yield Table(
+                    rows.frame.filter(is_good) if bad else rows.frame,
+                    source,
+                    len(bad),
+                    bad_lines(lines, bad).described,
+                    others=rows.others.filter(is_good)
+                    if rows.others is not None and rows.others.width
+                    else rows.others,
+                    bad=dict(sorted(bad.items())) if wanted.for_inputs else {},
+                )
         if all_bad.count and not skips:
             hint = 'correct them, or have them left out and counted with `"on_bad_row": "skip"`'
             raise all_bad.error(last, hint)
         if reader is None:
-            schema = {**dict.fromkeys(columns, pl.String), "line": pl.Int64}
-            yield Table(pl.DataFrame(schema=schema), source)
+            others = pl.DataFrame() if wanted.for_inputs else None
+            yield Table(pl.DataFrame(schema=table_schema(wanted.read)), source, others=others)
 
     @abstractmethod
-    def _reader(self, blocks: Iterable[Lines], columns: Sequence[str], optional: Sequence[str]) -> RowReader:
-        """What reads the rows of a file that has these lines, at least one of them."""
+    def _reader(self, blocks: Iterable[Lines], wanted: Wanted) -> RowReader:
+        """Return what reads the rows of a file that has these lines, at least one of them."""
 
 
 @frozen
@@ -111,46 +150,56 @@ class TextLines(LineSource[TextLinesConfig]):
 
     longest_line: ClassVar[int | None] = None
 
-    def _reader(self, blocks: Iterable[Lines], columns: Sequence[str], optional: Sequence[str]) -> RowReader:
-        missing = [name for name in columns if name != TEXT]
+    def _reader(self, blocks: Iterable[Lines], wanted: Wanted) -> RowReader:
+        missing = [column.name for column in wanted.read if column.name != TEXT]
         if missing:
             source = next(iter(blocks)).source
             raise DataError(f"{source}: lines of text have only `{TEXT}`, not {_named(missing)}")
-        return self._rows
+        return lambda lines: self._rows(lines, wanted)
 
     @staticmethod
-    def _rows(lines: Lines) -> tuple[pl.DataFrame, Mapping[int, str]]:
+    def _rows(lines: Lines, wanted: Wanted) -> LineRows:
         text = lines.texts.alias(TEXT).str.strip_chars()
-        frame = pl.DataFrame({"line": _line_numbers(lines), TEXT: text})
-        return frame.filter(text != ""), lines.bad
+        frame = pl.DataFrame({"line": _line_numbers(lines), TEXT: text}).filter(text != "")
+        return LineRows(frame, lines.bad, pl.DataFrame() if wanted.for_inputs else None)
 
 
 class JSONL(LineSource[JSONLConfig]):
     """A JSON object a line; blank lines are none. `text` is a string; other columns may be whole
     numbers and booleans."""
 
-    def _reader(self, blocks: Iterable[Lines], columns: Sequence[str], optional: Sequence[str]) -> RowReader:
-        _check_columns(self.config.columns, [*columns, *optional], next(iter(blocks)).source)
-        keys = {name: _names(name, self.config.columns.get(name)) for name in [*columns, *optional]}
-        there = (
-            {key for lines in blocks for _, row in _json_rows(lines, {}) for key in row} if optional else ()
-        )
-        wanted = [*columns, *(name for name in optional if any(key in there for key in keys[name]))]
-        return lambda lines: self._rows(lines, {name: keys[name] for name in wanted})
+    def _reader(self, blocks: Iterable[Lines], wanted: Wanted) -> RowReader:
+        _check_columns(self.config.columns, wanted.columns, next(iter(blocks)).source)
+        return lambda lines: self._rows(lines, wanted)
 
-    @staticmethod
-    def _rows(lines: Lines, keys: Mapping[str, Sequence[str]]) -> tuple[pl.DataFrame, Mapping[int, str]]:
+    def _rows(self, lines: Lines, wanted: Wanted) -> LineRows:
+        keys = {column: _names(column.name, self.config.columns.get(column.name)) for column in wanted.read}
         bad = dict(lines.bad)
-        rows: dict[str, list[Any]] = {"line": [], **{name: [] for name in keys}}
+        rows: list[tuple[Any, ...]] = []
+        objects: list[dict[str, Any]] = []
         for number, value in _json_rows(lines, bad):
             try:
-                row = [_json_text(name, keys[name], value) for name in keys]
+                rows.append((number, *(_json_value(column, keys[column], value) for column in keys)))
             except ValueError as error:
                 bad[number] = str(error)
-                continue
-            for column, cell in zip(rows.values(), [number, *row], strict=True):
-                column.append(cell)
-        return pl.DataFrame(rows, schema={"line": pl.Int64, **dict.fromkeys(keys, pl.String)}), bad
+            else:
+                objects.append(value)
+        frame = pl.DataFrame(rows, schema=table_schema(wanted.read), orient="row")
+        return LineRows(frame, bad, _json_others(objects, keys.values()) if wanted.for_inputs else None)
+
+
+def _json_others(rows: Sequence[dict[str, Any]], read: Iterable[Sequence[str]]) -> pl.DataFrame:
+    """The values of the keys that are not read, as text."""
+    taken = [next((key for key in names if row.get(key) is not None), None) for row in rows for names in read]
+    names = dict.fromkeys(key for row in rows for key in row if key not in taken)
+    cells = {name: [_json_cell(row.get(name)) for row in rows] for name in names}
+    return pl.DataFrame(cells, schema=dict.fromkeys(names, pl.String))
+
+
+def _json_cell(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _json_rows(lines: Lines, bad: dict[int, str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -179,22 +228,30 @@ def _json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def _json_text(name: str, keys: Sequence[str], row: Mapping[str, Any]) -> str:
+def _json_value(column: ColumnSpec, keys: Sequence[str], row: Mapping[str, Any]) -> Any:
+    """The value of a column, of its type. Raises `ValueError` if it is not one."""
+    name, type_ = column.name, column.type
     key = next((key for key in keys if row.get(key) is not None), None)
     if key is None:
+        if column.may_be_empty:
+            return None
         raise ValueError(f"`{name}` must be there, {_as(keys)}, but the keys are {_named(row)}")
     value = row[key]
-    if name != TEXT and isinstance(value, bool | int):
+    if type_ is ColumnType.TEXT and not column.input and isinstance(value, bool | int):
         return json.dumps(value)
-    if not isinstance(value, str):
-        right = "a string" if name == TEXT else "a string, a whole number or a boolean"
+    if not type_.holds(value):
+        right = type_.value
+        if type_ is ColumnType.TEXT and not column.input:
+            right = "a string, an integer or a boolean"
         raise ValueError(f"`{key}` must be {right}, but is {_json_kind(value)}")
-    text = value.strip()
-    if not text:
+    for text in [value] if isinstance(value, str) else value if type_ is ColumnType.TEXTS else []:
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError(f"`{key}` must be text, but has half a surrogate pair")
+    if type_ is ColumnType.TEXT:
+        value = value.strip()
+    if value in ("", []) and not column.may_be_empty:
         raise ValueError(f"`{key}` must not be empty")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError(f"`{key}` must be text, but has half a surrogate pair")
-    return text
+    return None if value == "" else value
 
 
 def _json_kind(value: object) -> str:
@@ -215,6 +272,11 @@ class Cells:
         texts, numbers = lines.texts, _line_numbers(lines)
         is_there = (texts.str.strip_chars(" ") != "") | numbers.is_in(list(lines.bad))
         return cls(numbers.filter(is_there), texts.filter(is_there).str.split(delimiter))
+
+    def without(self, number: int) -> Cells:
+        """The cells of the other lines."""
+        others = self.numbers != number
+        return Cells(self.numbers.filter(others), self.cells.filter(others))
 
     def column(self, position: int) -> pl.Series:
         """The cells at a position; null where a line has too few."""
@@ -260,60 +322,73 @@ class Labels:
 class Layout:
     """Where in the lines of a table the columns are, and how many cells a line must have.
 
-    `header` is the number of the line that names the columns, `name` that of one whose label looks
-    as if it did.
+    `header` is the number of the line that names the columns, as `names`; `name` that of one whose
+    label looks as if it did.
     """
 
     positions: Mapping[str, int]
     width: int
     header: int | None = None
     name: int | None = None
+    names: Sequence[str] = ()
 
 
 class TSV(LineSource[TSVConfig]):
     """A row a line, its columns apart by tabs, with or without a header; blank lines are none."""
 
-    def _reader(self, blocks: Iterable[Lines], columns: Sequence[str], optional: Sequence[str]) -> RowReader:
+    def _reader(self, blocks: Iterable[Lines], wanted: Wanted) -> RowReader:
         lines = next(iter(blocks))
-        _check_columns(self.config.columns, [*columns, *optional], lines.source)
+        _check_columns(self.config.columns, wanted.columns, lines.source)
+        self._check_separators(wanted, lines.source)
         place, text = next(
             (number, text)
             for number, text in enumerate(lines.texts, lines.first)
             if text.strip(" ") or number in lines.bad
         )
         header = [cell.strip() for cell in text.split(self.config.delimiter)]
-        if not self._has_header(header, columns):
-            layout = self._plain_layout(blocks, columns, optional)
+        if not self._has_header(header, wanted.read):
+            layout = self._plain_layout(blocks, wanted)
         elif place in lines.bad:
             total = max(each.last for each in blocks)
             raise bad_lines(lines, {place: lines.bad[place]}).error(total)
         else:
-            positions = self._by_header(header, f"{lines.source}:{place}", columns, optional)
-            layout = Layout(positions, len(header), header=place)
-        return lambda lines: self._rows(lines, layout)
+            positions = self._by_header(header, f"{lines.source}:{place}", wanted.read)
+            layout = Layout(positions, len(header), header=place, names=header)
+        return lambda lines: self._rows(lines, layout, wanted)
 
-    def _rows(self, lines: Lines, layout: Layout) -> tuple[pl.DataFrame, Mapping[int, str]]:
+    def _check_separators(self, wanted: Wanted, source: str) -> None:
+        """Refuse lists that end where the cell does."""
+        lists = [column.name for column in wanted.read if column.type in LISTS]
+        if lists and self.config.delimiter in self.config.list_separator:
+            raise DataError(
+                f"{source}: `list_separator` must not hold the `delimiter`, {self.config.delimiter!r}, for"
+                f" {_named(lists)} is a list, but is {self.config.list_separator!r}"
+            )
+
+    def _rows(self, lines: Lines, layout: Layout, wanted: Wanted) -> LineRows:
         table = Cells.of(lines, self.config.delimiter)
-        places = layout.positions.items()
-        frame = pl.DataFrame(
-            {"line": table.numbers, **{name: table.column(position) for name, position in places}}
-        )
-        bad = {**_bad_cells(frame, table.cells, layout), **lines.bad}
         if layout.header is not None and layout.header >= lines.first:
-            bad.pop(layout.header, None)
-            return frame.filter(pl.col("line") != layout.header), bad
+            table = table.without(layout.header)
+        frame = pl.DataFrame({"line": table.numbers})
+        bad: dict[int, str] = {}
+        for column in wanted.read:
+            cells = table.column(layout.positions[column.name])
+            values, wrong = typed_cells(cells, column, self.config.list_separator)
+            frame = frame.with_columns(values.alias(column.name))
+            bad |= {int(table.numbers[place]): why for place, why in wrong.items()}
+        bad |= _bad_widths(table, layout.width) | {
+            number: why for number, why in lines.bad.items() if number != layout.header
+        }
         if layout.name is not None and layout.name >= lines.first and layout.name not in bad:
             bad[layout.name] = (
                 f"looks like a header: the label {frame[LABEL][0]!r} is on no other line; name its"
                 ' columns in `columns`, or say `"header": "no"` if it is a row'
             )
-        return frame, bad
+        return LineRows(frame, bad, _other_cells(table, layout) if wanted.for_inputs else None)
 
-    def _plain_layout(
-        self, blocks: Iterable[Lines], columns: Sequence[str], optional: Sequence[str]
-    ) -> Layout:
+    def _plain_layout(self, blocks: Iterable[Lines], wanted: Wanted) -> Layout:
         """The layout of a table without a header: what is usual among all of its lines."""
-        positions = self._by_position([*columns, *optional])
+        positions = self._by_position([column.name for column in wanted.columns])
         widths = Counter[int]()
         first: int | None = None
         labels: Labels | None = None
@@ -327,12 +402,15 @@ class TSV(LineSource[TSVConfig]):
                 labels, found = (labels, found) if labels else (Labels(found[0]), found[1:])
                 labels.add(found)
         usual = max((width for width, count in widths.items() if count == max(widths.values())), default=0)
-        width = max([usual, *(1 + positions[name] for name in columns)])
-        kept = {name: at for name, at in positions.items() if at < width}
+        names = [column.name for column in wanted.read]
+        if wanted.for_inputs and usual == len(names) < len(wanted.columns):
+            positions = self._by_position(names)  # the file has the input columns alone
+        kept = {name: positions[name] for name in names}
+        width = max([usual, *(1 + at for at in kept.values())])
         is_name = labels is not None and LABEL in kept and labels.is_name(self.config.header)
         return Layout(kept, width, name=first if is_name else None)
 
-    def _has_header(self, first: Sequence[str], columns: Sequence[str]) -> bool:
+    def _has_header(self, first: Sequence[str], columns: Sequence[ColumnSpec]) -> bool:
         """Whether the first line names the columns: the config says so, or it has their names."""
         stated = self.config.columns
         if self.config.header != "auto":
@@ -340,20 +418,18 @@ class TSV(LineSource[TSVConfig]):
         if any(isinstance(place, str) for place in stated.values()):
             return True
         cells = [cell.casefold() for cell in first]
-        return all(any(alias in cells for alias in _names(name)) for name in columns)
+        return all(any(alias in cells for alias in _names(column.name)) for column in columns)
 
-    def _by_header(
-        self, header: Sequence[str], place: str, columns: Sequence[str], optional: Sequence[str]
-    ) -> dict[str, int]:
+    def _by_header(self, header: Sequence[str], place: str, columns: Sequence[ColumnSpec]) -> dict[str, int]:
         positions: dict[str, int] = {}
-        for name in [*columns, *optional]:
+        for name in (column.name for column in columns):
             found = self._find(name, header)
             if len(found) > 1:
                 twice = header[found[0]]
                 raise DataError(f"{place}: `{name}` must be one column, but {twice!r} is there twice")
             if found:
                 positions[name] = found[0]
-            elif name in columns:
+            else:
                 stated = self.config.columns.get(name)
                 at = f"at position {stated}" if isinstance(stated, int) else _as(_names(name, stated))
                 raise DataError(
@@ -381,17 +457,58 @@ class TSV(LineSource[TSVConfig]):
         return {name: stated[name] if name in stated else next(free) for name in names}
 
 
-def _bad_cells(frame: pl.DataFrame, cells: pl.Series, layout: Layout) -> dict[int, str]:
-    """What is wrong with the rows that have too few or too many cells, or an empty one, by line number."""
+def _bad_widths(table: Cells, width: int) -> dict[int, str]:
+    """Say by line number what is wrong with rows that have too few or too many cells."""
     bad: dict[int, str] = {}
-    numbers = frame["line"]
-    for name in layout.positions:
-        bad |= dict.fromkeys(numbers.filter(frame[name] == ""), f"`{name}` must not be empty")
-    unfit = cells.list.len() != layout.width
-    for number, row in zip(numbers.filter(unfit), cells.filter(unfit), strict=True):
+    unfit = table.cells.list.len() != width
+    for number, row in zip(table.numbers.filter(unfit), table.cells.filter(unfit), strict=True):
         found = f"has {_columns(len(row))}" if any(cell.strip() for cell in row) else "is blank"
-        bad[number] = f"a row must have {_columns(layout.width)}, but {found}"
+        bad[number] = f"a row must have {_columns(width)}, but {found}"
     return bad
+
+
+def _other_cells(table: Cells, layout: Layout) -> pl.DataFrame:
+    """The columns that are not read, by the header's names, or by position without one."""
+    others: dict[str, pl.Series] = {}
+    for at in range(layout.width):
+        name = layout.names[at] if layout.names else str(at)
+        if at not in layout.positions.values():
+            others[name if name and name not in others else str(at)] = table.column(at)
+    return pl.DataFrame(others)
+
+
+def typed_cells(
+    cells: pl.Series, column: ColumnSpec, list_separator: str
+) -> tuple[pl.Series, Mapping[int, str]]:
+    """Return the cells as values of the column's type, null where they are none, and what is wrong
+    with them by place."""
+    filled = pl.select(pl.when(cells != "").then(cells)).to_series()
+    name, type_ = column.name, column.type
+    wrong: dict[int, str] = {}
+    if not column.may_be_empty:
+        wrong = dict.fromkeys((cells == "").arg_true(), f"`{name}` must not be empty")
+    if type_ is ColumnType.TEXT:
+        return filled, wrong
+    if type_ in LISTS:
+        items = filled.str.split(list_separator)
+        values = items.list.eval(_typed(pl.element().str.strip_chars(), type_))
+        failed = values.list.eval(pl.element().is_null()).list.any()
+    else:
+        values = pl.select(_typed(pl.lit(filled), type_)).to_series()
+        failed = values.is_null() & filled.is_not_null()
+    for place in failed.fill_null(False).arg_true():
+        wrong[place] = f"`{name}` must be {type_.value}, but is {cells[place]!r}"
+    return values, wrong
+
+
+def _typed(text: pl.Expr, type_: ColumnType) -> pl.Expr:
+    """Text as values of a type, or of a list's items; null where it is none."""
+    if type_ is ColumnType.TEXTS:
+        return pl.when(text != "").then(text)
+    if type_ is ColumnType.FLOAT:
+        number = text.cast(pl.Float64, strict=False)
+        return pl.when(number.is_finite()).then(number)
+    return pl.when(text.str.contains(NUMBER)).then(text.cast(pl.Int64, strict=False))
 
 
 def _columns(count: int) -> str:
@@ -415,10 +532,11 @@ def _named(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _check_columns(stated: Iterable[str], asked: Sequence[str], source: str) -> None:
+def _check_columns(stated: Iterable[str], asked: Sequence[ColumnSpec], source: str) -> None:
     """Refuse a column in the config that the task does not read: it would be ignored in silence."""
+    names = [column.name for column in asked]
     for name in stated:
-        if name not in asked:
+        if name not in names:
             raise DataError(
-                f"{source}: `columns` must name what the task reads, {_named(asked)}, but names `{name}`"
+                f"{source}: `columns` must name what the task reads, {_named(names)}, but names `{name}`"
             )

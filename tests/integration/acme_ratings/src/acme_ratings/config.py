@@ -1,6 +1,8 @@
 """Settings. Free of torch."""
 
 from mtl import (
+    ColumnSpec,
+    ColumnType,
     Component,
     Direction,
     FeaturesConfig,
@@ -46,6 +48,10 @@ class RatingTaskConfig(TaskConfig):
         "What the rating is read from.",
         output=Output.DOCUMENT,
     )
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        return ColumnSpec("text"), ColumnSpec("rating", ColumnType.FLOAT, input=False)
 
     @property
     def metric(self) -> Metric:

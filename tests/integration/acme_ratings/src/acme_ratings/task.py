@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from acme_ratings.config import RatingTaskConfig
 from acme_ratings.model import RatingModel, RatingOutput
-from mtl import Batch, Builder, DataError, Dense, Metrics, Table, Task
+from mtl import Batch, Builder, Dense, Metrics, Table, Task
 from mtl_text.text import split_words
 
 
@@ -30,18 +30,11 @@ class MeanSquaredError(Metrics[RatingOutput]):
 class RatingTask(Task[RatingTaskConfig]):
     """A number for a text."""
 
-    columns = ("text", "rating")
-    input_columns = ("text",)
-
     def prepare(self, table: Table) -> pl.DataFrame:
         frame = table.frame.with_columns(tokens=split_words(table.frame["text"]))
         if "rating" not in frame.columns:
             return frame
-        ratings = frame["rating"].cast(pl.Float32, strict=False)
-        if ratings.null_count():
-            line = frame["line"].filter(ratings.is_null())[0]
-            raise DataError(f"{table.path}:{line}: the rating is no number")
-        return frame.with_columns(rating=ratings)
+        return frame.with_columns(pl.col("rating").cast(pl.Float32))
 
     def encode(self, frame: pl.DataFrame) -> dict[str, Dense]:
         return {"rating": Dense(torch.tensor(frame["rating"].to_list()))} if "rating" in frame.columns else {}
