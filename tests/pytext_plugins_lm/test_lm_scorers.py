@@ -29,6 +29,10 @@ def layer(rows: int, words: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Ten
     return hidden, weight, bias, torch.randint(words, (rows,), generator=generator)
 
 
+def words_of(size: int) -> list[str]:
+    return [f"word {number}" for number in range(size)]
+
+
 def decoder(words: int) -> nn.Module:
     torch.manual_seed(0)
     return MLPDecoder(MLPDecoderConfig(hidden_dims=[6]), Builder(), input_dim=DIM, output_dim=words)
@@ -72,8 +76,10 @@ def test_a_draw_of_the_target_does_not_count_twice() -> None:
 def test_sampled_words_train_and_all_words_are_scored_in_evaluation(tied: bool) -> None:
     weight = nn.Parameter(torch.randn(30, 7, generator=torch.Generator().manual_seed(3))) if tied else None
     counts = torch.arange(30)
-    scorer = SampledWordScorer(decoder(7 if tied else 30), weight, frequencies=counts, samples=9)
-    full = WordScorer(scorer.decoder, weight)
+    scorer = SampledWordScorer(
+        decoder(7 if tied else 30), weight, words=words_of(len(counts)), frequencies=counts, samples=9
+    )
+    full = WordScorer(scorer.decoder, weight, words=scorer.words)
     if tied:
         full.tied_bias = scorer.tied_bias
     states, targets = torch.randn(8, DIM, generator=torch.Generator().manual_seed(4)), torch.arange(8)
@@ -94,7 +100,9 @@ def test_sampled_words_train_and_all_words_are_scored_in_evaluation(tied: bool) 
 def test_training_starts_from_how_frequent_words_are(tied: bool) -> None:
     counts = torch.tensor([0, 5, 9, 85])
     weight = nn.Parameter(torch.zeros(4, 7)) if tied else None
-    scorer = SampledWordScorer(decoder(7 if tied else 4), weight, frequencies=counts, samples=9)
+    scorer = SampledWordScorer(
+        decoder(7 if tied else 4), weight, words=words_of(len(counts)), frequencies=counts, samples=9
+    )
     if not tied:
         nn.init.zeros_(scorer.decoder.get_submodule("output").get_parameter("weight"))
     likely = scorer(torch.randn(3, DIM)).softmax(-1)
@@ -102,7 +110,7 @@ def test_training_starts_from_how_frequent_words_are(tied: bool) -> None:
 
 
 def test_rare_words_are_drawn_too() -> None:
-    scorer = SampledWordScorer(decoder(3), frequencies=torch.tensor([0, 5, 9]), samples=2)
+    scorer = SampledWordScorer(decoder(3), words=words_of(3), frequencies=torch.tensor([0, 5, 9]), samples=2)
     assert scorer.frequencies.tolist() == [1, 5, 9]
 
 
@@ -111,7 +119,9 @@ def test_adaptive_probabilities_are_of_all_words_in_their_order(seed: int, words
     generator = torch.Generator().manual_seed(seed)
     counts = torch.randint(100, (words,), generator=generator)
     torch.manual_seed(seed)
-    scorer = AdaptiveWordScorer(decoder(DIM), dim=DIM, frequencies=counts, cutoffs=[words // 2])
+    scorer = AdaptiveWordScorer(
+        decoder(DIM), words=words_of(words), dim=DIM, frequencies=counts, cutoffs=[words // 2]
+    )
     states = torch.randn(2, 3, DIM, generator=generator)
     scores = scorer(states)
     assert scores.shape == (2, 3, words)
@@ -126,7 +136,9 @@ def test_adaptive_probabilities_are_of_all_words_in_their_order(seed: int, words
 
 
 def test_an_adaptive_batch_without_predictions_has_no_loss() -> None:
-    scorer = AdaptiveWordScorer(decoder(DIM), dim=DIM, frequencies=torch.tensor([1, 9, 5, 7]), cutoffs=[2])
+    scorer = AdaptiveWordScorer(
+        decoder(DIM), words=words_of(4), dim=DIM, frequencies=torch.tensor([1, 9, 5, 7]), cutoffs=[2]
+    )
     total, losses = scorer.loss(torch.zeros(0, DIM), torch.zeros(0, dtype=torch.long))
     assert total.item() == 0 and len(losses) == 0
 

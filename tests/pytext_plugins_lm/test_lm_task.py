@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mtl import DataError, Loss
-from mtl.model import load_tensors, save_tensors
+from mtl.weights import load_module, save_module
 from mtl_text.text import BOS, EOS
 from pytext_plugins_lm.metrics import LMMetrics
 from pytext_plugins_lm.model import LMOutput, ScoredReading
@@ -164,9 +164,9 @@ def test_tied_weights_are_the_embeddings_and_stay_so_when_saved_and_loaded(kit: 
     words, dim = len(task.word_feat.vocabulary), 6
     shapes = [tuple(p.shape) for p in model.parameters()]
     assert shapes.count((words, dim)) == 1
-    save_tensors(model, tmp_path / "weights.safetensors")
+    save_module(model, tmp_path / "weights.safetensors")
     other = kit.build(kit.task(config), seed=1)
-    load_tensors(other, tmp_path / "weights.safetensors")
+    load_module(other, tmp_path / "weights.safetensors")
     assert other.scorer.tied_weight is other.embedding.parts["word_feat"].weight
     batch = kit.batch(task, *LINES)
     assert torch.equal(model.eval()(batch).loss.total, other.eval()(batch).loss.total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -20,7 +20,7 @@ class BuiltModule:
 
     module: nn.Module
     config: ModuleConfig
-    shapes: Mapping[str, int]
+    shapes: Mapping[str, Any]
     users: list[str] = field(factory=list)
 
 
@@ -35,25 +35,31 @@ class Builder:
         self._shared: dict[int, BuiltModule] = {}
         self.built: list[BuiltModule] = []
 
-    def __call__(self, component: Component, **shapes: int) -> nn.Module:
-        """The module for this component: a new one, or the one that its key already names.
+    def __call__(
+        self, component: Component, *, output_names: Sequence[str] | None = None, **shapes: int
+    ) -> nn.Module:
+        """Return the module for this component: a new one, or the one that its key already names.
 
-        Raises `ConfigError` where the shapes of two sharers do not fit, `ComponentError` where its
-        factory fails.
+        `output_names` are the names of a decoder's outputs, such as labels, if they have names; with them
+        its weights can be loaded for other labels.
+
+        Raises `ConfigError` if the shapes or names of two sharers do not fit, `ComponentError` if its
+        factory raises.
         """
+        named = {} if output_names is None else {"output_names": tuple(output_names)}
 
         def make() -> nn.Module:
-            module: nn.Module = instantiate(component, self, **shapes)
+            module: nn.Module = instantiate(component, self, **shapes, **named)
             return module
 
-        return self.module(component.config, component.path, make, **shapes)
+        return self.module(component.config, component.path, make, **shapes, **named)
 
     def module(
-        self, config: ModuleConfig, path: str, make: Callable[[], nn.Module], **shapes: int
+        self, config: ModuleConfig, path: str, make: Callable[[], nn.Module], **shapes: Any
     ) -> nn.Module:
-        """What `make` gives, or the module that the config's key already names; `path` is for messages.
+        """Return what `make` gives, or the module that the config's key already names.
 
-        Raises `ConfigError` where the shapes of two sharers do not fit.
+        `path` is for messages. Raises `ConfigError` if the shapes of two sharers do not fit.
         """
         # Sharers hold one config object.
         known = self._shared.get(id(config)) if config.shared_module_key else None
@@ -70,9 +76,15 @@ class Builder:
 
 def _misfit(key: str | None, known: BuiltModule, shapes: Mapping[str, int]) -> str:
     def described(values: Mapping[str, Any]) -> str:
-        return ", ".join(f"{name}={value}" for name, value in values.items())
+        return ", ".join(f"{name}={_shown(value)}" for name, value in values.items())
 
     return (
         f"shared module {key!r} does not fit: {described(shapes)} here,"
         f" {described(known.shapes)} at {known.users[0]}"
     )
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    return f"{', '.join(map(repr, value[:5]))}{', …' if len(value) > 5 else ''} ({len(value):,})"

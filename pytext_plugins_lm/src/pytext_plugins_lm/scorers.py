@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -16,15 +17,23 @@ class WordScorer(nn.Module):
 
     With `tied_weight` `[words, dim]` the decoder leads to `dim`, and a word's score is the product
     with its row: Press and Wolf, "Using the Output Embedding to Improve Language Models", EACL 2017.
+    `words` are the names of the rows.
 
     *Shape:* `[..., input_dim]` to `[..., words]`.
     """
 
-    def __init__(self, decoder: nn.Module, tied_weight: nn.Parameter | None = None) -> None:
+    def __init__(
+        self, decoder: nn.Module, tied_weight: nn.Parameter | None = None, *, words: Sequence[str]
+    ) -> None:
         super().__init__()
+        self.words = words
         self.decoder = decoder
         self.tied_weight = tied_weight
         self.tied_bias = None if tied_weight is None else nn.Parameter(torch.zeros(len(tied_weight)))
+
+    def row_names(self) -> dict[str, Sequence[str]]:
+        """Return the words of the tied rows; those of a decoder's own are given by itself."""
+        return {} if self.tied_weight is None else dict.fromkeys(("tied_weight", "tied_bias"), self.words)
 
     def forward(self, states: Tensor) -> Tensor:
         scores: Tensor = self.decoder(states)
@@ -69,10 +78,11 @@ class SampledWordScorer(WordScorer):
         decoder: nn.Module,
         tied_weight: nn.Parameter | None = None,
         *,
+        words: Sequence[str],
         frequencies: Tensor,
         samples: int,
     ) -> None:
-        super().__init__(decoder, tied_weight)
+        super().__init__(decoder, tied_weight, words=words)
         self.samples = samples
         self.register_buffer("frequencies", frequencies.clamp(min=1).float(), persistent=False)
         bias = self.tied_bias
@@ -127,12 +137,31 @@ class AdaptiveWordScorer(nn.Module):
     order: Tensor
     rank: Tensor
 
-    def __init__(self, decoder: nn.Module, *, dim: int, frequencies: Tensor, cutoffs: list[int]) -> None:
+    def __init__(
+        self,
+        decoder: nn.Module,
+        *,
+        words: Sequence[str],
+        dim: int,
+        frequencies: Tensor,
+        cutoffs: list[int],
+    ) -> None:
         super().__init__()
+        self.words = words
         self.decoder = decoder
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(dim, len(frequencies), cutoffs)
         self.register_buffer("order", frequencies.argsort(descending=True, stable=True), persistent=False)
         self.register_buffer("rank", self.order.argsort(), persistent=False)
+
+    def row_names(self) -> dict[str, Sequence[str]]:
+        """Return the words of each group; the rows of the first one end with those of the other groups."""
+        cutoffs = self.softmax.cutoffs
+        words = [self.words[word] for word in self.order.tolist()]
+        groups = [words[begin:end] for begin, end in zip([0, *cutoffs], cutoffs, strict=False)]
+        head = ["softmax.head.weight", *(["softmax.head.bias"] if self.softmax.head_bias else [])]
+        first = [*groups[0], *(f"words from {begin} by frequency" for begin in cutoffs[:-1])]
+        tails = {f"softmax.tail.{number}.1.weight": group for number, group in enumerate(groups[1:])}
+        return {**dict.fromkeys(head, first), **tails}
 
     def forward(self, states: Tensor) -> Tensor:
         hidden = self.decoder(states)

@@ -134,18 +134,20 @@ class LMTask(Task[LMTaskConfig]):
         )
 
     def _scorer(self, build: Builder, embedding: Embedding, width: int) -> WordScorer | AdaptiveWordScorer:
-        config, words = self.config, len(self.word_feat.vocabulary)
+        config, tokens = self.config, self.word_feat.vocabulary.tokens
+        words = len(tokens)
         tied = _word_vectors(embedding) if config.tie_weights else None
         leads_to = width if config.softmax == "adaptive" else words if tied is None else tied.shape[1]
-        decoder = build(config.decoder, input_dim=width, output_dim=leads_to)
+        names = tokens if tied is None and config.softmax != "adaptive" else None
+        decoder = build(config.decoder, input_dim=width, output_dim=leads_to, output_names=names)
         if config.softmax == "full":
-            return WordScorer(decoder, tied)
+            return WordScorer(decoder, tied, words=tokens)
         if self.frequencies is None:
             raise ValueError("the task is not fitted")
         frequencies = self.frequencies
         if config.softmax == "sampled":
             return SampledWordScorer(
-                decoder, tied, frequencies=frequencies, samples=config.samples or SAMPLES
+                decoder, tied, words=tokens, frequencies=frequencies, samples=config.samples or SAMPLES
             )
         cutoffs = config.cutoffs or sorted({max(words // 10, 1), max(words // 3, 1)})
         if cutoffs[-1] >= words:
@@ -157,7 +159,7 @@ class LMTask(Task[LMTaskConfig]):
                     )
                 ]
             )
-        return AdaptiveWordScorer(decoder, dim=width, frequencies=frequencies, cutoffs=cutoffs)
+        return AdaptiveWordScorer(decoder, words=tokens, dim=width, frequencies=frequencies, cutoffs=cutoffs)
 
     def metrics(self) -> LMMetrics:
         return LMMetrics(self.objective.readings)

@@ -71,6 +71,7 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
             config.decoder,
             input_dim=config.representation.config.output_dim(width),
             output_dim=len(self.labels),
+            output_names=self.labels,
         )
         weights = torch.tensor([config.class_weights.get(label, 1.0) for label in self.labels])
         return Classifier(

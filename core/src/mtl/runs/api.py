@@ -24,7 +24,7 @@ from mtl.data.load import Tasks, encode_rows, load_rows, make_tasks, skipped_row
 from mtl.data.tables import table_schema
 from mtl.errors import MtlError, UsageError, component_errors
 from mtl.files import BackgroundWriter, read_json, write_json
-from mtl.model import MultitaskModel, load_model, load_tensors, save_tensors
+from mtl.model import MultitaskModel, load_model
 from mtl.plugins import Plugins, discover
 from mtl.provenance import plugins_of_run
 from mtl.runs.folder import WEIGHTS, RunFolder
@@ -37,6 +37,7 @@ from mtl.training.evaluation import evaluate
 from mtl.training.loop import Training
 from mtl.training.selection import tasks_in_phases
 from mtl.training.step import PRECISIONS
+from mtl.weights import load_module, save_module
 
 Source = str | Path | Mapping[str, Any]
 PREDICTION_ROWS = 1024
@@ -211,7 +212,7 @@ def _finish(prepared: Prepared, training: Training, observer: RunObserver) -> Re
     folder, state = observer.folder, training.state
     tasks, scored = tasks_in_phases(prepared.config), state.best.figures if state.best else {}
     if state.best is not None:
-        load_tensors(prepared.model, folder.model / WEIGHTS)
+        load_module(prepared.model, folder.model / WEIGHTS)
     evaluated = {**scored, **training.evaluate("eval", [task for task in tasks if task not in scored])}
     test = training.evaluate("test", tasks)
     _stop_where_asked(training, observer)
@@ -219,7 +220,7 @@ def _finish(prepared: Prepared, training: Training, observer: RunObserver) -> Re
         observer.record({"kind": "test", "step": state.step, "task": task, **figures})
     for built in prepared.model.built:
         if built.config.save_path is not None:
-            save_tensors(built.module, built.config.save_path)
+            save_module(built.module, built.config.save_path)
     result = _result(prepared, training, evaluated, test)
     write_json(folder.result, result)
     observer.callbacks.call("mtl_run_ended", result=result)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mtl.errors import UsageError
 from mtl.files import as_json, atomic_write, check_manifest, read_json, sweep, write_json, write_manifest
-from mtl.model import write_tensors
+from mtl.weights import RowNames, write_tensors
 
 WEIGHTS = "weights.safetensors"
 MODEL_FILES = ("config", "tasks", "featurizers", "versions")
@@ -181,13 +181,14 @@ class RunFolder:
             os.fsync(file.fileno())
             return file.tell()
 
-    def save_model(self, tensors: Mapping[str, Tensor], files: Mapping[str, Any]) -> None:
-        """Replace the best model: its weights, and `files` (`MODEL_FILES`) as `NAME.json`."""
+    def save_model(self, tensors: Mapping[str, Tensor], names: RowNames, files: Mapping[str, Any]) -> None:
+        """Replace the best model: its weights with the names of their rows, and `files` (`MODEL_FILES`) as
+        `NAME.json`."""
         self.require()
         # A folder that somebody has deleted is not made again.
         with atomic_write(self.model, make_parents=False) as folder:
             folder.mkdir()
-            write_tensors(tensors, folder / WEIGHTS)
+            write_tensors(tensors, folder / WEIGHTS, names)
             for name in MODEL_FILES:
                 (folder / f"{name}.json").write_text(as_json(files[name]), encoding="utf-8")
             write_manifest(folder)

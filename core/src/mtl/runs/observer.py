@@ -20,10 +20,11 @@ from torch import Tensor
 from mtl import hookspecs
 from mtl.config.run_config import TrainerConfig
 from mtl.files import BackgroundWriter
-from mtl.model import MultitaskModel, cpu_copy, unique_tensors
+from mtl.model import MultitaskModel
 from mtl.runs.folder import RunFolder
 from mtl.training.checkpoint import save_checkpoint
 from mtl.training.state import Best
+from mtl.weights import cpu_copy, row_names, unique_tensors
 
 logger = logging.getLogger("mtl")
 
@@ -85,7 +86,8 @@ class RunObserver:
         """Keep the best model."""
         if best:
             weights = cpu_copy(dict(unique_tensors(self.model)))
-            self.writer.submit(lambda: self.folder.save_model(weights, self.model_files))
+            names = row_names(self.model)
+            self.writer.submit(lambda: self.folder.save_model(weights, names, self.model_files))
         self.callbacks.call(
             "mtl_evaluated",
             step=evaluation.step,

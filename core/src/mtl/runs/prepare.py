@@ -70,7 +70,8 @@ def prepare(loaded: LoadedConfig, plugins: Plugins) -> Prepared:
     data = load_cached(config, tasks, plugins)
     model = build_model(tasks, config.seed)
     phases = tuple(_phases(config, data.tasks, model))
-    return Prepared(loaded, plugins, tasks, data.tasks, data.notices, model.to(device), phases, device)
+    notices = (*data.notices, *model.notices)
+    return Prepared(loaded, plugins, tasks, data.tasks, notices, model.to(device), phases, device)
 
 
 def _phases(config: RunConfig, data: Mapping[str, TaskData], model: MultitaskModel) -> Iterator[Phase]:

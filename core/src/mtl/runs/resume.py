@@ -89,7 +89,9 @@ def restore(training: Training, folder: RunFolder, now: Mapping[str, Any], *, al
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UsageError(f"{path}: this state does not say what its run began with: {reason}") from error
-        training.restore(tensors, state, path)
+        match = training.restore(tensors, state, path)
+        if match.maps:
+            logger.warning("%s: rows of the model were matched by name: %s", path, match)
         timeline = training.phase.timeline
         done, planned = training.state.step - training.state.phase.step, timeline.total_steps
         if done > planned and not timeline.schedule.adapts:

@@ -11,12 +11,12 @@ from torch import nn
 from mtl.components import Split
 from mtl.data.columns import Dense, Rows
 from mtl.data.load import SPLITS, skipped_rows
-from mtl.model import unique_tensors
 from mtl.runs.prepare import Prepared
 from mtl.training.evaluation import batches_to_score
 from mtl.training.phase import Phase
 from mtl.training.selection import task_weights
 from mtl.training.timeline import Step, Timeline
+from mtl.weights import unique_tensors
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from mtl.builder import Builder
 from mtl.components import Direction, ModuleConfig, Output
 from mtl.config.walk import slots_within
 from mtl.fields import Component
-from mtl.model import load_tensors, save_tensors, unique_tensors
 from mtl.testing.bench import Bench
 from mtl.testing.checks import Failed, rule
+from mtl.weights import load_module, save_module, unique_tensors
 
 INPUT_DIM = 8
 LENGTHS = (7, 4, 1, 5, 2)
@@ -203,8 +203,8 @@ def saves_and_loads(bench: ModuleBench) -> None:
     train(bench, trained, steps=2)
     with TemporaryDirectory() as folder:
         path = Path(folder, "weights.safetensors")
-        save_tensors(trained, path)
-        load_tensors(other, path)
+        save_module(trained, path)
+        load_module(other, path)
     with torch.no_grad():
         if not torch.equal(bench.run(trained.eval()), bench.run(other.eval())):
             raise Failed("after saving and loading, the output is another")

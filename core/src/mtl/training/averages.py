@@ -10,7 +10,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from mtl.model import assign_tensors
+from mtl.weights import RowNames, Weights, copy_rows, match_rows
 
 
 @frozen(eq=False)
@@ -59,6 +59,6 @@ class WeightAverages:
             parameter.copy_(self.averages[name])
             self.averages[name].copy_(kept)
 
-    def restore(self, stored: Mapping[str, Tensor], source: str) -> None:
-        """Take back the averages of a checkpoint."""
-        assign_tensors(self.averages, stored, source)
+    def restore(self, stored: Weights, names: RowNames) -> None:
+        """Restore the averages of a checkpoint; `names` are those of the model's rows."""
+        copy_rows(self.averages, stored, match_rows(self.averages, names, stored))

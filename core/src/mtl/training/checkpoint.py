@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from mtl.errors import UsageError
 from mtl.files import DamagedFolder, atomic_write, check_manifest, read_json, write_manifest
-from mtl.model import write_tensors
+from mtl.weights import RowMap, write_tensors
 
 TENSORS = "tensors.safetensors"
 STATE = "state.json"
@@ -58,9 +59,16 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
 
 
 def restore_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    rest: Mapping[str, Any],
+    rows: Mapping[int, RowMap] = MappingProxyType({}),
 ) -> None:
-    """Take back what `flatten_optimizer` gave. Raises `ValueError` for what is no state of it."""
+    """Restore what `flatten_optimizer` gave.
+
+    `rows` are the parameters, by `id`, whose rows have moved: what the optimizer knows of a row moves with
+    it, and a new row has zeros. Raises `ValueError` for what is not a state of this optimizer.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in rest["state"].items()}
     for index, name, tensor in _indexed(tensors):
@@ -68,10 +76,22 @@ def restore_optimizer(
     for index, values in state.items():
         if not 0 <= index < len(parameters):
             raise ValueError(f"the optimizer has no parameter {index}")
+        moved = rows.get(id(parameters[index]))
+        if moved is not None:
+            state[index] = values = {name: _moved(value, moved) for name, value in values.items()}
         largest = max(parameters[index].numel(), 1)
         if any(isinstance(value, Tensor) and value.numel() > largest for value in values.values()):
             raise ValueError(f"the optimizer's state of parameter {index} is larger than the parameter")
     optimizer.load_state_dict({"state": state, "param_groups": rest["param_groups"]})
+
+
+def _moved(value: Any, rows: RowMap) -> Any:
+    """Return a value of an optimizer's state with its rows, if it has as many as its parameter, moved."""
+    if not isinstance(value, Tensor) or not value.dim() or len(value) != rows.stored_rows:
+        return value
+    result = value.new_zeros(len(rows.index), *value.shape[1:])
+    rows.copy_into(result, value)
+    return result
 
 
 def _indexed(tensors: Mapping[str, Tensor]) -> Iterator[tuple[int, str, Tensor]]:

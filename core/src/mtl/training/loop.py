@@ -18,7 +18,7 @@ from mtl.components import Balancer, Task
 from mtl.config.run_config import TrainerConfig
 from mtl.data.load import TaskData
 from mtl.errors import MtlError, UsageError, component_errors
-from mtl.model import MultitaskModel, assign_tensors, unique_tensors
+from mtl.model import MultitaskModel
 from mtl.training.averages import WeightAverages
 from mtl.training.checkpoint import flatten_optimizer, part, restore_optimizer
 from mtl.training.conflicts import GradientComparison
@@ -27,6 +27,7 @@ from mtl.training.phase import Phase
 from mtl.training.state import Best, TaskProgress, TrainingState
 from mtl.training.step import PRECISIONS, Stepper, Timed
 from mtl.training.timeline import Cursor, Scores
+from mtl.weights import Match, Weights, load_named, row_names, unique_tensors
 
 PARTS = ("model", "optimizer", "balancer", "average", "comparison", "report")
 """The parts of a checkpoint's tensors: the first word of their names."""
@@ -282,11 +283,15 @@ class Training:
             "optimizer": optimizer,
             "lr_scheduler": self.lr_scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "row_names": row_names(self.model),
         }
         return tensors, state
 
-    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any], source: Path) -> None:
-        """Take back what `checkpoint` gave. Raises `UsageError` for what does not fit this run."""
+    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any], source: Path) -> Match:
+        """Restore what `checkpoint` gave, and return which rows of the model are elsewhere by now.
+
+        Raises `UsageError` if it does not fit this run.
+        """
         parts = {name: part(tensors, name) for name in PARTS}
         strange = [name for name in tensors if name.partition(".")[0] not in PARTS]
         try:
@@ -294,18 +299,27 @@ class Training:
                 raise ValueError(f"{strange[0]} does not belong there")
             self.state.restore(state["training"], parts["report"])
             self.begin(self.phases[self.state.phase.index])
-            assign_tensors(dict(unique_tensors(self.model)), parts["model"], str(source))
-            restore_optimizer(self.optimizer, parts["optimizer"], state["optimizer"])
+            match = load_named(self.model, self._stored(parts["model"], state, source))
+            rows = {id(p): match.maps[name] for name, p in unique_tensors(self.model) if name in match.maps}
+            restore_optimizer(self.optimizer, parts["optimizer"], state["optimizer"], rows)
             self.balancer.load_state_dict(parts["balancer"])
             self.lr_scheduler.load_state_dict(dict(state["lr_scheduler"]))
             self.scaler.load_state_dict(dict(state["scaler"]))
             if self.averages is not None:
-                self.averages.restore(parts["average"], str(source))
-            if self.stepper.comparison is not None:
+                self.averages.restore(self._stored(parts["average"], state, source), row_names(self.model))
+            # Gradients of rows that have moved since cannot be compared with those to come.
+            if self.stepper.comparison is not None and not match.maps:
                 self.stepper.comparison.restore(parts["comparison"])
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UsageError(f"{source}: this state does not fit the run: {reason}") from error
+        return match
+
+    @staticmethod
+    def _stored(tensors: Mapping[str, Tensor], state: Mapping[str, Any], source: Path) -> Weights:
+        """Return the tensors of a checkpoint with the names of their rows."""
+        names = {name: rows for name, rows in state["row_names"].items() if name in tensors}
+        return Weights.of(tensors, names, str(source))
 
 
 def fresh_state(tasks: Mapping[str, Task[Any]], device: torch.device) -> TrainingState:

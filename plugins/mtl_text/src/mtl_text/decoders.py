@@ -32,8 +32,17 @@ class MLPDecoder(nn.Module):
     *Shape:* `[..., input_dim]` to `[..., output_dim]`; `hidden` gives `[..., output.in_features]`.
     """
 
-    def __init__(self, config: MLPDecoderConfig, build: Builder, *, input_dim: int, output_dim: int) -> None:
+    def __init__(
+        self,
+        config: MLPDecoderConfig,
+        build: Builder,
+        *,
+        input_dim: int,
+        output_dim: int,
+        output_names: Sequence[str] | None = None,
+    ) -> None:
         super().__init__()
+        self.output_names = output_names
         self.hidden = dense_layers(
             input_dim,
             config.hidden_dims,
@@ -42,6 +51,13 @@ class MLPDecoder(nn.Module):
             bias=config.bias,
         )
         self.output = nn.Linear([input_dim, *config.hidden_dims][-1], output_dim, config.bias)
+
+    def row_names(self) -> dict[str, Sequence[str]]:
+        """Return the names of the outputs, if there are any, as those of the last layer's rows."""
+        if self.output_names is None:
+            return {}
+        tensors = ["output.weight"] if self.output.bias is None else ["output.weight", "output.bias"]
+        return dict.fromkeys(tensors, self.output_names)
 
     def forward(self, inputs: Tensor) -> Tensor:
         scores: Tensor = self.output(self.hidden(inputs))

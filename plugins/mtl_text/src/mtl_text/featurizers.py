@@ -99,7 +99,7 @@ class WordFeat(Featurizer[WordFeatConfig]):
         return self._ids_of[words]
 
     def build_embedding(self, build: Builder) -> nn.Module:
-        return WordEmbedding(len(self.vocabulary), self.config, self.counts)
+        return WordEmbedding(self.vocabulary.tokens, self.config, self.counts)
 
     def state(self) -> dict[str, Any]:
         counts = {} if self.counts is None else {"counts": list(self.counts)}
@@ -144,15 +144,22 @@ class WordEmbedding(nn.Module):
 
     drop_probabilities: Tensor | None
 
-    def __init__(self, size: int, config: WordFeatConfig, counts: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, tokens: Sequence[str], config: WordFeatConfig, counts: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(size, config.embed_dim, padding_idx=PAD_ID)
+        self.tokens = tokens
+        self.embedding = nn.Embedding(len(tokens), config.embed_dim, padding_idx=PAD_ID)
         if config.init_range is not None:
             nn.init.uniform_(self.weight, -config.init_range, config.init_range)
             with torch.no_grad():
                 self.weight[PAD_ID].zero_()
         probabilities = None if counts is None else _drop_probabilities(counts, config.rare_word_dropout)
         self.register_buffer("drop_probabilities", probabilities, persistent=False)
+
+    def row_names(self) -> dict[str, Sequence[str]]:
+        """Return the words, special tokens included."""
+        return {"embedding.weight": self.tokens}
 
     @property
     def weight(self) -> Tensor:
@@ -215,7 +222,7 @@ class CharFeat(Featurizer[CharFeatConfig]):
         return torch.from_numpy(table).to(torch.int16 if small else torch.int32)
 
     def build_embedding(self, build: Builder) -> nn.Module:
-        return CharEmbedding(len(self.vocabulary), self.config)
+        return CharEmbedding(self.vocabulary.tokens, self.config)
 
     def state(self) -> dict[str, Any]:
         return {"characters": list(self.vocabulary.words)}
@@ -238,12 +245,17 @@ class CharEmbedding(nn.Module):
     a word shorter than the kernel is one window, filled up with zeros. Padding gives zeros.
     """
 
-    def __init__(self, size: int, config: CharFeatConfig) -> None:
+    def __init__(self, characters: Sequence[str], config: CharFeatConfig) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(size, config.embed_dim, padding_idx=PAD_ID)
+        self.characters = characters
+        self.embedding = nn.Embedding(len(characters), config.embed_dim, padding_idx=PAD_ID)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(config.embed_dim, config.kernel_num, kernel_size) for kernel_size in config.kernel_sizes
         )
+
+    def row_names(self) -> dict[str, Sequence[str]]:
+        """Return the characters, special tokens included."""
+        return {"embedding.weight": self.characters}
 
     def forward(self, columns: Mapping[str, Tensor]) -> Tensor:
         characters = columns["characters"]

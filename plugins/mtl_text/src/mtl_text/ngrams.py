@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -81,10 +81,17 @@ class NgramEmbedding(nn.Module):
 
     def __init__(self, config: NgramFeatConfig) -> None:
         super().__init__()
+        self.config = config
         self.bag = nn.EmbeddingBag(config.buckets + 1, config.embed_dim, mode="mean", padding_idx=NONE_ID)
         nn.init.normal_(self.bag.weight, std=0.1)
         with torch.no_grad():
             self.bag.weight[NONE_ID].zero_()
+
+    def row_names(self) -> dict[str, Sequence[str]]:
+        """Return names that say which n-grams a row stands for: with other settings none is the same."""
+        config = self.config
+        kind = f"{config.shortest} to {config.longest} characters, row"
+        return {"bag.weight": [f"{kind} {row} of {config.buckets}" for row in range(config.buckets + 1)]}
 
     def forward(self, columns: Mapping[str, Tensor]) -> Tensor:
         ngrams = columns["ngrams"]

@@ -1,0 +1,248 @@
+"""Tensors in files, and the names of their rows.
+
+A tensor with a row per word or label means nothing without the words or labels: another run has them in
+another order. A module says what its rows are in `row_names()`, files carry the names, and loading follows
+them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from attrs import define, frozen
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mtl.errors import UsageError, component_errors
+from mtl.files import atomic_write
+
+RowNames = Mapping[str, Sequence[str]]
+"""The names of the rows (dim 0) of tensors, by the name of the tensor."""
+
+ROW_NAMES = "row_names"
+"""The key in a safetensors file's metadata whose value is `RowNames` as JSON."""
+
+UNNAMED = "its rows have no names"
+_PROBLEMS_SHOWN = 5
+
+
+@frozen(eq=False)
+class Weights:
+    """Stored tensors, each read when it is needed; `source` names them in messages."""
+
+    source: str
+    shapes: Mapping[str, Sequence[int]]
+    row_names: RowNames
+    read: Callable[[str], Tensor]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], row_names: RowNames, source: str) -> Self:
+        """Return tensors in memory as stored ones."""
+        shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+        return cls(source, shapes, _checked_names(row_names, shapes, source), tensors.__getitem__)
+
+
+@frozen(eq=False)
+class RowMap:
+    """Where each row of a tensor comes from: stored row `index[i]`, or nowhere if that is -1."""
+
+    index: Tensor
+    stored_rows: int
+
+    def copy_into(self, tensor: Tensor, stored: Tensor) -> None:
+        """Copy the stored rows to their places; rows that are new stay as they are."""
+        known = self.index >= 0
+        tensor[known.to(tensor.device)] = stored[self.index[known].to(stored.device)].to(tensor)
+
+
+@define(eq=False)
+class Match:
+    """How stored tensors fit a module: the rows of the tensors in `maps` are not where they were.
+
+    Tensors with the same names, such as a layer's weight and bias, count once.
+    """
+
+    maps: Mapping[str, RowMap]
+    moved: int = 0
+    new: int = 0
+    dropped: int = 0
+
+    def __str__(self) -> str:
+        counts = {"moved": self.moved, "new": self.new, "dropped": self.dropped}
+        return ", ".join(f"{count:,} {what}" for what, count in counts.items())
+
+
+def unique_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield every parameter and persistent buffer of a module once, by its first name."""
+    yield from module.named_parameters()
+    persistent = module.state_dict(keep_vars=True).keys()
+    yield from ((name, buffer) for name, buffer in module.named_buffers() if name in persistent)
+
+
+def row_names(module: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Return the names of rows that a module and those within it give, by `unique_tensors`' names.
+
+    Raises `ComponentError` for a module whose names do not fit its tensors.
+    """
+    first = {id(tensor): name for name, tensor in unique_tensors(module)}
+    found: dict[str, tuple[str, ...]] = {}
+    for part in module.modules():
+        give = getattr(part, "row_names", None)
+        if give is None:
+            continue
+        with component_errors(part, "to name its rows"):
+            tensors = part.state_dict(keep_vars=True)
+            for name, names in give().items():
+                names = tuple(names)
+                if len(set(names)) != len(names) or len(names) != len(tensors[name]):
+                    raise ValueError(
+                        f"`{name}` must have a different name for each of its {len(tensors[name]):,} rows,"
+                        f" but has {len(set(names)):,} different names"
+                    )
+                found.setdefault(first[id(tensors[name])], names)
+    return found
+
+
+def cpu_copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors to the CPU, so that training does not change them."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, names: RowNames | None = None) -> None:
+    """Write tensors and the names of their rows as safetensors. Raises `OSError`."""
+    # save_file makes a file that nobody else may read, whatever the umask says.
+    path.touch()
+    mode = path.stat().st_mode
+    try:
+        # In ASCII, because a name may be half of a surrogate pair, which is no UTF-8.
+        save_file(dict(tensors), path, {ROW_NAMES: json.dumps(names)} if names else None)
+        path.chmod(mode)
+    except SafetensorError as error:
+        raise OSError(None, str(error), str(path)) from None
+
+
+def save_module(module: nn.Module, path: Path) -> None:
+    """Write a module's tensors and the names of their rows as safetensors. Raises `OSError`."""
+    with atomic_write(path) as temporary:
+        write_tensors(cpu_copy(dict(unique_tensors(module))), temporary, row_names(module))
+
+
+@contextmanager
+def open_weights(path: Path) -> Iterator[Weights]:
+    """Open a safetensors file. Raises `UsageError` if it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            shapes = {name: stored.get_slice(name).get_shape() for name in stored.keys()}  # noqa: SIM118
+            names = _parse_names(path, stored.metadata() or {})
+            yield Weights(str(path), shapes, _checked_names(names, shapes, str(path)), stored.get_tensor)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path}: not a file of weights: {error}") from None
+
+
+def load_module(module: nn.Module, path: Path) -> Match:
+    """Read a module's tensors from a safetensors file, as `load_named` does."""
+    with open_weights(path) as stored:
+        return load_named(module, stored)
+
+
+def load_named(module: nn.Module, stored: Weights) -> Match:
+    """Copy stored tensors into a module; rows that have names go where their names are.
+
+    Nothing is read before all names and shapes are checked. Raises `UsageError` if they do not fit.
+    """
+    tensors = dict(unique_tensors(module))
+    match = match_rows(tensors, row_names(module), stored)
+    copy_rows(tensors, stored, match)
+    return match
+
+
+def copy_rows(tensors: Mapping[str, Tensor], stored: Weights, match: Match) -> None:
+    """Copy the stored tensors of the same names, whose rows are where `match` says."""
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            if name in match.maps:
+                match.maps[name].copy_into(tensor, stored.read(name))
+            else:
+                tensor.copy_(stored.read(name))
+
+
+def match_rows(tensors: Mapping[str, Tensor], names: RowNames, stored: Weights) -> Match:
+    """Find each row of `tensors` in `stored` by its name, or by its place if it has none.
+
+    Raises `UsageError` if names, shapes or rows do not fit.
+    """
+    problems = [f"{name} is missing" for name in tensors.keys() - stored.shapes.keys()]
+    problems += [f"{name} is not part of the model" for name in stored.shapes.keys() - tensors.keys()]
+    maps: dict[str, RowMap] = {}
+    counted: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
+    match = Match(maps)
+    for name, tensor in tensors.items():
+        if name not in stored.shapes:
+            continue
+        ours, theirs = names.get(name), stored.row_names.get(name)
+        problem = _misfit(name, tensor, stored.shapes[name], ours, theirs)
+        if problem:
+            problems.append(problem)
+        elif ours is not None and theirs is not None and tuple(ours) != tuple(theirs):
+            places = {row: place for place, row in enumerate(theirs)}
+            index = [places.get(row, -1) for row in ours]
+            maps[name] = RowMap(torch.tensor(index), len(theirs))
+            if (pair := (tuple(ours), tuple(theirs))) not in counted:
+                counted.add(pair)
+                known = sum(place >= 0 for place in index)
+                match.moved += sum(place not in (-1, row) for row, place in enumerate(index))
+                match.new += len(ours) - known
+                match.dropped += len(theirs) - known
+    if problems:
+        shown = "; ".join(sorted(problems)[:_PROBLEMS_SHOWN])
+        if f"there {UNNAMED}" in shown:
+            shown += " (save the module again with `save_path`, which writes the names of rows)"
+        raise UsageError(f"{stored.source}: these weights do not fit the model: {shown}")
+    return match
+
+
+def _misfit(
+    name: str, tensor: Tensor, shape: Sequence[int], ours: Sequence[str] | None, theirs: Sequence[str] | None
+) -> str | None:
+    """Say why a stored tensor cannot be loaded; None if it can."""
+    wanted = list(tensor.shape)
+    compared = slice(1, None) if ours is not None and theirs is not None else slice(None)
+    if wanted[compared] != list(shape)[compared] or len(wanted) != len(shape):
+        return f"{name} has shape {list(shape)}, but must have {wanted}"
+    if ours is not None and theirs is None:
+        return f"{name} has a row for each of {_some(ours)}, but there {UNNAMED}"
+    if ours is None and theirs is not None:
+        return f"{name} has a row for each of {_some(theirs)}, but here {UNNAMED}"
+    if ours is not None and theirs is not None and ours and not set(ours) & set(theirs):
+        return f"{name} has a row for each of {_some(theirs)}, but needs {_some(ours)}"
+    return None
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:3])
+    return f"{shown}, … ({len(names):,})" if len(names) > 3 else shown
+
+
+def _parse_names(path: Path, metadata: Mapping[str, str]) -> Any:
+    try:
+        return json.loads(metadata.get(ROW_NAMES, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: its `{ROW_NAMES}` are not JSON: {error}") from None
+
+
+def _checked_names(names: Any, shapes: Mapping[str, Sequence[int]], source: str) -> RowNames:
+    """Return names as read. Raises `UsageError` unless there is one for each row of a stored tensor."""
+    if not isinstance(names, Mapping):
+        raise UsageError(f"{source}: its `{ROW_NAMES}` must be an object")
+    for tensor, rows in names.items():
+        is_list = isinstance(rows, (list, tuple)) and all(isinstance(row, str) for row in rows)
+        if not is_list or [len(rows)] != list(shapes.get(tensor, ()))[:1] or len(set(rows)) != len(rows):
+            problem = f"its `{ROW_NAMES}` must give {tensor} a different name for each row"
+            raise UsageError(f"{source}: {problem}")
+    return names
