@@ -11,7 +11,7 @@ import pytest
 import mtl
 from mtl import DataError
 from mtl.commands import main
-from mtl.runs.api import plan
+from mtl.runs import plan
 
 GOOD = "sentence\tlabel\n" + "a warm film\t1\na dull film\t0\n" * 8
 

@@ -82,7 +82,7 @@ def test_a_taken_folder_is_refused_and_the_default_one_numbered(
     assert run(capsys, "train", config_file, *short) == ("", "")
     assert {path.name for path in Path("runs").iterdir()} == {"small", "small-2"}
     assert main(["train", str(config_file), "--output", "runs/small"]) == 2
-    assert "holds a run already" in capsys.readouterr().err
+    assert "already holds a run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -19,7 +19,7 @@ from mtl.config.dumping import dump
 from mtl.config.load import LoadedConfig, load_config
 from mtl.errors import ConfigError
 from mtl.plugins import Plugins, discover
-from mtl.runs.api import plan
+from mtl.runs import plan
 
 Config = dict[str, Any]
 

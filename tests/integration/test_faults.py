@@ -22,13 +22,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import mtl
-from mtl import ComponentSpec, DataSource, configclass, hookimpl
+from mtl import ComponentSpec, DataSource, Interrupted, configclass, hookimpl
 from mtl.commands import main
 from mtl.components import KINDS
 from mtl.errors import UsageError
 from mtl.files import write_manifest
 from mtl.plugins import Plugins, discover
-from mtl.runs.api import Interrupted
 from mtl.runs.folder import RunFolder
 from mtl.training.loop import Training
 from mtl_text.data_config import TSVConfig, WordFeatConfig
@@ -94,7 +93,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
             return plugins
 
         monkeypatch.setattr("mtl.plugins.discover", with_planted)
-        monkeypatch.setattr("mtl.runs.api.discover", with_planted)
+        monkeypatch.setattr("mtl.runs.execution.discover", with_planted)
 
     return register
 
@@ -134,7 +133,7 @@ def test_l4_a_disk_that_fills_up_ends_the_run_and_loses_nothing(
         assert f"{tmp_path}/disk-{size}/run" in message
         assert differences(tmp_path / f"run-{size}", tmp_path / "whole") == []
     assert "the run folder cannot be written" in said[0]
-    assert "it has no checkpoint yet" in said[1] and "is whole: the same command with --resume" in said[-1]
+    assert "it has no checkpoint yet" in said[1] and "to continue from step-" in said[-1]
 
 
 @pytest.mark.slow

@@ -355,7 +355,8 @@ NAMED = {
     "acme-two:Twin": "",
     "Annotations": "'Annotations' of acme-annotations 0.3.1: the type hints of Config cannot be read",
     "Default": "'Default' of acme-default 0.3.1: Config.dim has a default that is not JSON: TypeError",
-    "Factory": "'Factory' of acme-factory 0.3.1: Config.dim has a default that is not JSON: ZeroDivisionError",
+    "Factory": "'Factory' of acme-factory 0.3.1: Config.dim has a default that is not JSON:"
+    " ZeroDivisionError",
     "Config": "'Config' of acme-config 0.3.1: its config class failed: KeyError: 'oh'",
     "Declares": "'Declares' of acme-declares 0.3.1: its `output` failed: ZeroDivisionError",
     "Import": "'Import' of acme-import 0.3.1: acme_import_parts:Config cannot be loaded: SystemExit: 6",

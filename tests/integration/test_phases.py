@@ -15,11 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 import mtl
-from mtl import hookimpl
+from mtl import Interrupted, hookimpl
 from mtl.config.load import load_config
 from mtl.errors import ConfigError, UsageError
 from mtl.plugins import Plugins
-from mtl.runs.api import Interrupted
 from mtl.runs.prepare import make_training, prepare
 from mtl.training.loop import Training
 

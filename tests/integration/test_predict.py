@@ -8,7 +8,7 @@ import pytest
 
 import mtl
 from mtl.errors import UsageError
-from mtl.runs.api import LoadedRun
+from mtl.runs import LoadedRun
 
 TEXTS = [
     "a fine film",

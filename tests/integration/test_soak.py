@@ -15,9 +15,8 @@ import pytest
 import torch
 
 import mtl
-from mtl import hookimpl
+from mtl import Interrupted, hookimpl
 from mtl.plugins import Plugins
-from mtl.runs.api import Interrupted
 
 Config = dict[str, Any]
 Differences = Callable[[Path, Path], list[str]]

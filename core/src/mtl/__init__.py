@@ -1,13 +1,13 @@
 """mtl: one model, several tasks, disjoint datasets.
 
-For users: `train` and `load`. For authors of plugins: `hookimpl`, `ComponentSpec`, the config
-helpers, and the base of each kind. What needs torch is imported when it is first used.
+For users: `train`, `plan` and `load`; for tools that work with runs: `mtl.runs`. For plugin authors:
+`hookimpl`, `ComponentSpec`, the config helpers and the base class of each kind. Whatever needs torch is
+imported on first use.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mtl.components import (
     Balancer,
@@ -41,16 +41,28 @@ from mtl.components import (
     Task,
     TaskConfig,
 )
-from mtl.errors import ConfigError, DataError, MtlError, PluginError, Problem, UsageError
+from mtl.errors import (
+    ConfigError,
+    DataError,
+    Interrupted,
+    MtlError,
+    PluginError,
+    Problem,
+    UsageError,
+    component_errors,
+)
 from mtl.fields import REQUIRED, Component, InputPath, OutputPath, configclass, option, slot
 from mtl.hookspecs import hookimpl
+from mtl.lazy import lazy_attributes
+from mtl.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mtl.builder import Builder
     from mtl.data.columns import Batch, Column, Dense, Ragged
     from mtl.data.features import Embedding, Features
     from mtl.data.tables import table_schema
-    from mtl.runs.api import LoadedRun, Result, load, train
+    from mtl.distributions import __version__
+    from mtl.runs import LoadedRun, Result, load, plan, train
 
 _LAZY = {
     "Batch": "mtl.data.columns",
@@ -59,12 +71,14 @@ _LAZY = {
     "Dense": "mtl.data.columns",
     "Embedding": "mtl.data.features",
     "Features": "mtl.data.features",
-    "LoadedRun": "mtl.runs.api",
+    "LoadedRun": "mtl.runs",
     "Ragged": "mtl.data.columns",
-    "Result": "mtl.runs.api",
-    "load": "mtl.runs.api",
+    "Result": "mtl.runs",
+    "load": "mtl.runs",
+    "plan": "mtl.runs",
     "table_schema": "mtl.data.tables",
-    "train": "mtl.runs.api",
+    "train": "mtl.runs",
+    "__version__": "mtl.distributions",
 }
 
 __all__ = [
@@ -94,6 +108,7 @@ __all__ = [
     "Featurizer",
     "FeaturizerConfig",
     "InputPath",
+    "Interrupted",
     "LRSchedulerConfig",
     "LoadedRun",
     "Loss",
@@ -117,17 +132,18 @@ __all__ = [
     "Task",
     "TaskConfig",
     "UsageError",
+    "__version__",
+    "component_errors",
     "configclass",
+    "did_you_mean",
     "hookimpl",
     "load",
     "option",
+    "plan",
     "slot",
     "table_schema",
     "train",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'mtl' has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+__getattr__, __dir__ = lazy_attributes(__name__, _LAZY)

@@ -1,9 +1,11 @@
-"""What is installed, told without reading all of it."""
+"""Names and versions of installed distributions, read without parsing all of their metadata."""
 
 from __future__ import annotations
 
 import re
-from importlib.metadata import Distribution
+from importlib.metadata import Distribution, version
+
+__version__ = version("pytext-mtl")
 
 _FIELD = re.compile(r"^(Name|Version):[ \t]*(\S+)", re.MULTILINE)
 

@@ -46,6 +46,17 @@ class PluginError(UsageError):
         super().__init__(f"{reason} ({hint})" if hint else reason)
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the run; its state is saved. The exit status is 128 plus the signal's number.
+
+    Not an `MtlError`, so that `except Exception` does not swallow Ctrl-C.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + signal_number
+
+
 class ComponentError(MtlError):
     """A component failed while it was used; the message names it, its module and what it did."""
 

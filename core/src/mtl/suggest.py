@@ -1,13 +1,15 @@
-"""How a hint is worded: nearest names and lists of names."""
+"""The wording of hints: nearest names, lists of names, arguments."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three of `known` that `name` may be meant for, case aside."""
+    """Return up to three of `known` that resemble `name`, ignoring case."""
     by_lower: dict[str, str] = {}
     for each in known:
         by_lower.setdefault(each.lower(), each)
@@ -15,13 +17,13 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The question, or nothing where no name is near."""
+    """Return "did you mean …?", or an empty string if no name is similar."""
     near = nearest(name, known)
     return f"did you mean {listed(f'`{each}`' for each in near)}?" if near else ""
 
 
 def nearest_or_all(name: str, known: Iterable[str], what: str) -> str:
-    """The question, or where no name is near, all names there are, as `what`."""
+    """Return "did you mean …?", or all known names, introduced by `what`, if none is similar."""
     known = list(known)
     if not known:
         return f"there are no {what}"
@@ -34,6 +36,29 @@ def with_article(noun: str) -> str:
 
 
 def listed(names: Iterable[str], last: str = "or") -> str:
-    """`a`, `a or b`, `a, b or c`."""
+    """Return `a`, `a or b` or `a, b or c`."""
     *rest, final = names
     return f"{', '.join(rest)} {last} {final}" if rest else final
+
+
+_on_command_line = ContextVar("on_command_line", default=False)
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Let `argument` name options of commands."""
+    token = _on_command_line.set(True)
+    try:
+        yield
+    finally:
+        _on_command_line.reset(token)
+
+
+def argument(name: str, value: str = "") -> str:
+    """Return an argument as the caller writes it: `--output runs/a`, or in Python `output='runs/a'`.
+
+    Without a value it is a flag: `--resume`, or `resume=True`.
+    """
+    if _on_command_line.get():
+        return f"--{name.replace('_', '-')} {value}".rstrip()
+    return f"{name}={value or True!r}"

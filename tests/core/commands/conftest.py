@@ -35,7 +35,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         folders.append(run)
         return FakeRun()
 
-    monkeypatch.setattr("mtl.runs.api.load", load)
+    monkeypatch.setattr("mtl.runs.loading.load", load)
     monkeypatch.setattr("mtl.load", load, raising=False)
     return folders
 

@@ -42,7 +42,7 @@ def raising(error: BaseException) -> Any:
 def test_status_and_message(
     error: BaseException, status: int, invoke: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtl.runs.api.plan", raising(error))
+    monkeypatch.setattr("mtl.runs.planning.plan", raising(error))
     ended, out, err = invoke("plan", "x.json")
     assert (ended, out) == (status, "")
     assert str(error) in err
@@ -52,16 +52,16 @@ def test_status_and_message(
 def test_an_interrupted_run_ends_with_the_signals_status(
     invoke: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mtl.runs.api import Interrupted
+    from mtl import Interrupted
 
     monkeypatch.setattr(
-        "mtl.runs.api.plan", raising(Interrupted("stopped, its state is saved", signal.SIGTERM))
+        "mtl.runs.planning.plan", raising(Interrupted("stopped, its state is saved", signal.SIGTERM))
     )
     assert invoke("plan", "x.json")[::2] == (143, "mtl: stopped, its state is saved\n")
 
 
 def test_a_bug_is_called_one_and_debug_shows_where(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtl.runs.api.plan", raising(ZeroDivisionError("division by zero")))
+    monkeypatch.setattr("mtl.runs.planning.plan", raising(ZeroDivisionError("division by zero")))
     status, _, err = invoke("plan", "x.json")
     assert status == 1
     assert err.count("\n") == 1
@@ -71,7 +71,7 @@ def test_a_bug_is_called_one_and_debug_shows_where(invoke: Any, monkeypatch: pyt
 
 
 def test_a_full_disk_is_no_bug(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtl.runs.api.plan", raising(OSError(28, "No space left on device", "/runs/x")))
+    monkeypatch.setattr("mtl.runs.planning.plan", raising(OSError(28, "No space left on device", "/runs/x")))
     assert invoke("plan", "x.json")[2] == "mtl: [Errno 28] No space left on device: '/runs/x'\n"
 
 
@@ -80,7 +80,7 @@ def test_all_problems_of_a_config_are_shown(invoke: Any, monkeypatch: pytest.Mon
         Problem("tasks", "is missing", line=2, column=5),
         Problem("seed", "must be int", line=1, column=2),
     ]
-    monkeypatch.setattr("mtl.runs.api.plan", raising(ConfigError(problems, "x.json")))
+    monkeypatch.setattr("mtl.runs.planning.plan", raising(ConfigError(problems, "x.json")))
     status, _, err = invoke("plan", "x.json")
     assert status == 2
     assert err.splitlines() == [
@@ -128,9 +128,9 @@ def test_version(invoke: Any) -> None:
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     """As in `mtl predict | head -1`; on a real pipe."""
     script = (
-        "import sys, mtl.runs.api, mtl.config.load\n"
+        "import sys, mtl.runs.planning, mtl.config.load\n"
         "from mtl.commands import main\n"
-        "mtl.runs.api.plan = lambda *arguments, **options: list(range(1_000_000))\n"
+        "mtl.runs.planning.plan = lambda *arguments, **options: list(range(1_000_000))\n"
         "sys.modules['mtl.config.load'].load_config = lambda *arguments, **options: None\n"
         "sys.exit(main(['plan', 'x.json', '--json']))\n"
     )

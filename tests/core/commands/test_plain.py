@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-import mtl.runs.api  # noqa: F401 - before its parts are replaced
+import mtl.runs.planning  # noqa: F401 - before its parts are replaced
 from mtl.console import terminal
 from mtl.errors import ConfigError, DataError, Problem
 from mtl.render.plain import LONGEST_LINE, escaped, readable
@@ -73,7 +73,7 @@ def test_no_failure_reaches_a_terminal_raw(
     def fail(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("mtl.runs.api.plan", fail)
+    monkeypatch.setattr("mtl.runs.planning.plan", fail)
     status, out, err = invoke("plan", "x.json")
     assert status in (1, 2)
     assert "1b[2J" in err

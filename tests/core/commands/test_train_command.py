@@ -35,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, any_config: None) -> list[dict[str, A
         made.append({"source": source, **options})
         return SimpleNamespace(folder=options["output"], data={})
 
-    monkeypatch.setattr("mtl.runs.api.train", train)
+    monkeypatch.setattr("mtl.runs.execution.train", train)
     monkeypatch.setattr("mtl.train", train, raising=False)
     return made
 
@@ -105,7 +105,7 @@ def test_plan_as_json(invoke: Any, any_config: None, monkeypatch: pytest.MonkeyP
         seen.append((arguments, options))
         return {"tasks": {}}
 
-    monkeypatch.setattr("mtl.runs.api.plan", plan)
+    monkeypatch.setattr("mtl.runs.planning.plan", plan)
     status, out, err = invoke("plan", "c.json", "--json", "--set", "seed=1", "--base-dir", "d")
     assert (status, json.loads(out), err) == (0, {"tasks": {}}, "")
     assert seen == [((Path("c.json"),), {"base_dir": Path("d"), "overrides": ["seed=1"], "measured": False})]

@@ -43,7 +43,7 @@ def warm_up(config: str) -> None:
     parsed = functools.cached_property(importlib.metadata.Distribution.metadata.fget)  # type: ignore[attr-defined]
     parsed.__set_name__(importlib.metadata.Distribution, "metadata")
     importlib.metadata.Distribution.metadata = parsed  # type: ignore[assignment, method-assign]
-    for name in ("mtl.runs.api", "mtl.console", "torch._dynamo"):
+    for name in ("mtl.runs.execution", "mtl.console", "torch._dynamo"):
         importlib.import_module(name)
     plugins = discover()
     for kind in KINDS:

@@ -24,9 +24,9 @@ from mtl.commands.plugins import plugins_app
 from mtl.commands.predict import predict
 from mtl.commands.test import test
 from mtl.commands.train import train
-from mtl.errors import ConfigError, MtlError, UsageError, is_out_of_memory
+from mtl.errors import ConfigError, Interrupted, MtlError, UsageError, is_out_of_memory
 from mtl.render.plain import readable
-from mtl.suggest import did_you_mean
+from mtl.suggest import command_line, did_you_mean
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -50,9 +50,9 @@ class Commands(TyperGroup):
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from mtl import __version__
 
-        print(f"mtl {version('pytext-mtl')}")
+        print(f"mtl {__version__}")
         raise typer.Exit
 
 
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app = build_app(with_plugins=not words or words[0] not in known)
         command = get_command(app)
-        with command.make_context("mtl", words or ["--help"]) as context:
+        with command_line(), command.make_context("mtl", words or ["--help"]) as context:
             command.invoke(context)
         sys.stdout.flush()
         return 0
@@ -156,9 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     except (Exception, KeyboardInterrupt, Terminated) as error:
-        asked = getattr(error, "exit_status", None)
-        if isinstance(error, KeyboardInterrupt | Terminated) or asked in (INTERRUPTED, TERMINATED):
-            # The process ends as it was asked to; to ask once more must not cut off its last words.
+        if isinstance(error, KeyboardInterrupt | Terminated):
+            # The process is ending as it was asked to; a second signal must not cut off its last words.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if debug:
@@ -175,6 +174,9 @@ def _report(error: BaseException) -> int:
     if isinstance(error, Terminated):
         _say("terminated")
         return TERMINATED
+    if isinstance(error, Interrupted):
+        _say(str(error))
+        return error.exit_status
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         _say("interrupted")
         return INTERRUPTED

@@ -31,7 +31,7 @@ def plan(
     Tasks and their data, the schedule, the modules and who shares them, memory. Nothing is kept.
     """
     source, _, plugins = load(config, overrides, base_dir)
-    from mtl.runs.api import plan as make_plan
+    from mtl import plan as make_plan
 
     with results_only():
         planned = make_plan(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mtl.errors import UsageError
 from mtl.files import as_json, atomic_write, check_manifest, read_json, sweep, write_json, write_manifest
+from mtl.suggest import argument
 from mtl.weights import RowNames, write_tensors
 
 WEIGHTS = "weights.safetensors"
@@ -60,8 +61,8 @@ class RunFolder:
         """Raises `UsageError` where the folder holds a run already."""
         if self.holds_run:
             raise UsageError(
-                f"{self.path}: this folder holds a run already;"
-                " continue it with --resume, or give another --output"
+                f"{self.path}: this folder already holds a run;"
+                f" continue it with {argument('resume')}, or choose another output folder"
             )
 
     def create(self, config: Mapping[str, Any]) -> None:
@@ -123,13 +124,17 @@ class RunFolder:
         )
 
     @property
+    def how_to_resume(self) -> str:
+        """How to resume the run, for a message."""
+        return f"repeat the command with {argument('resume')} {argument('output', str(self.path))}"
+
+    @property
     def last_state(self) -> str:
-        """Where a failed run can go on, in words."""
+        """Where a failed run can be resumed, for a message."""
         saved = self.saved_checkpoints()
         if not saved:
             return "it has no checkpoint yet"
-        again = f"the same command with --resume --output {self.path}"
-        return f"{saved[0].name} is whole: {again} goes on from there"
+        return f"to continue from {saved[0].name}, {self.how_to_resume}"
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config of the run. Raises `UsageError` where there is none."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch import nn
 
 from mtl.components import Balancer
 from mtl.components.instantiate import instantiate
-from mtl.config.load import LoadedConfig
+from mtl.config.load import LoadedConfig, load_config
 from mtl.config.module_names import find_modules
 from mtl.config.run_config import PhaseConfig, RunConfig
 from mtl.data.batching import Batching, seed_generators
@@ -30,6 +32,27 @@ from mtl.training.selection import Selection, selection, task_weights
 from mtl.training.timeline import Cursor, EpochRule, Timeline
 
 DEFAULT_EPOCHS = 10
+
+Source = str | Path | Mapping[str, Any] | LoadedConfig
+"""A config: a path, JSON text (a `str` that begins with "{"), a mapping, or one that is loaded."""
+
+
+def load_source(
+    source: Source, plugins: Plugins, overrides: Sequence[str] = (), base_dir: Path | str | None = None
+) -> LoadedConfig:
+    """Read and check a config.
+
+    Raises `UsageError` for a source of another type, and what `load_config` raises.
+    """
+    if isinstance(source, LoadedConfig):
+        if overrides or base_dir is not None:
+            raise UsageError("a config that is loaded already takes no overrides and no other base folder")
+        return source
+    if isinstance(source, str) and not source.lstrip("\ufeff \t\r\n").startswith("{"):
+        source = Path(source)
+    if not isinstance(source, str | Path | Mapping):
+        raise UsageError(f"a config must be a path, JSON text or a mapping, but is {reprlib.repr(source)}")
+    return load_config(source, plugins=plugins, overrides=overrides, base_dir=base_dir)
 
 
 @frozen(eq=False)

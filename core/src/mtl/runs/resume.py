@@ -16,6 +16,7 @@ from mtl.provenance import provenance
 from mtl.runs.folder import RunFolder
 from mtl.runs.observer import logger
 from mtl.runs.prepare import Prepared
+from mtl.suggest import argument
 from mtl.training.checkpoint import load_checkpoint
 from mtl.training.loop import Training
 
@@ -112,7 +113,7 @@ def _check_model(folder: RunFolder) -> None:
     try:
         folder.read_model()
     except UsageError as error:
-        raise UsageError(f"{error}; the best model is lost: begin anew, in another --output") from error
+        raise UsageError(f"{error}; the best model is lost: start again in another output folder") from error
 
 
 def _check_identity(folder: RunFolder, before: Any, now: Mapping[str, Any], allow_changes: bool) -> None:
@@ -140,8 +141,11 @@ def _refuse(folder: RunFolder, what: str, lines: list[str], allow_changes: bool)
         return
     text = f"{folder.path}: {what} not what this run began with:\n" + "\n".join(lines)
     if not allow_changes:
-        raise UsageError(f"{text}\n--allow-changes goes on all the same")
-    logger.warning("%s\nits figures will be those of neither", text)
+        raise UsageError(
+            f"{text}\npass {argument('allow_changes')} to continue;"
+            " the results will match neither configuration"
+        )
+    logger.warning("%s\nthe results will match neither configuration", text)
 
 
 def _differences(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -38,7 +38,7 @@ from mtl.errors import ComponentError, DataError, MtlError
 from mtl.fields import Component
 from mtl.hookspecs import hookimpl
 from mtl.model import build_model
-from mtl.runs.api import Result, load, train
+from mtl.runs import Result, load, train
 from mtl.runs.folder import WEIGHTS, RunFolder
 from mtl.runs.prepare import Prepared, prepare, torch_settings
 from mtl.testing.checks import Failed, equal_json, rule

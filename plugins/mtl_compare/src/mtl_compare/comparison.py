@@ -13,12 +13,12 @@ from typing import Any
 
 from attrs import define, frozen
 
+from mtl import Interrupted
 from mtl.components import Split
 from mtl.config.load import LoadedConfig
 from mtl.errors import MtlError, UsageError
 from mtl.files import read_json, write_json
 from mtl.plugins import Plugins
-from mtl.runs.api import Interrupted
 from mtl.runs.prepare import Prepared, prepare, torch_settings
 from mtl.runs.resume import identity
 from mtl_compare.processes import Command, run_all

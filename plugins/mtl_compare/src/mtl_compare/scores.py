@@ -16,7 +16,7 @@ from mtl.components import Split, Task
 from mtl.data.columns import Rows
 from mtl.data.load import load_rows
 from mtl.errors import component_errors
-from mtl.runs.api import LoadedRun, load
+from mtl.runs import LoadedRun, load
 from mtl.runs.prepare import Prepared, torch_settings
 from mtl.training.evaluation import autocast
 from mtl.training.selection import tasks_in_phases

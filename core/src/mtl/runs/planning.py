@@ -1,9 +1,10 @@
-"""What a run will do, as JSON: `mtl plan --json`, and what a run's callbacks are told."""
+"""`plan`: what a run will do, as JSON, for `mtl plan --json` and the callbacks of a run."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -11,12 +12,37 @@ from torch import nn
 from mtl.components import Split
 from mtl.data.columns import Dense, Rows
 from mtl.data.load import SPLITS, skipped_rows
-from mtl.runs.prepare import Prepared
+from mtl.plugins import Plugins, discover
+from mtl.runs.measure import measure
+from mtl.runs.prepare import Prepared, Source, load_source, make_training, prepare, torch_settings
 from mtl.training.evaluation import batches_to_score
 from mtl.training.phase import Phase
 from mtl.training.selection import task_weights
 from mtl.training.timeline import Step, Timeline
 from mtl.weights import unique_tensors
+
+
+def plan(
+    source: Source,
+    *,
+    base_dir: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    measured: bool = False,
+    plugins: Plugins | None = None,
+) -> dict[str, Any]:
+    """Return what `train` would do with a config, as `mtl plan --json` prints it.
+
+    `measured` adds the time and memory of the run, estimated from a few of its steps.
+
+    Raises what `train` raises before its first step.
+    """
+    plugins = plugins or discover()
+    loaded = load_source(source, plugins, overrides, base_dir)
+    with torch_settings(loaded.config):
+        prepared = prepare(loaded, plugins)
+        planned = describe(prepared)
+        training = make_training(prepared)
+        return {**planned, "measured": measure(training)} if measured else planned
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:

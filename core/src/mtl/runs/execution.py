@@ -1,0 +1,208 @@
+"""`train`: from a config to a run folder with a result."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from mtl.components.instantiate import instantiate
+from mtl.errors import Interrupted, MtlError
+from mtl.files import BackgroundWriter, read_json, write_json
+from mtl.plugins import Plugins, discover
+from mtl.provenance import plugins_of_run
+from mtl.runs.folder import WEIGHTS, RunFolder
+from mtl.runs.observer import Callbacks, RunObserver, logger
+from mtl.runs.planning import describe
+from mtl.runs.prepare import Prepared, Source, load_source, make_training, prepare, torch_settings
+from mtl.runs.resume import check_config, identity, restore
+from mtl.training.loop import Training
+from mtl.training.selection import tasks_in_phases
+from mtl.weights import load_module, save_module
+
+
+@frozen
+class Result:
+    """A completed run: its folder and the contents of its result.json."""
+
+    folder: Path
+    data: Mapping[str, Any]
+
+
+def train(
+    source: Source,
+    *,
+    output: Path | str,
+    base_dir: Path | None = None,
+    overrides: Sequence[str] = (),
+    device: str | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    allow_changes: bool = False,
+    callbacks: Sequence[object] = (),
+    plugins: Plugins | None = None,
+) -> Result:
+    """Train a config into the folder `output`.
+
+    The config is a path, JSON text, a mapping, or what `load_config` returned. `device` and `seed`
+    override the config's. `resume` continues from the folder's newest checkpoint, or starts the run
+    if the folder is new or empty. If config, data or vocabularies have changed since, it raises unless
+    `allow_changes` is set. `callbacks` are objects with run-time hooks (`mtl.hookimpl`).
+
+    Raises `ConfigError`, `DataError` or `PluginError` before anything is written, `MtlError` if the
+    run fails, and `Interrupted` if a signal ended it.
+    """
+    named = {"device": device, "seed": seed}
+    overrides = [
+        *overrides,
+        *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None),
+    ]
+    plugins = plugins or discover()
+    folder = RunFolder(Path(output).absolute())
+    with ExitStack() as held:
+        begun = resume and folder.path.is_dir()
+        if begun:
+            held.enter_context(folder.locked())
+            folder.sweep()
+            plugins = plugins_of_run(folder.path, plugins)
+        loaded = load_source(source, plugins, overrides, base_dir)
+        if resume and folder.is_unused:
+            logger.warning("%s: there is no run to resume here; starting from the beginning", folder.path)
+            resume = False
+        if resume:
+            same = check_config(folder, loaded, plugins, allow_changes=allow_changes)
+            if folder.result.exists() and same:
+                logger.warning("%s: this run is complete; its metrics are in result.json", folder.path)
+                return Result(folder.path, read_json(folder.result))
+        else:
+            folder.refuse_used()
+        held.enter_context(torch_settings(loaded.config))
+        prepared = prepare(loaded, plugins)
+        # Before the first phase freezes parameters that others train.
+        planned = describe(prepared)
+        training = make_training(prepared)
+        now = identity(prepared)
+        if not begun:
+            held.enter_context(folder.locked())
+            folder.refuse_used()
+        if resume:
+            restore(training, folder, now, allow_changes=allow_changes)
+        folder.create(now["config"])
+        return _run(prepared, planned, training, folder, now, callbacks)
+
+
+def _run(
+    prepared: Prepared,
+    planned: Mapping[str, Any],
+    training: Training,
+    folder: RunFolder,
+    now: Mapping[str, Any],
+    callbacks: Sequence[object],
+) -> Result:
+    with BackgroundWriter() as writer:
+        observer = RunObserver(
+            folder=folder,
+            callbacks=Callbacks(_callbacks(prepared, folder, callbacks)),
+            config=prepared.config.trainer,
+            model=prepared.model,
+            model_files={"config": now["config"], **prepared.tasks.state(), "versions": now["versions"]},
+            identity=now,
+            writer=writer,
+        )
+        observer.callbacks.call(
+            "mtl_run_started", folder=str(folder.path), config=now["config"], plan=planned
+        )
+        with observer.stopping_on([signal.SIGINT, signal.SIGTERM]):
+            try:
+                training.train(observer)
+                writer.settle(wait=True)
+                _raise_if_interrupted(training, observer)
+                return _finish(prepared, training, observer)
+            except OSError as error:
+                reason = error.strerror or error
+                raise MtlError(
+                    f"{error.filename or folder.path}: cannot be written: {reason}; the run ended at step"
+                    f" {training.state.step}; {folder.last_state}"
+                ) from error
+
+
+def _raise_if_interrupted(training: Training, observer: RunObserver) -> None:
+    """Raise `Interrupted` if a signal came; the newest checkpoint holds all steps."""
+    if observer.signal_number is not None:
+        raise Interrupted(
+            f"stopped after step {training.state.step}; its state is saved."
+            f" To continue, {observer.folder.how_to_resume}",
+            observer.signal_number,
+        )
+
+
+def _callbacks(prepared: Prepared, folder: RunFolder, callbacks: Sequence[object]) -> dict[str, object]:
+    named: dict[str, object] = dict(prepared.plugins.manager.list_name_plugin())
+    for component in prepared.config.loggers:
+        try:
+            named[component.path] = instantiate(component, folder=folder.path)
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            logger.warning("%s: %s cannot be created: %s", component.path, component.name, what)
+    return named | {f"callback {index}": callback for index, callback in enumerate(callbacks)}
+
+
+def _finish(prepared: Prepared, training: Training, observer: RunObserver) -> Result:
+    """Write the result: the best model's metrics on the test data, and on the evaluation data of tasks that
+    were not evaluated when it was selected."""
+    folder, state = observer.folder, training.state
+    tasks, scored = tasks_in_phases(prepared.config), state.best.figures if state.best else {}
+    if state.best is not None:
+        load_module(prepared.model, folder.model / WEIGHTS)
+    evaluated = {**scored, **training.evaluate("eval", [task for task in tasks if task not in scored])}
+    test = training.evaluate("test", tasks)
+    _raise_if_interrupted(training, observer)
+    for task, figures in test.items():
+        observer.record({"kind": "test", "step": state.step, "task": task, **figures})
+    for built in prepared.model.built:
+        if built.config.save_path is not None:
+            save_module(built.module, built.config.save_path)
+    result = _result(prepared, training, evaluated, test)
+    write_json(folder.result, result)
+    observer.callbacks.call("mtl_run_ended", result=result)
+    return Result(folder.path, result)
+
+
+def _result(
+    prepared: Prepared, training: Training, evaluated: Mapping[str, Any], test: Mapping[str, Any]
+) -> dict[str, Any]:
+    state = training.state
+    seconds, best = state.seconds, state.best
+    tasks = {}
+    for name, progress in state.tasks.items():
+        total = len(prepared.data[name].train)
+        tasks[name] = {
+            "eval": evaluated.get(name),
+            "test": test.get(name),
+            "steps": progress.steps,
+            "rows_seen": progress.distinct_rows(total),
+            "rows_total": total,
+            "rows_trained": progress.rows,
+            "rows_skipped": prepared.data[name].skipped,
+            "skipped_steps": progress.skipped,
+            "stopped_at": progress.stopped_at,
+            "examples_per_second": progress.rows / progress.seconds if progress.seconds else None,
+            "tokens_per_second": progress.tokens / progress.seconds if progress.seconds else None,
+        }
+    return {
+        "status": "completed",
+        "stopped_early": state.stopped_early,
+        "steps": state.step,
+        "device": str(prepared.device),
+        "best": best
+        and {"step": best.step, "epoch": best.epoch, "metric": prepared.selection.name, "value": best.value},
+        "tasks": tasks,
+        "seconds": {**seconds, "train": sum(progress.seconds for progress in state.tasks.values())},
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
