@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from mtl import Loss, ModelOutput
 from mtl.data.columns import Batch, Dense, Ragged
-from mtl.training.loop import Training
 from mtl.training.timeline import Step
+from mtl.training.trainer import Trainer
 
 WORDS, LABEL = "word_feat.ids", "label"
 ON_CPU = "lengths on the CPU"
@@ -27,7 +27,7 @@ class ByHand:
 
     def __init__(
         self,
-        training: Training,
+        training: Trainer,
         steps: Sequence[Step],
         *,
         models: Mapping[str, nn.Module] | None = None,
@@ -43,7 +43,7 @@ class ByHand:
                 (
                     step.task,
                     torch.from_numpy(
-                        batching[step.task].batches(step.parts[0].pass_index)[step.parts[0].start]
+                        batching[step.task].batches(step.spans[0].pass_index)[step.spans[0].start]
                     ),
                 )
                 for step in steps
@@ -89,7 +89,7 @@ class Graphed(ByHand):
     Capturing trains on the first batch of a shape a few times more.
     """
 
-    def __init__(self, training: Training, steps: Sequence[Step], *, bfloat16: bool = False) -> None:
+    def __init__(self, training: Trainer, steps: Sequence[Step], *, bfloat16: bool = False) -> None:
         super().__init__(training, steps, bfloat16=bfloat16, capturable=True)
         self.captured: dict[tuple[object, ...], tuple[Batch, torch.cuda.CUDAGraph, Tensor]] = {}
 

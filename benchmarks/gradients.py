@@ -42,12 +42,12 @@ def share(size: Size, folder: Path, device: str, steps: int) -> float:
     """The share of the time of some steps that is spent on comparing gradients."""
     training = make(config(size, "multitask", folder, device=device, max_steps=steps))
     training.model.train()
-    assert training.stepper.comparison is not None
-    timed: Any = Timed(training.stepper.comparison)
-    training.stepper.comparison = timed
+    assert training.active.comparison is not None
+    timed: Any = Timed(training.active.comparison)
+    training.active.comparison = timed
     begun = perf_counter()
     for step in all_steps(training):
-        training.stepper.take(step)
+        training.train_step(step)
     return float(timed.seconds) / (perf_counter() - begun)
 
 

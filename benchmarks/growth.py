@@ -59,19 +59,19 @@ def measure(axis: str, value: int, *, folder: str, device: str) -> dict[str, flo
     begun = perf_counter()
     prepared = mtl.runs.prepare.prepare(loaded, plugins)
     loading = perf_counter() - begun
-    training = mtl.runs.prepare.make_training(prepared)
+    training = mtl.runs.prepare.make_trainer(prepared)
     begun = perf_counter()
     steps = next(training.phase.timeline.walk())
     warm = max(WARM, len(training.tasks))
     steps = steps[: warm + STEPS]
     for step in steps:
-        training.phase.timeline.batching[step.task].batches(step.parts[0].pass_index)
+        training.phase.timeline.batching[step.task].batches(step.spans[0].pass_index)
     planning = perf_counter() - begun
     training.model.train()
     return {
         "seconds_to_load": loading,
         "seconds_to_plan": planning,
-        "ms_per_step": 1000 * median([seconds(training.stepper.take, step) for step in steps][warm:]),
+        "ms_per_step": 1000 * median([seconds(training.train_step, step) for step in steps][warm:]),
         "peak_bytes": peak_bytes(device),
     }
 

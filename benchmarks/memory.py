@@ -63,7 +63,7 @@ def _mtl_or_by_hand(loop: str, folder: Path, device: str, rows: int, words: int,
     by_hand = ByHand(training, order)
     for step in order:
         if loop == "mtl":
-            training.stepper.take(step)
+            training.train_step(step)
         else:
             by_hand.step()
 

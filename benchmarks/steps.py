@@ -42,9 +42,9 @@ from workloads import (
     vocabulary,
 )
 
-from mtl.training.loop import Training
-from mtl.training.state import PHASES
+from mtl.training.state import STAGES
 from mtl.training.timeline import Step
+from mtl.training.trainer import Trainer
 
 Batches = Sequence[tuple[str, np.ndarray]]
 """The task and the rows of each."""
@@ -190,7 +190,7 @@ def ratio_of_turns(left: Sequence[Repeat], right: Sequence[Repeat]) -> dict[str,
 # --- loops -----------------------------------------------------------------------------------------------
 
 
-def batches_of(training: Training, order: Sequence[Step]) -> Batches:
+def batches_of(training: Trainer, order: Sequence[Step]) -> Batches:
     """The task and the rows of each step."""
     return [(step.task, rows_of(training, step)) for step in order]
 
@@ -206,31 +206,31 @@ def shuffled(batches: Batches) -> Batches:
     return [(task, np.array(list(islice(rows_left[task], len(rows))))) for task, rows in batches]
 
 
-def work(training: Training, batches: Batches) -> list[tuple[int, int]]:
+def work(training: Trainer, batches: Batches) -> list[tuple[int, int]]:
     """The examples and tokens of each batch."""
     lengths = {task: data.train.lengths for task, data in training.data.items()}
     return [(len(rows), int(lengths[task][rows].sum())) for task, rows in batches]
 
 
-def rows_of(training: Training, step: Step) -> np.ndarray:
+def rows_of(training: Trainer, step: Step) -> np.ndarray:
     """The rows of a step of one batch."""
-    return training.phase.timeline.batching[step.task].batches(step.parts[0].pass_index)[step.parts[0].start]
+    return training.phase.timeline.batching[step.task].batches(step.spans[0].pass_index)[step.spans[0].start]
 
 
-def by_mtl(training: Training, order: Sequence[Step]) -> Contender:
+def by_mtl(training: Trainer, order: Sequence[Step]) -> Contender:
     """Mtl's own step, data included."""
     training.model.train()
     turn = iter(order)
-    return Contender(lambda: training.stepper.take(next(turn)), work(training, batches_of(training, order)))
+    return Contender(lambda: training.train_step(next(turn)), work(training, batches_of(training, order)))
 
 
-def by_hand(training: Training, order: Sequence[Step], **settings: Any) -> Contender:
+def by_hand(training: Trainer, order: Sequence[Step], **settings: Any) -> Contender:
     """The best loop by hand."""
     training.model.train()
     return Contender(ByHand(training, order, **settings).step, work(training, batches_of(training, order)))
 
 
-def straightforward(training: Training, batches: Batches, encoder: Json, folder: Path) -> Contender:
+def straightforward(training: Trainer, batches: Batches, encoder: Json, folder: Path) -> Contender:
     """The straightforward loop over these batches of the rows of `training`."""
     loop = Straightforward(
         plain_models(training, encoder),
@@ -241,7 +241,7 @@ def straightforward(training: Training, batches: Batches, encoder: Json, folder:
     return Contender(loop.step, work(training, batches))
 
 
-def plain_models(training: Training, encoder: Json) -> dict[str, nn.Module]:
+def plain_models(training: Trainer, encoder: Json) -> dict[str, nn.Module]:
     """Models in plain torch that do the same mathematics as those of `training`."""
     words = vocabulary(training)
     embedding = next(p for p in training.model.parameters() if len(p) == len(words))
@@ -261,7 +261,7 @@ def compare_loops(size: Size, workload: str, folder: Path, scale: Scale) -> Json
     order = all_steps(ours)
     batches = batches_of(ours, order)
     best = compare({"mtl": by_mtl(ours, order), "by hand": by_hand(reference, order)}, scale)
-    phases = {phase: ours.state.seconds[phase] for phase in PHASES}
+    phases = {phase: ours.state.seconds[phase] for phase in STAGES}
     first = compare(
         {
             "mtl": by_mtl(make(settings), order),
@@ -323,7 +323,7 @@ def compare_on_gpu(size: Size, workload: str, folder: Path, scale: Scale) -> Jso
     if fixed:
         settings["tasks"]["LM"]["LMTask"] |= {"rows": "stream", "max_tokens": 128}
 
-    def ready(**trainer: Any) -> Training:
+    def ready(**trainer: Any) -> Trainer:
         return make({**settings, "trainer": {**settings["trainer"], **trainer}})
 
     plain = ready()

@@ -13,9 +13,9 @@ from texts import LINES, SENTENCES, write_words
 
 from mtl.config.load import load_config
 from mtl.plugins import discover
-from mtl.runs.prepare import make_training, prepare
-from mtl.training.loop import Training
+from mtl.runs.prepare import make_trainer, prepare
 from mtl.training.timeline import Step
+from mtl.training.trainer import Trainer
 
 Json = dict[str, Any]
 
@@ -105,18 +105,18 @@ def copies(config: Json, count: int, *, shared: bool = True) -> Json:
     }
 
 
-def make(config: Json) -> Training:
+def make(config: Json) -> Trainer:
     """The loop of mtl over a config, before its first step."""
     plugins = discover()
-    return make_training(prepare(load_config(config, plugins=plugins), plugins))
+    return make_trainer(prepare(load_config(config, plugins=plugins), plugins))
 
 
-def all_steps(training: Training) -> list[Step]:
+def all_steps(training: Trainer) -> list[Step]:
     """All steps of a run."""
     return [step for epoch in training.phase.timeline.walk() for step in epoch]
 
 
-def vocabulary(training: Training) -> dict[str, int]:
+def vocabulary(training: Trainer) -> dict[str, int]:
     """The row of each word."""
     task = next(iter(training.tasks.values()))
     featurizer: Any = task.features.featurizers["word_feat"]

@@ -32,7 +32,7 @@ from workloads import SIZES, WORKLOADS, Json, Size, all_steps, config, copies, e
 
 from mtl.data import batching
 from mtl.data.batching import seed_generators
-from mtl.training.loop import Training
+from mtl.training.trainer import Trainer
 
 TRANSFORMER = {"model_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16}
 TINY = {
@@ -88,7 +88,7 @@ def take_the_same_steps(settings: Json, *, bfloat16: bool = False) -> None:
     other.model.train()
     losses: list[tuple[float, float]] = []
     for number, step in enumerate(order[:6]):
-        ours.stepper.take(step)
+        ours.train_step(step)
         # mtl draws anew in each step; a loop by hand does not, which is the only difference.
         seed_generators(0, "step", number)
         losses.append((last_loss(ours, step.task), by_hand.step().item()))
@@ -98,7 +98,7 @@ def take_the_same_steps(settings: Json, *, bfloat16: bool = False) -> None:
         assert torch.equal(mine, theirs)
 
 
-def last_loss(training: Training, task: str) -> float:
+def last_loss(training: Trainer, task: str) -> float:
     """The mean loss since the last call."""
     loss = training.state.tasks[task].report()["loss"]
     assert loss is not None

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from mtl.config.load import load_config
 from mtl.errors import UsageError
 from mtl.plugins import Plugins
-from mtl.runs.prepare import Prepared, make_training, prepare, torch_settings
+from mtl.runs.prepare import Prepared, make_trainer, prepare, torch_settings
 from mtl.training.selection import tasks_in_phases
-from mtl.training.timeline import Part
+from mtl.training.timeline import BatchSpan
 from mtl_compare.variants import Variant, make_variants
 
 Config = dict[str, Any]
@@ -41,14 +41,14 @@ def variants(prepared: Prepared, left_out: Sequence[str] = ()) -> dict[str, Vari
     return {variant.name: variant for variant in make_variants(prepared, left_out)}
 
 
-def parts(prepared: Prepared, task: str) -> list[list[Part]]:
+def parts(prepared: Prepared, task: str) -> list[list[BatchSpan]]:
     """What the optimizer steps of each phase that trains a task take of its data."""
     phases = [
         [
             part
             for steps in phase.timeline.walk()
             for step in steps
-            for part in step.parts
+            for part in step.spans
             if part.task == task
         ]
         for phase in prepared.phases
@@ -195,7 +195,7 @@ def test_alone_a_task_keeps_the_phases_that_train_it(tiny: Config, prepared: Pre
     found = variants(joint)
     for task, names in {"SST2": [None, None], "LM": ["pretrain", None]}.items():
         alone = prepared(found[f"alone/{task}"].config)
-        make_training(alone)
+        make_trainer(alone)
         assert [phase.name for phase in alone.phases] == names
         assert [len(phase) for phase in parts(alone, task)] == [len(phase) for phase in parts(joint, task)]
         assert [list(phase.timeline.batching) for phase in alone.phases] == [[task], [task]]

@@ -29,7 +29,7 @@ from mtl.errors import UsageError
 from mtl.files import write_manifest
 from mtl.plugins import Plugins, discover
 from mtl.runs.folder import RunFolder
-from mtl.training.loop import Training
+from mtl.training.trainer import Trainer
 from mtl_text.data_config import TSVConfig, WordFeatConfig
 from mtl_text.featurizers import WordFeat
 from mtl_text.model_config import MLPDecoderConfig
@@ -715,15 +715,15 @@ def test_an_interrupt_while_the_test_data_are_scored_is_followed(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = mtl.train(tiny_config, output=tmp_path / "whole").data
-    evaluate = Training.evaluate
+    evaluate = Trainer.evaluate
 
-    def interrupted(self: Training, split: str, tasks: Sequence[str]) -> dict[str, Any]:
+    def interrupted(self: Trainer, split: str, tasks: Sequence[str]) -> dict[str, Any]:
         if split == "test":
             os.kill(os.getpid(), signal.SIGINT)
         return evaluate(self, split, tasks)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Training, "evaluate", interrupted)
+        patched.setattr(Trainer, "evaluate", interrupted)
         with pytest.raises(Interrupted, match="its state is saved") as raised:
             mtl.train(tiny_config, output=tmp_path / "run")
     assert raised.value.exit_status == 130 and not (tmp_path / "run/result.json").exists()

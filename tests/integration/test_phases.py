@@ -19,8 +19,8 @@ from mtl import Interrupted, hookimpl
 from mtl.config.load import load_config
 from mtl.errors import ConfigError, UsageError
 from mtl.plugins import Plugins
-from mtl.runs.prepare import make_training, prepare
-from mtl.training.loop import Training
+from mtl.runs.prepare import make_trainer, prepare
+from mtl.training.trainer import Trainer
 
 Config = dict[str, Any]
 Differences = Callable[[Path, Path], list[str]]
@@ -48,19 +48,19 @@ def dict_of(settings: Any) -> Config:
     return settings
 
 
-def training(config: Config, plugins: Plugins) -> Training:
-    return make_training(prepare(load_config(copy.deepcopy(config), plugins=plugins), plugins))
+def training(config: Config, plugins: Plugins) -> Trainer:
+    return make_trainer(prepare(load_config(copy.deepcopy(config), plugins=plugins), plugins))
 
 
-def trained(config: Config, plugins: Plugins, steps: int | None = None) -> Training:
+def trained(config: Config, plugins: Plugins, steps: int | None = None) -> Trainer:
     """The run of a config after its first steps, in memory."""
     run = training(config, plugins)
     for step in [step for epoch in run.phase.timeline.walk() for step in epoch][:steps]:
-        run.stepper.take(step.without(run.state.stopped))
+        run.train_step(step.without(run.state.stopped))
     return run
 
 
-def weights(run: Training) -> Tensors:
+def weights(run: Trainer) -> Tensors:
     return {name: p.detach().clone() for name, p in run.model.named_parameters()}
 
 
@@ -306,11 +306,11 @@ def test_a_joint_step_goes_along_the_weighted_sum_of_the_tasks_gradients(
     plain["trainer"] |= {"epochs": 1, "accumulate_batches": accumulate}
     run = training(plain, plugins)
     [step] = next(run.phase.timeline.walk())[:1]
-    assert [part.task for part in step.parts] == ["LM", "SST2"]
+    assert [part.task for part in step.spans] == ["LM", "SST2"]
     before = weights(run)
     run.model.train()
     total = torch.zeros(())
-    for part in step.parts:
+    for part in step.spans:
         sums, weight = torch.zeros(()), 0.0
         batching = run.phase.timeline.batching[part.task]
         for rows in batching.batches(part.pass_index)[part.start : part.stop]:
@@ -320,7 +320,7 @@ def test_a_joint_step_goes_along_the_weighted_sum_of_the_tasks_gradients(
     parameters = dict(run.model.named_parameters())
     gradients = torch.autograd.grad(total, list(parameters.values()))
     expected = {name: before[name] - 0.5 * g for name, g in zip(parameters, gradients, strict=True)}
-    run.stepper.take(step)
+    run.train_step(step)
     assert_close(weights(run), expected)
     assert all(progress.steps == 1 for progress in run.state.tasks.values())
 
@@ -472,13 +472,13 @@ def test_the_cosine_of_two_tasks_gradients_is_that_of_a_bare_loop(plain: Config,
     run.model.train()
     lstm = list(run.model.tasks["LM"].representation.parameters())
     gradients = []
-    for part in reversed(step.parts):
+    for part in reversed(step.spans):
         rows = run.phase.timeline.batching[part.task].batches(0)[0]
         loss = run.model.tasks[part.task](run.data[part.task].train.batch(rows)).loss
         flat = torch.autograd.grad(loss.total / loss.weight, lstm)
         gradients.append(torch.cat([gradient.flatten() for gradient in flat]))
-    run.stepper.take(step)
-    [figures] = [each for each in run.stepper.compared if each["module"] == "LSTM"]
+    run.train_step(step)
+    [figures] = [each for each in run.active.compared if each["module"] == "LSTM"]
     assert (figures["task"], figures["other"]) == ("SST2", "LM")
     assert figures["cosine"] == pytest.approx(float(torch.cosine_similarity(*gradients, dim=0)), abs=1e-5)
     assert figures["norm"] == pytest.approx(float(gradients[0].norm()), rel=1e-4)
@@ -486,7 +486,7 @@ def test_the_cosine_of_two_tasks_gradients_is_that_of_a_bare_loop(plain: Config,
 
 def test_a_scale_is_asked_for_only_where_a_gradient_is_kept(plain: Config, plugins: Plugins) -> None:
     plain["trainer"]["compare_gradients_every"] = 6
-    comparison = training(plain, plugins).stepper.comparison
+    comparison = training(plain, plugins).active.comparison
     assert comparison is not None
     asked: list[int] = []
     for step in range(12):
@@ -512,8 +512,8 @@ def test_a_comparison_has_time_for_a_round_of_all_tasks(plain: Config, plugins: 
     run = training(plain, plugins)
     compared = []
     for step in next(run.phase.timeline.walk())[:6]:
-        run.stepper.take(step)
-        compared.append(len(run.stepper.compared))
+        run.train_step(step)
+        compared.append(len(run.active.compared))
     assert compared == [0, 2] * 3
 
 
@@ -524,8 +524,8 @@ def test_a_task_that_has_left_the_schedule_is_not_waited_for(plain: Config, plug
     run.state.tasks["LM2"].stopped_at = 0
     compared = []
     for step in next(run.phase.timeline.walk())[:3]:
-        run.stepper.take(step.without(run.state.stopped))
-        compared += run.stepper.compared
+        run.train_step(step.without(run.state.stopped))
+        compared += run.active.compared
     assert {(each["task"], each["other"], each["module"]) for each in compared} == {
         ("SST2", "LM", "WORDS"),
         ("SST2", "LM", "LSTM"),
@@ -535,8 +535,8 @@ def test_a_task_that_has_left_the_schedule_is_not_waited_for(plain: Config, plug
 def test_gradients_that_wait_must_be_of_all_that_their_task_shares(plain: Config, plugins: Plugins) -> None:
     plain["trainer"]["compare_gradients_every"] = 1
     run = training(plain, plugins)
-    run.stepper.take(next(run.phase.timeline.walk())[0])
-    comparison = run.stepper.comparison
+    run.train_step(next(run.phase.timeline.walk())[0])
+    comparison = run.active.comparison
     assert comparison is not None
     tensors = comparison.tensors()
     comparison.restore(tensors)

@@ -12,8 +12,8 @@ import pytest
 
 import mtl
 from mtl.data.prefetch import Prefetcher
+from mtl.training.loader import BatchLoader
 from mtl.training.state import TIMED
-from mtl.training.step import Stepper
 
 Config = dict[str, Any]
 
@@ -28,13 +28,13 @@ def prefetching(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         begun.append(len(self.places))
         before(self)
 
-    made = Stepper.__attrs_post_init__
+    made = BatchLoader.__attrs_post_init__
 
-    def switched_on(self: Stepper) -> None:
+    def switched_on(self: BatchLoader) -> None:
         made(self)
         self.prefetches = True
 
-    monkeypatch.setattr(Stepper, "__attrs_post_init__", switched_on)
+    monkeypatch.setattr(BatchLoader, "__attrs_post_init__", switched_on)
     monkeypatch.setattr(Prefetcher, "start", start)
     return begun
 

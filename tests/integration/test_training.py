@@ -18,7 +18,7 @@ import mtl
 from mtl.config.load import load_config
 from mtl.errors import ConfigError, MtlError, UsageError
 from mtl.plugins import Plugins
-from mtl.runs.prepare import Prepared, make_training, prepare
+from mtl.runs.prepare import Prepared, make_trainer, prepare
 
 Config = dict[str, Any]
 ReadMetrics = Callable[[Path], list[dict[str, Any]]]
@@ -136,16 +136,16 @@ def test_l1_what_a_step_does_not_use_does_not_move(
 ) -> None:
     config["trainer"] |= {"optimizer": optimizer, "accumulate_batches": accumulate, "max_clip_norm": 1.0}
     run = prepared(config, plugins)
-    training = make_training(run)
+    training = make_trainer(run)
     steps = next(training.phase.timeline.walk())
     own = {task: {name: p for name, p in model.named_parameters()} for task, model in run.model.tasks.items()}
     only_lm = [p for p in own["LM"].values() if all(p is not other for other in own["SST2"].values())]
     for step in steps[:2]:
-        training.stepper.take(step)
+        training.train_step(step)
     before = [p.detach().clone() for p in only_lm]
     shared_before = run.model.tasks["LM"].embedding.parts["word_feat"].weight.detach().clone()
     for step in [step for step in steps if step.task == "SST2"][1:4]:
-        training.stepper.take(step)
+        training.train_step(step)
     assert only_lm and all(torch.equal(p, old) for p, old in zip(only_lm, before, strict=True))
     assert not torch.equal(run.model.tasks["LM"].embedding.parts["word_feat"].weight, shared_before)
 
@@ -160,8 +160,8 @@ def test_l7_accumulated_batches_equal_the_big_batch(single: Config, plugins: Plu
         config = copy.deepcopy(single)
         config["tasks"]["SST2"]["DocClassificationTask"]["batch_size"] = batch_size
         config["trainer"]["accumulate_batches"] = accumulate
-        training = make_training(prepared(config, plugins))
-        training.stepper.take(next(training.phase.timeline.walk())[0])
+        training = make_trainer(prepared(config, plugins))
+        training.train_step(next(training.phase.timeline.walk())[0])
         return [p.detach() for p in training.model.parameters()]
 
     for big, accumulated in zip(after_one_step(160, 1), after_one_step(30, 6), strict=True):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from mtl.training.state import TIMED, TaskProgress, TrainingState
-from mtl.training.step import Timed
+from mtl.training.timing import StageTimer
 
 
 def test_time_counts_for_the_tasks_of_a_step_in_equal_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 4.0, 10.0, 12.0])
-    monkeypatch.setattr("mtl.training.step.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("mtl.training.timing.perf_counter", lambda: next(clock))
     state = TrainingState({"A": TaskProgress(), "B": TaskProgress()})
-    with Timed(state, "optimizer", "A", "B"):
+    with StageTimer(state, "optimizer", "A", "B"):
         pass
-    with Timed(state, "data", "A"):
+    with StageTimer(state, "data", "A"):
         pass
     assert (state.seconds["optimizer"], state.seconds["data"]) == (4.0, 2.0)
     shares = {name: 0.0 for name in TIMED}

@@ -42,7 +42,7 @@ from mtl.builtin.schedules import (
 from mtl.components import Epoch, Schedule
 from mtl.data.batching import Batching
 from mtl.errors import ComponentError, UsageError
-from mtl.training.timeline import PATIENCE, Cursor, EpochRule, Part, Step, Timeline
+from mtl.training.timeline import PATIENCE, BatchSpan, Cursor, EpochRule, Step, Timeline
 
 HIGHER = {"task0": True, "task1": False}
 
@@ -90,12 +90,12 @@ def timeline(
 
 
 def tasks_of(step: Step) -> list[str]:
-    return [part.task for part in step.parts]
+    return [part.task for part in step.spans]
 
 
 def rows_of(line: Timeline, steps: list[Step]) -> dict[str, Counter[int]]:
     seen: dict[str, Counter[int]] = {task: Counter() for task in line.batching}
-    for part in (part for step in steps for part in step.parts):
+    for part in (part for step in steps for part in step.spans):
         for batch in line.batching[part.task].batches(part.pass_index)[part.start : part.stop]:
             seen[part.task].update(batch.tolist())
     return seen
@@ -151,7 +151,7 @@ def test_a_dataset_goes_on_where_an_epoch_cut_it_off(
     line = timeline(schedule, rows, EpochRule(kind, task="task0", steps=5), epochs=4, accumulate=accumulate)
     place = dict.fromkeys(line.batching, (0, 0))
     for steps in line.walk():
-        for part in (part for step in steps for part in step.parts):
+        for part in (part for step in steps for part in step.spans):
             assert (part.pass_index, part.start) == place[part.task]
             end = part.stop == line.batching[part.task].count(part.pass_index)
             place[part.task] = (part.pass_index + 1, 0) if end else (part.pass_index, part.stop)
@@ -204,7 +204,10 @@ def test_a_phase_goes_on_where_the_one_before_is_planned_to_end() -> None:
     first = timeline(SCHEDULES[0], [40, 10], EpochRule("all"), epochs=None, max_steps=9)
     second = evolve(timeline(SCHEDULES[0], [40, 10], EpochRule("all"), epochs=1), begin=first.end)
     [steps] = second.walk()
-    assert [steps[0].parts[0], steps[1].parts[0]] == [Part("task0", 0, 5, 6), Part("task1", 1, 0, 1)]
+    assert [steps[0].spans[0], steps[1].spans[0]] == [
+        BatchSpan("task0", 0, 5, 6),
+        BatchSpan("task1", 1, 0, 1),
+    ]
     assert second.total_steps == len(steps) == 9 + 4
     assert second.end == {"task0": Cursor(1, 0), "task1": Cursor(2, 0)}
 

@@ -20,10 +20,10 @@ from mtl.provenance import plugins_of_run
 from mtl.runs.folder import WEIGHTS, RunFolder
 from mtl.runs.observer import Callbacks, RunObserver, logger
 from mtl.runs.planning import describe
-from mtl.runs.prepare import Prepared, Source, load_source, make_training, prepare, torch_settings
+from mtl.runs.prepare import Prepared, Source, load_source, make_trainer, prepare, torch_settings
 from mtl.runs.resume import check_config, identity, restore
-from mtl.training.loop import Training
 from mtl.training.selection import tasks_in_phases
+from mtl.training.trainer import Trainer
 from mtl.weights import load_module, save_module
 
 
@@ -86,21 +86,21 @@ def train(
         prepared = prepare(loaded, plugins)
         # Before the first phase freezes parameters that others train.
         planned = describe(prepared)
-        training = make_training(prepared)
+        trainer = make_trainer(prepared)
         now = identity(prepared)
         if not begun:
             held.enter_context(folder.locked())
             folder.refuse_used()
         if resume:
-            restore(training, folder, now, allow_changes=allow_changes)
+            restore(trainer, folder, now, allow_changes=allow_changes)
         folder.create(now["config"])
-        return _run(prepared, planned, training, folder, now, callbacks)
+        return _run(prepared, planned, trainer, folder, now, callbacks)
 
 
 def _run(
     prepared: Prepared,
     planned: Mapping[str, Any],
-    training: Training,
+    trainer: Trainer,
     folder: RunFolder,
     now: Mapping[str, Any],
     callbacks: Sequence[object],
@@ -120,23 +120,23 @@ def _run(
         )
         with observer.stopping_on([signal.SIGINT, signal.SIGTERM]):
             try:
-                training.train(observer)
+                trainer.train(observer)
                 writer.settle(wait=True)
-                _raise_if_interrupted(training, observer)
-                return _finish(prepared, training, observer)
+                _raise_if_interrupted(trainer, observer)
+                return _finish(prepared, trainer, observer)
             except OSError as error:
                 reason = error.strerror or error
                 raise MtlError(
                     f"{error.filename or folder.path}: cannot be written: {reason}; the run ended at step"
-                    f" {training.state.step}; {folder.last_state}"
+                    f" {trainer.state.step}; {folder.last_state}"
                 ) from error
 
 
-def _raise_if_interrupted(training: Training, observer: RunObserver) -> None:
+def _raise_if_interrupted(trainer: Trainer, observer: RunObserver) -> None:
     """Raise `Interrupted` if a signal came; the newest checkpoint holds all steps."""
     if observer.signal_number is not None:
         raise Interrupted(
-            f"stopped after step {training.state.step}; its state is saved."
+            f"stopped after step {trainer.state.step}; its state is saved."
             f" To continue, {observer.folder.how_to_resume}",
             observer.signal_number,
         )
@@ -153,31 +153,31 @@ def _callbacks(prepared: Prepared, folder: RunFolder, callbacks: Sequence[object
     return named | {f"callback {index}": callback for index, callback in enumerate(callbacks)}
 
 
-def _finish(prepared: Prepared, training: Training, observer: RunObserver) -> Result:
+def _finish(prepared: Prepared, trainer: Trainer, observer: RunObserver) -> Result:
     """Write the result: the best model's metrics on the test data, and on the evaluation data of tasks that
     were not evaluated when it was selected."""
-    folder, state = observer.folder, training.state
-    tasks, scored = tasks_in_phases(prepared.config), state.best.figures if state.best else {}
+    folder, state = observer.folder, trainer.state
+    tasks, scored = tasks_in_phases(prepared.config), state.best.metrics if state.best else {}
     if state.best is not None:
         load_module(prepared.model, folder.model / WEIGHTS)
-    evaluated = {**scored, **training.evaluate("eval", [task for task in tasks if task not in scored])}
-    test = training.evaluate("test", tasks)
-    _raise_if_interrupted(training, observer)
-    for task, figures in test.items():
-        observer.record({"kind": "test", "step": state.step, "task": task, **figures})
+    evaluated = {**scored, **trainer.evaluate("eval", [task for task in tasks if task not in scored])}
+    test = trainer.evaluate("test", tasks)
+    _raise_if_interrupted(trainer, observer)
+    for task, metrics in test.items():
+        observer.record({"kind": "test", "step": state.step, "task": task, **metrics})
     for built in prepared.model.built:
         if built.config.save_path is not None:
             save_module(built.module, built.config.save_path)
-    result = _result(prepared, training, evaluated, test)
+    result = _result(prepared, trainer, evaluated, test)
     write_json(folder.result, result)
     observer.callbacks.call("mtl_run_ended", result=result)
     return Result(folder.path, result)
 
 
 def _result(
-    prepared: Prepared, training: Training, evaluated: Mapping[str, Any], test: Mapping[str, Any]
+    prepared: Prepared, trainer: Trainer, evaluated: Mapping[str, Any], test: Mapping[str, Any]
 ) -> dict[str, Any]:
-    state = training.state
+    state = trainer.state
     seconds, best = state.seconds, state.best
     tasks = {}
     for name, progress in state.tasks.items():

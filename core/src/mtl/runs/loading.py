@@ -25,8 +25,7 @@ from mtl.runs.folder import WEIGHTS, RunFolder
 from mtl.runs.observer import logger
 from mtl.runs.prepare import choose_device, torch_settings
 from mtl.suggest import argument
-from mtl.training.evaluation import evaluate
-from mtl.training.step import PRECISIONS
+from mtl.training.evaluation import PRECISIONS, evaluate
 
 PREDICTION_ROWS = 1024
 """Rows that `predict` reads before it answers them."""

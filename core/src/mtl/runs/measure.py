@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 
-from mtl.training.evaluation import batches_to_score, evaluate
-from mtl.training.loop import Training
+from mtl.training.evaluation import PRECISIONS, batches_to_score, evaluate
 from mtl.training.phase import Phase
-from mtl.training.step import PRECISIONS
 from mtl.training.timeline import Step
+from mtl.training.trainer import Trainer
 
 WARM_UP = 3
 MEASURED = 15
@@ -22,18 +21,18 @@ MEASURED = 15
 over."""
 
 
-def measure(training: Training) -> dict[str, Any]:
+def measure(trainer: Trainer) -> dict[str, Any]:
     """Seconds and memory of a run, as estimated from `MEASURED` steps of each task and phase.
 
     The model is trained by these steps: it is of no use afterwards. Memory is that of the process, in bytes,
     and of the GPU where there is one.
     """
-    training.model.train()
+    trainer.model.train()
     phases = []
-    for phase in training.phases:
-        training.begin(phase)
-        phases.append(_phase(training, phase))
-    device = training.device
+    for phase in trainer.phases:
+        trainer.start_phase(phase)
+        phases.append(_phase(trainer, phase))
+    device = trainer.device
     return {
         "phases": phases,
         "seconds": sum(phase["seconds"] for phase in phases),
@@ -42,17 +41,17 @@ def measure(training: Training) -> dict[str, Any]:
     }
 
 
-def _phase(training: Training, phase: Phase) -> dict[str, Any]:
+def _phase(trainer: Trainer, phase: Phase) -> dict[str, Any]:
     epochs = list(phase.timeline.walk())
     counts = Counter(step.task for steps in epochs for step in steps)
     seconds = {
-        task: _seconds_a_step(training, [step for steps in epochs for step in steps if step.task == task])
+        task: _seconds_a_step(trainer, [step for steps in epochs for step in steps if step.task == task])
         for task in counts
     }
-    every = training.config.evaluate_every_steps
+    every = trainer.config.evaluate_every_steps
     evaluations = -(-sum(counts.values()) // every) if every else len(epochs)
-    scoring = {task: _seconds_to_score(training, task) for task in phase.tasks}
-    scored = {task: -(-evaluations // training.tasks[task].config.evaluate_every) for task in phase.tasks}
+    scoring = {task: _seconds_to_score(trainer, task) for task in phase.tasks}
+    scored = {task: -(-evaluations // trainer.tasks[task].config.evaluate_every) for task in phase.tasks}
     steps = sum(counts[task] * seconds[task] for task in counts)
     return {
         "name": phase.name,
@@ -68,33 +67,33 @@ def _spread(things: Sequence[Any], number: int) -> list[Any]:
     return [things[index * len(things) // number] for index in range(min(number, len(things)))]
 
 
-def _seconds_a_step(training: Training, steps: Sequence[Step]) -> float:
+def _seconds_a_step(trainer: Trainer, steps: Sequence[Step]) -> float:
     for step in steps[:WARM_UP]:
-        training.stepper.take(step)
+        trainer.train_step(step)
     measured = _spread(steps, MEASURED)
 
     def take() -> None:
         for step in measured:
-            training.stepper.take(step)
+            trainer.train_step(step)
 
-    return _timed(training.device, take) / max(len(measured), 1)
+    return _timed(trainer.device, take) / max(len(measured), 1)
 
 
-def _seconds_to_score(training: Training, task: str) -> float:
-    rows = training.data[task].splits["eval"]
+def _seconds_to_score(trainer: Trainer, task: str) -> float:
+    rows = trainer.data[task].splits["eval"]
     if rows is None:
         return 0.0
-    batches = batches_to_score(training.tasks[task], rows)
+    batches = batches_to_score(trainer.tasks[task], rows)
     measured = _spread(batches, MEASURED)
     settings: dict[str, Any] = {
-        "device": training.device,
-        "precision": PRECISIONS[training.config.precision],
+        "device": trainer.device,
+        "precision": PRECISIONS[trainer.config.precision],
     }
 
     def score() -> None:
-        evaluate(training.tasks[task], training.model.tasks[task], rows, batches=measured, **settings)
+        evaluate(trainer.tasks[task], trainer.model.tasks[task], rows, batches=measured, **settings)
 
-    return _timed(training.device, score) * len(batches) / max(len(measured), 1)
+    return _timed(trainer.device, score) * len(batches) / max(len(measured), 1)
 
 
 def _timed(device: torch.device, action: Callable[[], object]) -> float:

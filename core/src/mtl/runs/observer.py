@@ -23,7 +23,7 @@ from mtl.files import BackgroundWriter
 from mtl.model import MultitaskModel
 from mtl.runs.folder import RunFolder
 from mtl.training.checkpoint import save_checkpoint
-from mtl.training.state import Best
+from mtl.training.state import Evaluation
 from mtl.weights import cpu_copy, row_names, unique_tensors
 
 logger = logging.getLogger("mtl")
@@ -82,7 +82,7 @@ class RunObserver:
         self.folder.record(record)
         self.callbacks.call("mtl_recorded", record=record)
 
-    def evaluated(self, best: bool, evaluation: Best, metric: str) -> None:
+    def evaluated(self, best: bool, evaluation: Evaluation, metric: str) -> None:
         """Keep the best model."""
         if best:
             weights = cpu_copy(dict(unique_tensors(self.model)))
@@ -92,7 +92,7 @@ class RunObserver:
             "mtl_evaluated",
             step=evaluation.step,
             epoch=evaluation.epoch,
-            tasks=evaluation.figures,
+            tasks=evaluation.metrics,
             best=best,
             selection={"metric": metric, "value": evaluation.value},
         )

@@ -14,7 +14,7 @@ from mtl.data.columns import Dense, Rows
 from mtl.data.load import SPLITS, skipped_rows
 from mtl.plugins import Plugins, discover
 from mtl.runs.measure import measure
-from mtl.runs.prepare import Prepared, Source, load_source, make_training, prepare, torch_settings
+from mtl.runs.prepare import Prepared, Source, load_source, make_trainer, prepare, torch_settings
 from mtl.training.evaluation import batches_to_score
 from mtl.training.phase import Phase
 from mtl.training.selection import task_weights
@@ -41,8 +41,8 @@ def plan(
     with torch_settings(loaded.config):
         prepared = prepare(loaded, plugins)
         planned = describe(prepared)
-        training = make_training(prepared)
-        return {**planned, "measured": measure(training)} if measured else planned
+        trainer = make_trainer(prepared)
+        return {**planned, "measured": measure(trainer)} if measured else planned
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:
@@ -137,9 +137,9 @@ def _phase(prepared: Prepared, phase: Phase) -> dict[str, Any]:
 
 def _shares(timeline: Timeline, steps: list[Step], tasks: Sequence[str]) -> dict[str, dict[str, int]]:
     shares: dict[str, Counter[str]] = {name: Counter(steps=0, batches=0, rows=0) for name in tasks}
-    for part in (part for step in steps for part in step.parts):
-        batches = timeline.batching[part.task].batches(part.pass_index)[part.start : part.stop]
-        shares[part.task].update(steps=1, batches=len(batches), rows=sum(map(len, batches)))
+    for span in (span for step in steps for span in step.spans):
+        batches = timeline.batching[span.task].batches(span.pass_index)[span.start : span.stop]
+        shares[span.task].update(steps=1, batches=len(batches), rows=sum(map(len, batches)))
     return {name: dict(share) for name, share in shares.items()}
 
 

@@ -26,10 +26,11 @@ from mtl.data.load import TaskData, Tasks, make_tasks
 from mtl.errors import UsageError
 from mtl.model import MultitaskModel, build_model
 from mtl.plugins import Plugins
-from mtl.training.loop import Training, fresh_state
 from mtl.training.phase import Phase
 from mtl.training.selection import Selection, selection, task_weights
+from mtl.training.state import TrainingState
 from mtl.training.timeline import Cursor, EpochRule, Timeline
+from mtl.training.trainer import Trainer
 
 DEFAULT_EPOCHS = 10
 
@@ -165,8 +166,8 @@ def _modules(model: MultitaskModel, names: Sequence[str]) -> list[nn.Module]:
     return [built.module for built in model.built if paths.intersection(built.users)]
 
 
-def make_training(prepared: Prepared) -> Training:
-    """The loop of a prepared run, before its first step.
+def make_trainer(prepared: Prepared) -> Trainer:
+    """Return the trainer of a prepared run, before its first step.
 
     Raises `UsageError` for a task that has nothing to train, and for what does not fit the steps.
     """
@@ -176,7 +177,7 @@ def make_training(prepared: Prepared) -> Training:
     if trainer.compile:
         for model in prepared.model.tasks.values():
             model.compile(dynamic=True, mode=trainer.compile_mode)
-    return Training(
+    return Trainer(
         config=trainer,
         tasks=prepared.tasks.tasks,
         data=prepared.data,
@@ -186,7 +187,7 @@ def make_training(prepared: Prepared) -> Training:
         scaler=torch.amp.GradScaler(prepared.device.type, enabled=trainer.precision == "fp16"),
         device=prepared.device,
         seed=config.seed,
-        state=fresh_state(prepared.tasks.tasks, prepared.device),
+        state=TrainingState.fresh(prepared.tasks.tasks, prepared.device),
     )
 
 
@@ -194,11 +195,11 @@ def _check_steps(prepared: Prepared, balancer: Balancer[Any]) -> None:
     """Raises `UsageError` for a setting that needs steps of several tasks, or of one."""
     config = prepared.config
     joint = {
-        part.task
+        span.task
         for phase in prepared.phases
         for step in next(phase.timeline.walk())
-        if len(step.parts) > 1
-        for part in step.parts
+        if len(step.spans) > 1
+        for span in step.spans
     }
     if balancer.combines and not joint:
         raise UsageError(

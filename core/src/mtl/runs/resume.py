@@ -18,7 +18,7 @@ from mtl.runs.observer import logger
 from mtl.runs.prepare import Prepared
 from mtl.suggest import argument
 from mtl.training.checkpoint import load_checkpoint
-from mtl.training.loop import Training
+from mtl.training.trainer import Trainer
 
 LENGTH = ("trainer.epochs", "trainer.max_steps")
 FREE = (
@@ -73,7 +73,7 @@ def identity(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def restore(training: Training, folder: RunFolder, now: Mapping[str, Any], *, allow_changes: bool) -> None:
+def restore(trainer: Trainer, folder: RunFolder, now: Mapping[str, Any], *, allow_changes: bool) -> None:
     """Go on from the newest checkpoint that is whole, or from the start where there is none.
 
     Raises `UsageError` for rows or vocabularies that are not what they were, or a damaged best model.
@@ -90,18 +90,18 @@ def restore(training: Training, folder: RunFolder, now: Mapping[str, Any], *, al
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UsageError(f"{path}: this state does not say what its run began with: {reason}") from error
-        match = training.restore(tensors, state, path)
+        match = trainer.restore(tensors, state, path)
         if match.maps:
             logger.warning("%s: rows of the model were matched by name: %s", path, match)
-        timeline = training.phase.timeline
-        done, planned = training.state.step - training.state.phase.step, timeline.total_steps
+        timeline = trainer.phase.timeline
+        done, planned = trainer.state.step - trainer.state.phase.step, timeline.total_steps
         if done > planned and not timeline.schedule.adapts:
             raise UsageError(
                 f"{folder.path}: {done:,} steps are done already, but the config asks for {planned:,}"
             )
-        if training.state.best is not None:
+        if trainer.state.best is not None:
             _check_model(folder)
-        folder.keep_checkpoints(training.config.keep_checkpoints, path)
+        folder.keep_checkpoints(trainer.config.keep_checkpoints, path)
         if not folder.truncate_metrics(metrics_size):
             logger.warning("%s: lines have been lost", folder.metrics)
         return

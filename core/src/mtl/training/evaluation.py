@@ -15,6 +15,8 @@ from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
 from mtl.errors import MtlError, component_errors, is_out_of_memory
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 def evaluate(
     task: Task[Any],

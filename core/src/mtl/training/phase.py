@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self
 
 import torch
-from attrs import field, frozen
+from attrs import define, evolve, field, frozen
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mtl.components.instantiate import instantiate
-from mtl.config.run_config import ParameterGroupConfig
+from mtl.config.run_config import ParameterGroupConfig, TrainerConfig
+from mtl.data.columns import Rows
 from mtl.errors import UsageError
 from mtl.fields import Component
 from mtl.model import MultitaskModel
+from mtl.training.averages import WeightAverages
+from mtl.training.conflicts import GradientComparison
+from mtl.training.loader import BatchLoader
 from mtl.training.selection import Selection
-from mtl.training.timeline import Timeline
+from mtl.training.state import PhaseStart
+from mtl.training.timeline import Cursor, Timeline
 
 
 @frozen(eq=False)
@@ -96,3 +103,60 @@ class Phase:
             total_steps=self.timeline.total_steps,
             higher_is_better=self.selection.higher_is_better,
         )
+
+    def starting_at(self, start: PhaseStart) -> Phase:
+        """Return the phase with the places in the data where it really started: an early stop may have ended
+        the one before elsewhere than planned."""
+        begin = {task: Cursor(*place) for task, place in start.places.items()}
+        if start.index != self.index or begin in ({}, self.timeline.begin):
+            return self
+        return evolve(self, timeline=evolve(self.timeline, begin=begin))
+
+
+@define(eq=False)
+class ActivePhase:
+    """A phase under way: its batches, and what updates the parameters.
+
+    `first_step` counts the steps before the phase; `compared` holds the gradient comparisons that the last
+    step completed.
+    """
+
+    phase: Phase
+    first_step: int
+    loader: BatchLoader
+    optimizer: torch.optim.Optimizer
+    lr_scheduler: LRScheduler | ReduceLROnPlateau
+    averages: WeightAverages | None
+    comparison: GradientComparison | None
+    parameters: list[nn.Parameter]
+    compared: list[dict[str, Any]] = field(factory=list)
+
+    @classmethod
+    def start(
+        cls,
+        phase: Phase,
+        start: PhaseStart,
+        *,
+        model: MultitaskModel,
+        rows: Mapping[str, Rows],
+        config: TrainerConfig,
+        device: torch.device,
+    ) -> Self:
+        """Start a phase with a fresh optimizer. Raises `UsageError` if there is nothing to train."""
+        phase = phase.starting_at(start)
+        optimizer = phase.make_optimizer(model)
+        batching, decay = phase.timeline.batching, config.average_decay
+        return cls(
+            phase=phase,
+            first_step=start.step,
+            loader=BatchLoader(rows, batching, device),
+            optimizer=optimizer,
+            lr_scheduler=phase.make_lr_scheduler(optimizer),
+            averages=WeightAverages.of(model, decay) if decay is not None else None,
+            comparison=GradientComparison.of(model, list(batching), config.compare_gradients_every),
+            parameters=[p for group in optimizer.param_groups for p in group["params"]],
+        )
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Evaluate inside with the averaged weights, if there are any."""
+        return self.averages.in_place() if self.averages is not None else nullcontext()

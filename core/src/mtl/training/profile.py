@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mtl.files import atomic_write, write_json
 from mtl.hookspecs import hookimpl
-from mtl.training.state import PHASES
+from mtl.training.state import STAGES
 
 logger = logging.getLogger("mtl")
 
@@ -99,7 +99,7 @@ def largest_costs(events: Iterable[Any], number: int = LARGEST_COSTS) -> list[Co
     seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
     gpu_seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
     for event in events:
-        if event.name in PHASES or not str(event.device_type).endswith("CPU"):
+        if event.name in STAGES or not str(event.device_type).endswith("CPU"):
             continue
         key = _phase(event), event.name
         seconds[key].append(event.self_cpu_time_total / 1e6)
@@ -116,7 +116,7 @@ def largest_costs(events: Iterable[Any], number: int = LARGEST_COSTS) -> list[Co
 def _phase(event: Any) -> str:
     """The phase that an operation runs in; `other` for what runs between steps."""
     while event is not None:
-        if event.name in PHASES:
+        if event.name in STAGES:
             return str(event.name)
         event = event.cpu_parent
     return "other"

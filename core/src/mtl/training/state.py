@@ -1,9 +1,9 @@
-"""What the loop counts: all of it survives a checkpoint."""
+"""The counters of a run: all of them survive a checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 import torch
 from attrs import asdict, define, field, fields
@@ -11,14 +11,15 @@ from torch import Tensor
 
 from mtl.components import Loss
 from mtl.data.columns import Batch
+from mtl.training.timeline import BatchSpan
 
-PHASES = ("data", "forward", "backward", "optimizer")
-TIMED = (*PHASES, "eval")
+STAGES = ("data", "forward", "backward", "optimizer")
+TIMED = (*STAGES, "eval")
 
 
 @define
 class StepSums:
-    """What the batches of one step add up to; `total` and `weight` are those of their losses."""
+    """Sums over the batches of one task in a step; `total` and `weight` are those of their losses."""
 
     total: Tensor | float = 0.0
     weight: Tensor | float = 0.0
@@ -40,9 +41,9 @@ class StepSums:
 class TaskProgress:
     """One task so far. Losses are summed on the device since the last report.
 
-    `pass_index` and `batch` are its place in its data. `scores` are its selection figures in this phase, each
-    with its step; `best` is the best of them, `stopped_at` the step after which it left the schedule. `time`
-    are seconds since the last report, by what they were spent on.
+    `pass_index` and `batch` are its place in its data. `scores` are the values of its metric in this phase,
+    each with its step; `best` is the best of them, `stopped_at` the step after which early stopping took it
+    out of the schedule. `time` holds the seconds since the last report, by stage.
     """
 
     steps: int = 0
@@ -65,8 +66,8 @@ class TaskProgress:
     loss_total: Tensor = field(factory=lambda: torch.zeros((), dtype=torch.float64))
     loss_weight: Tensor = field(factory=lambda: torch.zeros((), dtype=torch.float64))
 
-    def add(self, sums: StepSums, *, usable: bool) -> None:
-        """Count a step; the loss of one that was skipped counts for nothing."""
+    def add(self, sums: StepSums, span: BatchSpan, *, usable: bool, pass_ended: bool) -> None:
+        """Count a step, and move on in the data; the loss of a skipped step is left out."""
         self.steps += 1
         self.batches += sums.batches
         self.rows += sums.rows
@@ -78,29 +79,32 @@ class TaskProgress:
             self.loss_weight += sums.weight
         else:
             self.skipped += 1
+        self.batch = span.stop
+        if pass_ended:
+            self.pass_index, self.batch, self.rows_in_pass = span.pass_index + 1, 0, 0
 
     def scored(self, step: int, value: float, *, better: bool) -> None:
-        """Note a selection figure."""
+        """Note the task's metric after an evaluation."""
         self.scores.append([step, value])
         self.best = value if better else self.best
         self.stale_evaluations = 0 if better else self.stale_evaluations + 1
 
     def begin_phase(self) -> None:
-        """Forget the figures of the phase before."""
+        """Forget the metrics of the phase before."""
         self.best, self.stale_evaluations, self.stopped_at, self.scores = None, 0, None, []
 
     def distinct_rows(self, total: int) -> int:
-        """Different rows seen: all of them after the first pass."""
+        """Return how many different rows were seen: all of them after the first pass."""
         return total if self.pass_index else self.rows_in_pass
 
     @property
     def steps_since_report(self) -> int:
-        """Steps that no report has counted yet."""
+        """Steps since the last report."""
         return self.steps - int(self.reported["steps"])
 
     def report(self) -> dict[str, Any]:
-        """Mean loss (None where every step was skipped), speed and shares of the time since the last report,
-        and a fresh start."""
+        """Return mean loss (None if every step was skipped), speed and time of each stage since the last
+        report, and start anew."""
         rows, tokens, seconds = (
             self.rows - self.reported["rows"],
             self.tokens - self.reported["tokens"],
@@ -129,18 +133,18 @@ class TaskProgress:
 
 
 @define
-class Best:
-    """The best evaluation so far and all its figures."""
+class Evaluation:
+    """One evaluation: `value` is what selects the best model, `metrics` are by task."""
 
     step: int
     epoch: int
     value: float | None
-    figures: dict[str, dict[str, Any]]
+    metrics: dict[str, dict[str, Any]]
 
 
 @define
 class PhaseStart:
-    """Where a phase began: which one it is, the steps and epochs before it, the tasks' places
+    """Where a phase started: its index, the steps and epochs before it, the tasks' places
     (passes, batches) in their data."""
 
     index: int = 0
@@ -151,19 +155,25 @@ class PhaseStart:
 
 @define
 class TrainingState:
-    """The loop's own counters. Steps are places in the plan: those of a task that has left the schedule
-    are passed over, but counted. `best` is the model that is kept, `best_value` the best figure yet."""
+    """Where a run stands. Steps are places in the plan: those of a task that has left the schedule are passed
+    over, but counted. `best` is the evaluation of the model that is kept, `best_value` the best value yet."""
 
     tasks: dict[str, TaskProgress]
     step: int = 0
     epoch: int = 0
     phase: PhaseStart = field(factory=PhaseStart)
     evaluations: int = 0
-    best: Best | None = None
+    best: Evaluation | None = None
     best_value: float | None = None
     evaluations_without_improvement: int = 0
     stopped_early: bool = False
     seconds: dict[str, float] = field(factory=lambda: dict.fromkeys((*TIMED, "total"), 0.0))
+
+    @classmethod
+    def fresh(cls, tasks: Iterable[str], device: torch.device) -> Self:
+        """Return the state before the first step."""
+        zero = torch.zeros((), dtype=torch.float64, device=device)
+        return cls({name: TaskProgress(loss_total=zero.clone(), loss_weight=zero.clone()) for name in tasks})
 
     @property
     def stopped(self) -> list[str]:
@@ -171,7 +181,7 @@ class TrainingState:
         return [task for task, progress in self.tasks.items() if progress.stopped_at is not None]
 
     def begin_phase(self, index: int) -> None:
-        """Start to count anew what counts for each phase alone: the best model, and patience."""
+        """Reset what counts for each phase alone: the best model, and patience."""
         places = {task: [progress.pass_index, progress.batch] for task, progress in self.tasks.items()}
         self.phase = PhaseStart(index, self.step, self.epoch, places)
         self.best, self.best_value = None, None
@@ -181,7 +191,7 @@ class TrainingState:
             progress.begin_phase()
 
     def tensors(self) -> dict[str, Tensor]:
-        """The losses of the report under way."""
+        """Return the loss sums since the last report."""
         return {
             f"{task}.{name}": getattr(progress, f"loss_{name}")
             for task, progress in self.tasks.items()
@@ -189,11 +199,11 @@ class TrainingState:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the tensors."""
+        """Return everything but the tensors."""
         return asdict(self, filter=lambda attribute, value: not isinstance(value, Tensor))
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `to_json` and `tensors` gave. Raises `ValueError` for what is no such state."""
+        """Restore `to_json()` and `tensors()`. Raises `ValueError` for anything else."""
         known = {attribute.name for attribute in fields(TaskProgress)}
         if state["tasks"].keys() != self.tasks.keys() or tensors.keys() != self.tensors().keys():
             raise ValueError(f"it is of the tasks {', '.join(state['tasks'])}")
@@ -214,18 +224,18 @@ class TrainingState:
         }
         self.phase = PhaseStart(int(start.index), int(start.step), int(start.epoch), places)
         self.evaluations = int(state["evaluations"])
-        self.best = Best(**state["best"]) if state["best"] else None
-        for task, figures in self.best.figures.items() if self.best else ():
-            if not isinstance(figures, dict):
-                raise ValueError(f"figures of {task} cannot be {figures!r:.40}")
+        self.best = Evaluation(**state["best"]) if state["best"] else None
+        for task, metrics in self.best.metrics.items() if self.best else ():
+            if not isinstance(metrics, dict):
+                raise ValueError(f"metrics of {task} cannot be {metrics!r:.40}")
         self.best_value = None if state["best_value"] is None else float(state["best_value"])
         self.evaluations_without_improvement = int(state["evaluations_without_improvement"])
         self.stopped_early = bool(state["stopped_early"])
-        self.seconds = {phase: float(state["seconds"][phase]) for phase in self.seconds}
+        self.seconds = {stage: float(state["seconds"][stage]) for stage in self.seconds}
 
 
 def _may_be(name: str, value: Any, before: Any) -> bool:
-    """Whether a field of `TaskProgress` can be `value`; it was `before`."""
+    """Return whether a field of `TaskProgress` can be `value`; it was `before`."""
     if name in ("best", "stopped_at"):
         return value is None or type(value) in (int, float)
     if name == "scores":

@@ -19,7 +19,7 @@ PATIENCE = 20_000
 
 
 @frozen
-class Part:
+class BatchSpan:
     """Batches `start` to `stop` of a task's pass `pass_index`: what a step takes of that task."""
 
     task: str
@@ -32,16 +32,16 @@ class Part:
 class Step:
     """One optimizer step: of one task, or of several at once."""
 
-    parts: tuple[Part, ...]
+    spans: tuple[BatchSpan, ...]
 
     @property
     def task(self) -> str:
         """The task, or the tasks with a comma between them."""
-        return ", ".join(part.task for part in self.parts)
+        return ", ".join(span.task for span in self.spans)
 
     def without(self, tasks: Sequence[str]) -> Step:
         """What is left where some tasks have stopped."""
-        return Step(tuple(part for part in self.parts if part.task not in tasks)) if tasks else self
+        return Step(tuple(span for span in self.spans if span.task not in tasks)) if tasks else self
 
 
 @define
@@ -210,11 +210,11 @@ class Timeline:
     def _advance(self, tasks: tuple[str, ...], cursors: Mapping[str, Cursor]) -> Step:
         return Step(tuple(self._take(task, cursors[task]) for task in tasks))
 
-    def _take(self, task: str, cursor: Cursor) -> Part:
+    def _take(self, task: str, cursor: Cursor) -> BatchSpan:
         batches = self.batching[task].count(cursor.pass_index)
         stop = min(cursor.batch + self.batching[task].accumulate, batches)
-        part = Part(task, cursor.pass_index, cursor.batch, stop)
+        span = BatchSpan(task, cursor.pass_index, cursor.batch, stop)
         cursor.batch = stop
         if stop == batches:
             cursor.pass_index, cursor.batch = cursor.pass_index + 1, 0
-        return part
+        return span

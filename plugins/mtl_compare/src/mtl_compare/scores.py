@@ -18,9 +18,8 @@ from mtl.data.load import load_rows
 from mtl.errors import component_errors
 from mtl.runs import LoadedRun, load
 from mtl.runs.prepare import Prepared, torch_settings
-from mtl.training.evaluation import autocast
+from mtl.training.evaluation import PRECISIONS, autocast
 from mtl.training.selection import tasks_in_phases
-from mtl.training.step import PRECISIONS
 
 GROUPS = 2_000
 """Groups of neighbouring rows that are scored one by one; shorter data are scored row by row."""

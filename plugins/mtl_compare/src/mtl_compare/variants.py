@@ -105,7 +105,7 @@ def _planned(prepared: Prepared) -> Counter[str]:
 
 
 def _steps_of_tasks(timeline: Timeline) -> Counter[str]:
-    return Counter(part.task for steps in timeline.walk() for step in steps for part in step.parts)
+    return Counter(span.task for steps in timeline.walk() for step in steps for span in step.spans)
 
 
 def _drop_save_paths(value: Any) -> bool:
@@ -174,7 +174,7 @@ def _pace(prepared: Prepared, phase: int, tasks: Sequence[str]) -> Pace | None:
     if not kept:
         return None
     wanted = Counter({task: planned[task] for task in kept})
-    total = sum(any(part.task in kept for part in step.parts) for steps in timeline.walk() for step in steps)
+    total = sum(any(span.task in kept for span in step.spans) for steps in timeline.walk() for step in steps)
     per_evaluation = -(-total // min(_evaluations(prepared, phase), total))
     by_steps = EpochRule("steps", steps=per_evaluation)
     if len(kept) == 1:

@@ -1,0 +1,449 @@
+"""The training loop, the step, evaluation and checkpoints of a run."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+import torch
+from attrs import define, field
+from torch import Tensor, nn
+
+from mtl.components import Balancer, Split, Task
+from mtl.config.run_config import TrainerConfig
+from mtl.data.batching import seed_step
+from mtl.data.columns import Batch
+from mtl.data.load import TaskData
+from mtl.errors import MtlError, UsageError, component_errors, is_out_of_memory
+from mtl.model import MultitaskModel
+from mtl.training.checkpoint import flatten_optimizer, part, restore_optimizer
+from mtl.training.evaluation import PRECISIONS, autocast, evaluate
+from mtl.training.gradients import Gradients, merge_gradients, pop_gradients
+from mtl.training.loader import batch_keys
+from mtl.training.phase import ActivePhase, Phase
+from mtl.training.state import Evaluation, StepSums, TrainingState
+from mtl.training.timeline import BatchSpan, Step
+from mtl.training.timing import StageTimer
+from mtl.weights import Match, Weights, load_named, row_names, unique_tensors
+
+logger = logging.getLogger("mtl")
+
+PARTS = ("model", "optimizer", "balancer", "average", "comparison", "report")
+"""The parts of a checkpoint: the first word of each tensor's name."""
+
+
+class Observer(Protocol):
+    """What the trainer reports to and asks: the run folder and the callbacks stand behind it."""
+
+    def step_ended(self, step: int, epoch: int, task: str) -> None:
+        """A step has ended."""
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Add a line to the metrics."""
+
+    def evaluated(self, best: bool, evaluation: Evaluation, metric: str) -> None:
+        """The tasks were evaluated; keep the model if `best`. `metric` names the evaluation's value."""
+
+    def checkpoint_due(self, step: int, epoch_ended: bool) -> bool:
+        """Return whether to write a checkpoint now."""
+
+    def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write a checkpoint."""
+
+    def stop_requested(self) -> bool:
+        """Return whether the run was asked to stop after this step."""
+
+
+@define(eq=False)
+class Trainer:
+    """Trains the tasks of a run, one phase after the other.
+
+    `state` is where it stands; `active` is the phase under way, with an optimizer of its own. Making one
+    starts each phase once, so that what a later phase cannot do is said before the first step.
+    """
+
+    config: TrainerConfig
+    tasks: Mapping[str, Task[Any]]
+    data: Mapping[str, TaskData]
+    model: MultitaskModel
+    phases: Sequence[Phase]
+    balancer: Balancer[Any]
+    scaler: torch.amp.GradScaler
+    device: torch.device
+    seed: int
+    state: TrainingState
+    active: ActivePhase = field(init=False)
+    _trainable: list[nn.Parameter] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._trainable = [p for p in self.model.parameters() if p.requires_grad]
+        for phase in reversed(self.phases):
+            self.start_phase(phase)
+
+    @property
+    def phase(self) -> Phase:
+        """The phase under way."""
+        return self.active.phase
+
+    # The loop
+
+    def train(self, observer: Observer) -> None:
+        """Take all remaining steps, until the end, an early stop or a request to stop."""
+        self.model.train()
+        started = perf_counter() - self.state.seconds["total"]
+        try:
+            while self._train_phase(observer, started) and self.phase.index + 1 < len(self.phases):
+                if self.active.averages is not None:
+                    self.active.averages.settle()
+                self.active.loader.stop()
+                self.state.begin_phase(self.phase.index + 1)
+                self.start_phase(self.phases[self.phase.index + 1])
+        finally:
+            self.active.loader.stop()
+
+    def start_phase(self, phase: Phase) -> None:
+        """Freeze what the phase freezes, and make its optimizer and learning-rate scheduler."""
+        frozen = {id(parameter) for module in phase.frozen for parameter in module.parameters()}
+        for parameter in self._trainable:
+            parameter.requires_grad_(id(parameter) not in frozen)
+        self.active = ActivePhase.start(
+            phase,
+            self.state.phase,
+            model=self.model,
+            rows={task: data.train for task, data in self.data.items()},
+            config=self.config,
+            device=self.device,
+        )
+
+    def _train_phase(self, observer: Observer, started: float) -> bool:
+        """Take the remaining steps of the phase. Return False if the run was asked to stop."""
+        if self.state.stopped_early:
+            return True
+        timeline, start = self.phase.timeline, self.state.phase
+        done = start.step
+        scores = {task: progress.scores for task, progress in self.state.tasks.items()}
+        for index, steps in enumerate(timeline.walk(scores)):
+            self.state.epoch = epoch = start.epoch + index + 1
+            left = steps[max(self.state.step - done, 0) :]
+            self.active.loader.look_ahead(left)
+            for planned in left:
+                step = planned.without(self.state.stopped)
+                self.train_step(step)
+                number = self.state.step
+                epoch_ended = number == done + len(steps)
+                last = epoch_ended and timeline.is_over(index + 1, number - start.step)
+                if step.spans:
+                    observer.step_ended(number, epoch, step.task)
+                for comparison in self.active.compared:
+                    observer.record(self._record("gradients", epoch, comparison["task"], comparison))
+                if number % self.config.report_every_steps == 0 or epoch_ended:
+                    self._report(epoch, observer)
+                if last or self._evaluation_due(epoch_ended):
+                    self._evaluate_and_select(epoch, observer, last=last)
+                self.state.seconds["total"] = perf_counter() - started
+                stop = observer.stop_requested()
+                if stop or self.state.stopped_early or observer.checkpoint_due(number, epoch_ended):
+                    observer.save_checkpoint(number, *self.checkpoint())
+                if stop or self.state.stopped_early:
+                    return not stop
+            done += len(steps)
+        return True
+
+    def _report(self, epoch: int, observer: Observer) -> None:
+        """Record the training losses since the last report."""
+        rate = self.active.optimizer.param_groups[0]["lr"]
+        steps = {task: progress.steps_since_report for task, progress in self.state.tasks.items()}
+        for task, progress in self.state.tasks.items():
+            if not steps[task]:
+                continue
+            values = progress.report()
+            if values["loss"] is not None and not math.isfinite(values["loss"]):
+                raise MtlError(
+                    f"the loss of {task} is {values['loss']} within the last"
+                    f" {self.config.report_every_steps} steps before step {self.state.step}"
+                )
+            skipped = {"skipped": progress.skipped} if progress.skipped else {}
+            share = {"share": steps[task] / sum(steps.values()), "rows": progress.rows}
+            observer.record(self._record("train", epoch, task, {**values, **share, **skipped, "lr": rate}))
+
+    def _record(self, kind: str, epoch: int, task: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a line for the metrics, with its phase if there are several."""
+        phase = {"phase": self.phase.index} if len(self.phases) > 1 else {}
+        return {"kind": kind, "step": self.state.step, "epoch": epoch, **phase, "task": task, **values}
+
+    # The step
+
+    def train_step(self, step: Step) -> None:
+        """Update the parameters from the batches of `step`; one without batches is only counted.
+
+        Parameters that no task of the step uses have no gradient, so that no optimizer moves them.
+        """
+        active = self.active
+        # Dropout is a function of (seed, step): nothing that ran before can shift it.
+        seed_step(self.seed, self.state.step)
+        active.optimizer.zero_grad(set_to_none=True)
+        active.compared = []
+        try:
+            updated = not step.spans or self._update(step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MtlError(
+                f"out of memory at step {self.state.step + 1}, in {active.loader.describe_largest(step)}; try"
+                " a smaller `batch_size` (with `accumulate_batches` the mathematics stays the same) or a"
+                " limit in `batch_tokens`"
+            ) from error
+        if updated and not self.phase.lr_by_metric:
+            with component_errors(active.lr_scheduler, f"after step {self.state.step + 1}"):
+                active.lr_scheduler.step()
+        self.state.step += 1
+
+    def _update(self, step: Step) -> bool:
+        """Take the step. Return False if a loss is not finite, so that the parameters stay as they are."""
+        active, losses, gradients = self.active, dict[str, Tensor](), list[Gradients]()
+        sums, usable = list[StepSums](), True
+        for span in step.spans:
+            started = perf_counter()
+            sums.append(self._backward(span))
+            with StageTimer(self.state, "optimizer", span.task):
+                loss = torch.as_tensor(sums[-1].total / sums[-1].weight)
+                usable = self._is_usable(span, loss) and usable
+                if usable:
+                    self._weigh(span, sums[-1], loss)
+                if usable and active.comparison is not None:
+                    active.compared += active.comparison.note(
+                        span.task, self.state.step, self.state.stopped, self.scaler.get_scale
+                    )
+                if len(step.spans) > 1:
+                    gradients.append(pop_gradients(active.parameters))
+                    losses[span.task] = loss
+            sums[-1].seconds = perf_counter() - started
+        started = perf_counter()
+        with StageTimer(self.state, "optimizer", *(span.task for span in step.spans)):
+            if usable and gradients:
+                scale, number = self.scaler.get_scale(), self.state.step + 1
+                merge_gradients(active.parameters, gradients, losses, self.balancer, scale=scale, step=number)
+            if usable:
+                self._optimize(self.tasks[step.spans[0].task].config.lr_factor)
+        for span, each in zip(step.spans, sums, strict=True):
+            each.seconds += (perf_counter() - started) / len(sums)
+            passes_end = span.stop == active.loader.batching[span.task].count(span.pass_index)
+            self.state.tasks[span.task].add(each, span, usable=usable, pass_ended=passes_end)
+        return usable
+
+    def _backward(self, span: BatchSpan) -> StepSums:
+        """Accumulate the gradients of a span: of its mean loss if it is one batch, else of the summed one."""
+        model, sums = self.model.tasks[span.task], StepSums()
+        precision = PRECISIONS[self.config.precision]
+        with component_errors(self.tasks[span.task], f"to train on step {self.state.step + 1} ({span.task})"):
+            for batch in self._batches(span):
+                with StageTimer(self.state, "forward", span.task), autocast(self.device, precision):
+                    loss = model(batch).loss
+                with StageTimer(self.state, "backward", span.task):
+                    single = span.stop - span.start == 1
+                    self.scaler.scale(loss.total / loss.weight if single else loss.total).backward()
+                sums.add(loss, batch)
+        return sums
+
+    def _batches(self, span: BatchSpan) -> Iterator[Batch]:
+        for key in batch_keys(span):
+            with StageTimer(self.state, "data", span.task):
+                batch = self.active.loader.load(key)
+            yield batch
+
+    def _is_usable(self, span: BatchSpan, loss: Tensor) -> bool:
+        """Return whether a loss, and with `skip` its gradient, is finite."""
+        skip = self.config.on_nonfinite_loss == "skip"
+        # Reading the loss makes a GPU wait for it, so there it is checked at reports only.
+        if not skip and self.device.type != "cpu":
+            return True
+        finite = math.isfinite(loss.item())
+        if skip and finite and not self.scaler.is_enabled():
+            gradients = [p.grad for p in self.active.parameters if p.grad is not None]
+            finite = bool(nn.utils.get_total_norm(gradients).isfinite())
+        if finite:
+            return True
+        step, rows = self.state.step + 1, self.active.loader.describe_rows(span)
+        if not skip:
+            raise MtlError(
+                f"the loss of {span.task} is {loss.item()} at step {step}, {rows}; try a lower learning rate"
+                " or trainer.max_clip_norm"
+            )
+        if not self.state.tasks[span.task].skipped:
+            logger.warning(
+                "the loss or gradient of %s is not finite at step %d, %s; such steps are skipped",
+                *(span.task, step, rows),
+            )
+        return False
+
+    def _weigh(self, span: BatchSpan, sums: StepSums, loss: Tensor) -> None:
+        """Scale a task's gradient to that of its mean loss times its factor, and clip it to its norm."""
+        with component_errors(self.balancer, f"to weigh step {self.state.step + 1}"):
+            factor = self.balancer.factor(span.task, loss)
+        parameters = self.active.parameters
+        scale = factor / (sums.weight if sums.batches > 1 else 1.0)
+        if isinstance(scale, Tensor) or scale != 1.0:
+            torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], scale)
+        limit = self.tasks[span.task].config.max_clip_norm
+        if limit is not None:
+            nn.utils.clip_grad_norm_(parameters, limit * self.scaler.get_scale())
+
+    def _optimize(self, lr_factor: float) -> None:
+        """Clip the gradient and step the optimizer."""
+        optimizer, step = self.active.optimizer, self.state.step + 1
+        if self.config.max_clip_norm is not None:
+            self.scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(self.active.parameters, self.config.max_clip_norm)
+        with component_errors(optimizer, f"to take step {step}"), scaled_rates(optimizer, lr_factor):
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        if self.active.averages is not None:
+            self.active.averages.update(step - self.active.first_step)
+
+    # Evaluation
+
+    def evaluate(self, split: Split, tasks: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Return the loss and metrics of every task, or of those named, that has rows in `split`."""
+        precision = PRECISIONS[self.config.precision]
+        return {
+            name: evaluate(task, self.model.tasks[name], rows, device=self.device, precision=precision)
+            for name, task in self.tasks.items()
+            if (rows := self.data[name].splits[split]) is not None
+            if tasks is None or name in tasks
+        }
+
+    def _evaluation_due(self, epoch_ended: bool) -> bool:
+        every = self.config.evaluate_every_steps
+        return self.state.step % every == 0 if every else epoch_ended
+
+    def _evaluate_and_select(self, epoch: int, observer: Observer, *, last: bool) -> None:
+        """Evaluate the tasks that are due, keep the best model, lower the rate or stop early."""
+        self.state.evaluations += 1
+        due = [
+            task
+            for task in self.phase.tasks
+            if last or self.state.evaluations % self.tasks[task].config.evaluate_every == 0
+        ]
+        with self.active.averaged():
+            metrics: dict[str, dict[str, Any]] = {}
+            for task in due:
+                with StageTimer(self.state, "eval", task):
+                    metrics |= self.evaluate("eval", [task])
+            for task, values in metrics.items():
+                observer.record(self._record("eval", epoch, task, values))
+            value = self.phase.selection.value(metrics)
+            evaluation = Evaluation(self.state.step, epoch, value, metrics)
+            observer.evaluated(self._is_best(evaluation), evaluation, self.phase.selection.name)
+        for task in metrics:
+            self._note_score(task, metrics[task].get(self.tasks[task].config.metric.name), epoch, observer)
+        if self.phase.lr_by_metric and value is not None:
+            with component_errors(self.active.lr_scheduler, f"after step {self.state.step}"):
+                self.active.lr_scheduler.step(value)  # type: ignore[arg-type]
+
+    def _is_best(self, evaluation: Evaluation) -> bool:
+        """Return whether to keep this model; count evaluations without improvement for early stopping."""
+        value, before = evaluation.value, self.state.best_value
+        best = before is None if value is None else self.phase.selection.is_better(value, before)
+        if best and value is not None:
+            self.state.best_value = value
+        if best or self.config.keep_model == "last":
+            self.state.best = evaluation
+        if best or value is not None:
+            self.state.evaluations_without_improvement = (
+                0 if best else self.state.evaluations_without_improvement + 1
+            )
+        patience = self.config.early_stop_after
+        if patience is not None and self.state.evaluations_without_improvement >= patience:
+            self.state.stopped_early = True
+        return self.state.best is evaluation
+
+    def _note_score(self, task: str, value: float | None, epoch: int, observer: Observer) -> None:
+        """Count a task's metric; a task that has not improved for long enough leaves the schedule."""
+        progress, config = self.state.tasks[task], self.tasks[task].config
+        if value is None or progress.stopped_at is not None or task not in self.phase.timeline.batching:
+            return
+        best, higher = progress.best, config.metric.higher_is_better
+        better = best is None or (value > best if higher else value < best)
+        progress.scored(self.state.step - self.state.phase.step, value, better=better)
+        if config.early_stop_after is not None and progress.stale_evaluations >= config.early_stop_after:
+            progress.stopped_at = self.state.step
+            observer.record(self._record("stopped", epoch, task, {}))
+            if set(self.phase.timeline.batching) <= set(self.state.stopped):
+                self.state.stopped_early = True
+
+    # Checkpoints
+
+    def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return everything that the next step depends on, as tensors and JSON."""
+        active = self.active
+        optimizer_tensors, optimizer = flatten_optimizer(active.optimizer)
+        parts: dict[str, Mapping[str, Tensor]] = {
+            "model": dict(unique_tensors(self.model)),
+            "optimizer": optimizer_tensors,
+            "balancer": self.balancer.state_dict(),
+            "average": active.averages.averages if active.averages is not None else {},
+            "comparison": active.comparison.tensors() if active.comparison is not None else {},
+            "report": self.state.tensors(),
+        }
+        tensors = {
+            f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()
+        }
+        state = {
+            "training": self.state.to_json(),
+            "optimizer": optimizer,
+            "lr_scheduler": active.lr_scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "row_names": row_names(self.model),
+        }
+        return tensors, state
+
+    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any], source: Path) -> Match:
+        """Restore a `checkpoint()`, and return which rows of the model are elsewhere by now.
+
+        Raises `UsageError` if it does not fit this run.
+        """
+        parts = {name: part(tensors, name) for name in PARTS}
+        unknown = [name for name in tensors if name.partition(".")[0] not in PARTS]
+        try:
+            if unknown:
+                raise ValueError(f"{unknown[0]} does not belong there")
+            self.state.restore(state["training"], parts["report"])
+            self.start_phase(self.phases[self.state.phase.index])
+            active, names = self.active, state["row_names"]
+            match = load_named(self.model, _named(parts["model"], names, source))
+            moved = {id(p): match.maps[name] for name, p in unique_tensors(self.model) if name in match.maps}
+            restore_optimizer(active.optimizer, parts["optimizer"], state["optimizer"], moved)
+            self.balancer.load_state_dict(parts["balancer"])
+            active.lr_scheduler.load_state_dict(dict(state["lr_scheduler"]))
+            self.scaler.load_state_dict(dict(state["scaler"]))
+            if active.averages is not None:
+                active.averages.restore(_named(parts["average"], names, source), row_names(self.model))
+            # Gradients of rows that have moved since cannot be compared with those to come.
+            if active.comparison is not None and not match.maps:
+                active.comparison.restore(parts["comparison"])
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UsageError(f"{source}: this state does not fit the run: {reason}") from error
+        return match
+
+
+def _named(tensors: Mapping[str, Tensor], names: Mapping[str, Any], source: Path) -> Weights:
+    """Return the tensors of a checkpoint with the names of their rows."""
+    return Weights.of(tensors, {name: rows for name, rows in names.items() if name in tensors}, str(source))
+
+
+@contextmanager
+def scaled_rates(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]:
+    """Multiply the learning rates by `factor` inside."""
+    groups = optimizer.param_groups if factor != 1.0 else []
+    rates = [group["lr"] for group in groups]
+    for group in groups:
+        group["lr"] = group["lr"] * factor
+    yield
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate
