@@ -41,7 +41,7 @@ FOLDER = Path(tempfile.mkdtemp(prefix="mtl-fuzz-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 TEXT = (mtl.ColumnSpec("text"),)
 BOTH = (*TEXT, mtl.ColumnSpec("label", input=False))
-HERE = mtl.InputPath(FOLDER / "rows.tsv")
+HERE = mtl.InputPaths(FOLDER / "rows.tsv")
 ROWS = b'sentence\tlabel\na warm film\t1\na "dull" film\t0\n\xc3\xa9t\xc3\xa9\t1\n'
 OBJECTS = b'{"text": "a warm film", "label": 1}\n{"sentence": "dull", "label": "0"}\n'
 WORDS = b"the\t7\na\nfilm\t2\n\nThe\n"

@@ -21,7 +21,13 @@ def spoiled(tmp_path: Path) -> dict[str, Any]:
     """Two bad rows to train on, one in the file that is both evaluated and tested."""
     (tmp_path / "train.tsv").write_bytes(f"{GOOD}no tab\nnaïve\t1\n".encode("latin-1"))
     (tmp_path / "eval.tsv").write_text(f"{GOOD}\n\tno text\n")
-    data = {"train_path": "train.tsv", "eval_path": "eval.tsv", "test_path": "eval.tsv", "on_bad_row": "skip"}
+    data: dict[str, Any] = {
+        "train_path": "train.tsv",
+        "eval_path": "eval.tsv",
+        "test_path": "eval.tsv",
+        "on_bad_row": "skip",
+    }
+    data["max_skipped_share"] = 0.2
     task = {
         "data": data,
         "features": {"word_feat": {"embed_dim": 4}},
@@ -76,6 +82,19 @@ def test_skipping_is_off_by_default(spoiled: dict[str, Any]) -> None:
         plan(spoiled)
 
 
+def test_a_run_that_skips_many_rows_needs_the_users_word(spoiled: dict[str, Any]) -> None:
+    spoiled["tasks"]["SST2"]["DocClassificationTask"]["data"]["max_skipped_share"] = 0.1
+    with pytest.raises(DataError) as caught:
+        plan(spoiled)
+    assert (
+        str(caught.value)
+        .splitlines()[0]
+        .endswith(
+            "train.tsv: `max_skipped_share` allows 10.00% of the rows to be skipped, but 2 of 18 are bad (11.11%)"
+        )
+    )
+
+
 def test_a_label_unseen_in_training_is_never_skipped(spoiled: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "eval.tsv").write_text(f"{GOOD}a film\t2\n")
     with pytest.raises(
@@ -92,7 +111,8 @@ def test_no_control_character_of_the_data_reaches_the_terminal(
     odd = tmp_path / "\x1b[2J.jsonl"
     rows = [{"text": "a \x1b]0;x\x07film", "label": "\x1b[31m"}, {"text": "a", "label": "\x9b0m"}]
     odd.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *rows, {"\x1b[5m": 1}]))
-    data = {"JSONL": {"train_path": odd.name, "eval_path": odd.name, "on_bad_row": "skip"}}
+    data: dict[str, Any] = {"JSONL": {"train_path": odd.name, "eval_path": odd.name, "on_bad_row": "skip"}}
+    data["JSONL"]["max_skipped_share"] = 0.2
     task = spoiled["tasks"].pop("SST2")
     task["DocClassificationTask"] |= {"data": data, "labels": ["\x1b[31m", "\x9b0m", "\x1b[2J"]}
     spoiled["tasks"]["\x1b[1m name"] = task

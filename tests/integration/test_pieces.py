@@ -84,6 +84,7 @@ def variant(request: pytest.FixtureRequest, config: Config, tmp_path: Path) -> C
         )
         (tmp_path / "train.tsv").write_text(spoilt)
         sst["data"] |= {"train_path": str(tmp_path / "train.tsv"), "on_bad_row": "skip"}
+        sst["data"]["max_skipped_share"] = 0.2
     return config
 
 
@@ -99,6 +100,23 @@ def test_rows_in_pieces_are_the_rows(
     assert said(parted) == said(whole)
     assert learnt_in_pieces.state() == learnt.state()
     assert notices_in_pieces == notices
+
+
+def test_several_files_are_the_rows_of_one(config: Config, plugins: Plugins, tmp_path: Path) -> None:
+    data = config["tasks"]["LM"]["LMTask"]["data"]
+    lines = Path(config["base_dir"], data["train_path"]).read_text().splitlines(keepends=True)
+    for number, start in enumerate(range(0, len(lines), len(lines) // 3 + 1)):
+        part = lines[start : start + len(lines) // 3 + 1]
+        (tmp_path / f"part{number}.txt").write_text("".join(part))
+    whole, learnt, _ = load(config, plugins, tmp_path)
+    data["train_path"] = str(tmp_path / "part*.txt")
+    parted, learnt_in_files, _ = load(config, plugins, tmp_path)
+    assert learnt_in_files.state() == learnt.state()
+    rows, rows_in_files = whole["LM"].train, parted["LM"].train
+    assert rows_in_files.path == f"{tmp_path}/part0.txt and 2 more"
+    assert sorted(rows.lines)[0] == rows_in_files.lines[0] and len(rows) == len(rows_in_files)
+    for name, column in rows.columns.items():
+        assert torch.equal(column.values, rows_in_files.columns[name].values), name
 
 
 WORDS = st.lists(st.sampled_from(["a", "A", "film", "é中🎬", "<unk>"]), min_size=1, max_size=6).map(" ".join)

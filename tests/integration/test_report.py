@@ -78,8 +78,8 @@ def test_the_sharing_tree_counts_each_parameter_once(run: Path) -> None:
 @pytest.mark.parametrize("task", ["SST2", "LM"])
 def test_the_rows_of_the_highest_loss_are_those_that_the_model_scores_worst(task: str, run: Path) -> None:
     loaded = mtl.load(run)
-    path = loaded.task(task).config.data.config.path("eval")
-    rows = load_rows(loaded.task(task), path)
+    path = loaded.task(task).config.data.config.paths("eval")[0]
+    rows = load_rows(loaded.task(task), [path])
     with torch.inference_mode():
         losses = [loaded.model.tasks[task](rows.batch(np.array([row]))).loss for row in range(len(rows))]
     expected = sorted((float(loss.total / loss.weight) for loss in losses), reverse=True)
@@ -119,7 +119,7 @@ def test_data_that_is_not_there_is_said_to_be_missing(
     mtl.train(tiny, output=tmp_path / "run")
     (corpus / "eval.tsv").unlink()
     page = words(write_report(tmp_path / "run").read_text())
-    assert f"The rows cannot be shown: {corpus}/eval.tsv is not there" in page
+    assert f"The rows cannot be shown: {corpus}/eval.tsv does not exist" in page
     assert "LM all 9 rows scored" in page
 
 

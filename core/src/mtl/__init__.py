@@ -51,7 +51,7 @@ from mtl.errors import (
     UsageError,
     component_errors,
 )
-from mtl.fields import REQUIRED, Component, InputPath, OutputPath, configclass, option, slot
+from mtl.fields import REQUIRED, Component, InputPath, InputPaths, OutputPath, configclass, option, slot
 from mtl.hookspecs import hookimpl
 from mtl.lazy import lazy_attributes
 from mtl.suggest import did_you_mean
@@ -108,7 +108,11 @@ __all__ = [
     "Featurizer",
     "FeaturizerConfig",
     "InputPath",
+<<<<<<< HEAD
     "Interrupted",
+=======
+    "InputPaths",
+>>>>>>> 27b8f3d (Take lists and globs of files, and bound the share of rows that are skipped)
     "LRSchedulerConfig",
     "LoadedRun",
     "Loss",

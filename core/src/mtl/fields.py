@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Literal, NewType, TypeVar, Union, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, Literal, NewType, Self, TypeVar, Union, cast, dataclass_transform
 
 import attrs
 from attrs import field, frozen
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 InputPath = NewType("InputPath", Path)
 """A file to read. Relative to `base_dir` in the JSON, absolute once read; it must exist."""
+
+
+class InputPaths(tuple[Path, ...]):
+    """Files to read: in the JSON one path, or a list of paths; a path may be a glob such as
+    `parts/*.tsv`, which stands for the files that it matches, sorted. Else as `InputPath`."""
+
+    def __new__(cls, *paths: Path) -> Self:
+        """Make it of these paths."""
+        return super().__new__(cls, paths)
+
 
 OutputPath = NewType("OutputPath", Path)
 """A file to write. Relative to `base_dir` in the JSON, absolute once read."""
@@ -46,8 +56,8 @@ def option(
     """Declare a field of a config class: its default, its help and its range.
 
     A mutable default is given as `attrs.Factory(list)`. The type hint is one of `int`, `float`,
-    `bool`, `str`, `Literal[...]`, `X | None`, `list[X]`, `dict[str, X]`, `InputPath`, `OutputPath`,
-    an enum or another config class.
+    `bool`, `str`, `Literal[...]`, `X | None`, `list[X]`, `dict[str, X]`, `InputPath`, `InputPaths`,
+    `OutputPath`, an enum or another config class.
     """
     limits = {"minimum": minimum, "above": above, "maximum": maximum, "below": below}
     limits = {name: limit for name, limit in limits.items() if limit is not None}
@@ -105,7 +115,7 @@ def configclass(cls: type[T]) -> type[T]:
 
 # --- what a type hint takes ----------------------------------------------------------------------
 
-SCALARS = (bool, int, float, str, type(None), InputPath, OutputPath, Any)
+SCALARS = (bool, int, float, str, type(None), InputPath, InputPaths, OutputPath, Any)
 
 
 @frozen
@@ -335,6 +345,8 @@ def option_json(value: Any, base_dir: Path = Path()) -> Any:
     """An option's value as JSON; paths below `base_dir` become relative to it."""
     if isinstance(value, dict):
         return {key: option_json(each, base_dir) for key, each in value.items()}
+    if isinstance(value, InputPaths) and len(value) == 1:
+        return option_json(value[0], base_dir)
     if isinstance(value, (list, tuple)):
         return [option_json(each, base_dir) for each in value]
     if isinstance(value, enum.Enum):

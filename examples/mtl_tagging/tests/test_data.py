@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mtl import ColumnSpec, DataError, InputPath, Table
+from mtl import ColumnSpec, DataError, InputPaths, Table
 
 from mtl_tagging import sample
 from mtl_tagging.config import CoNLLConfig
@@ -19,7 +19,7 @@ ROWS = Path(__file__).parents[1] / "data"
 
 def read(path: Path, content: str | bytes, *columns: str, **options: Any) -> Sentences:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    source = CoNLL(CoNLLConfig(train_path=InputPath(path), **options))
+    source = CoNLL(CoNLLConfig(train_path=InputPaths(path), **options))
     return source.read(path, [ColumnSpec(name) for name in columns or ("text", "tags")])
 
 
@@ -138,7 +138,7 @@ def test_columns_that_are_not_there(
 
 def test_a_file_that_is_missing_is_named(path: Path) -> None:
     with pytest.raises(DataError, match=r"rows\.conll: must be a file that can be read, but: No such file"):
-        CoNLL(CoNLLConfig(train_path=InputPath(path))).read(path, [ColumnSpec("text")])
+        CoNLL(CoNLLConfig(train_path=InputPaths(path))).read(path, [ColumnSpec("text")])
 
 
 def test_the_rows_of_config_json_are_the_grammars() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mtl import Batch, ColumnSpec, InputPath
+from mtl import Batch, ColumnSpec, InputPaths
 from mtl.commands import main
 
 from mtl_tagging.config import CoNLLConfig
@@ -24,7 +24,7 @@ def tagged(split: str) -> list[tuple[list[str], list[str]]]:
     """The words and tags of each sentence."""
     path = DATA / f"{split}.conll"
     columns = [ColumnSpec("text"), ColumnSpec("tags", input=False)]
-    table = CoNLL(CoNLLConfig(train_path=InputPath(path))).read(path, columns)
+    table = CoNLL(CoNLLConfig(train_path=InputPaths(path))).read(path, columns)
     return list(prepare_rows(table).select("tokens", "tags").iter_rows())
 
 

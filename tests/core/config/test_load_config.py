@@ -46,7 +46,7 @@ def test_defaults_fill_what_is_not_said(config: Any, load: Any, base_dir: Path) 
     sort = loaded.config.tasks["sort"]
     assert isinstance(sort, Component)
     assert (sort.kind, sort.name, sort.path) == ("task", "SortTask", "tasks.sort.SortTask")
-    assert sort.config.data.config.train_path == base_dir / "rows.txt"
+    assert sort.config.data.config.paths("train") == (base_dir / "rows.txt",)
     assert list(sort.config.features.featurizers) == ["words"]
     representation = sort.config.representation
     assert (representation.name, representation.path) == ("Pooled", "tasks.sort.SortTask.representation")
@@ -121,7 +121,7 @@ def test_paths_start_at_base_dir_and_base_dir_at_the_configs_folder(
         load(at(json.loads(path.read_text()), "base_dir", "nowhere"), base_dir=base_dir),
     ):
         assert found.config.base_dir == str(base_dir)
-        assert found.config.tasks["sort"].config.data.config.train_path == base_dir / "rows.txt"
+        assert found.config.tasks["sort"].config.data.config.paths("train") == (base_dir / "rows.txt",)
     monkeypatch.chdir(base_dir)
     del config["base_dir"]
     assert load(json.dumps(config)).config.base_dir == str(base_dir)
@@ -132,8 +132,8 @@ def test_a_saved_models_config_loads_without_its_training_data(config: Any, load
     assert {problem.path for problem in refused(config)} == {
         f"{each}.data.train_path" for each in (SORT, GUESS)
     }
-    assert load(config, check_paths=False).config.tasks["sort"].config.data.config.train_path == Path(
-        "/gone/rows.txt"
+    assert load(config, check_paths=False).config.tasks["sort"].config.data.config.paths("train") == (
+        Path("/gone/rows.txt"),
     )
 
 
@@ -319,6 +319,34 @@ def test_files_must_be_there_and_be_files(refused: Any, config: Any, base_dir: P
         assert problem.path == f"{SORT}.data.train_path"
     [problem] = refused(at(config, f"{SORT}.data.train_path", "none.txt"))
     assert problem.hint == f"relative paths start at {base_dir}, the `base_dir`"
+
+
+def test_several_files_are_listed_or_matched(load: Any, config: Any, refused: Any, base_dir: Path) -> None:
+    (base_dir / "parts").mkdir()
+    for name in ("b", "a", "[c]"):
+        (base_dir / f"parts/{name}.txt").touch()
+    one, first, second, odd = (
+        base_dir / name for name in ("rows.txt", "parts/a.txt", "parts/b.txt", "parts/[c].txt")
+    )
+    for value, files in [
+        ("parts/*.txt", (odd, first, second)),
+        ("parts/[ab].txt", (first, second)),
+        ("parts/[c].txt", (odd,)),
+        (["rows.txt", "parts/?.txt"], (one, first, second)),
+        (str(base_dir / "**/a.txt"), (first,)),
+    ]:
+        loaded = load(at(config, f"{SORT}.data.train_path", value)).config
+        assert loaded.tasks["sort"].config.data.config.paths("train") == files
+        again = load(dump(loaded)).config
+        assert again.tasks["sort"].config.data.config.paths("train") == files
+    for value, path, message in [
+        ("parts/*.tsv", "", f"`train_path` must match a file, but no file matches {base_dir}/parts/*.tsv"),
+        ([], "", "`train_path` must be the path of a file or a list of paths, but is []"),
+        (["rows.txt", 1], "[1]", "must be the path of a file, but is 1"),
+        (["parts/a.txt", "parts/*.txt"], "[1]", "must name each file once"),
+    ]:
+        [problem] = refused(at(config, f"{SORT}.data.train_path", value))
+        assert message in problem.message and problem.path == f"{SORT}.data.train_path{path}"
 
 
 def test_a_class_and_a_task_say_what_does_not_fit_together(refused: Any, config: Any) -> None:

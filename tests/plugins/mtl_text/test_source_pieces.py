@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtl import ColumnSpec, DataError, InputPath
+from mtl import ColumnSpec, DataError, InputPaths
 from mtl_text import JSONL, TSV, JSONLConfig, TextLines, TextLinesConfig, TSVConfig, lines, sources
 from mtl_text.sources import LineSource
 
 TEXT = (ColumnSpec("text"),)
 BOTH = (*TEXT, ColumnSpec("label", input=False))
-HERE = InputPath(Path("train"))
+HERE = InputPaths(Path("train"))
 Read = tuple[list[tuple[Any, ...]], list[str], int, list[str]] | str
 
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mtl import ColumnSpec, DataError, InputPath, Table
+from mtl import ColumnSpec, DataError, InputPaths, Table
 from mtl_text import JSONL, TSV, JSONLConfig, TextLines, TextLinesConfig, TSVConfig
 from mtl_text.sources import LineSource
 
-HERE = InputPath(Path("train"))
+HERE = InputPaths(Path("train"))
 GLUE = b"sentence\tlabel\nhide new secretions \t0\ngood\t1\n"
 TEXT = (ColumnSpec("text"),)
 BOTH = (*TEXT, ColumnSpec("label", input=False))

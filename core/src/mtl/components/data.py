@@ -6,12 +6,11 @@ import enum
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from attrs import field, frozen
 
-from mtl.fields import InputPath, configclass, option
+from mtl.fields import InputPaths, configclass, option
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,13 +59,23 @@ class ColumnSpec:
 
 @configclass
 class DataSourceConfig:
-    """The files of a task's splits."""
+    """The files of a task's splits.
 
-    train_path: InputPath = option(help="Rows to train on.")
-    eval_path: InputPath | None = option(None, "Rows that choose the best model.")
-    test_path: InputPath | None = option(None, "Rows that are scored once, with the best model.")
+    A source that reads something else, such as addresses on the web, overrides the three paths with
+    options of other types; strings and lists of strings go to its `read` as they are.
+    """
+
+    train_path: InputPaths = option(help="Rows to train on: a path, a list of paths, or globs.")
+    eval_path: InputPaths | None = option(None, "Rows that choose the best model.")
+    test_path: InputPaths | None = option(None, "Rows that are scored once, with the best model.")
     on_bad_row: Literal["error", "skip"] = option(
         "error", "Whether a row that cannot be read ends the run or is skipped and counted."
+    )
+    max_skipped_share: float = option(
+        0.05,
+        'With `on_bad_row` "skip", the largest share of a split\'s rows that may be skipped.',
+        minimum=0,
+        maximum=1,
     )
 
     @property
@@ -74,14 +83,12 @@ class DataSourceConfig:
         """The types of column that the source can give."""
         return frozenset({ColumnType.TEXT})
 
-    def path(self, split: Split) -> Path | None:
-        """Return the file of a split, or None if the config names none."""
-        paths: dict[str, Path | None] = {
-            "train": self.train_path,
-            "eval": self.eval_path,
-            "test": self.test_path,
-        }
-        return paths[split]
+    def paths(self, split: Split) -> tuple[Any, ...]:
+        """Return the files of a split, none if the config names none."""
+        paths: Any = {"train": self.train_path, "eval": self.eval_path, "test": self.test_path}[split]
+        if paths is None:
+            return ()
+        return (paths,) if isinstance(paths, str) else tuple(paths)
 
 
 @frozen
@@ -91,7 +98,8 @@ class Table:
     `frame` has the schema `mtl.table_schema(columns)`: `line`, the row's line number (from 1), and a
     column for each that the task asked for. `skipped` counts bad rows that were left
     out; `skipped_first` says what is wrong with the first of them, as in "line 3: a row must have 2
-    columns, but has 1 column".
+    columns, but has 1 column". `notices` say what a user should know about the file, such as the columns
+    that are not read.
 
     A table of rows to predict has two things more. `others` are the file's other columns as text, by
     their names in the file, with a row for each row of `frame`. `bad` says by line number what is
@@ -102,6 +110,7 @@ class Table:
     path: str
     skipped: int = 0
     skipped_first: Sequence[str] = ()
+    notices: Sequence[str] = ()
     others: pl.DataFrame | None = None
     bad: Mapping[int, str] = field(factory=dict)
 
@@ -113,14 +122,14 @@ class DataSource(ABC, Generic[ConfigT]):
         self.config = config
 
     @abstractmethod
-    def read(self, path: Path, columns: Sequence[ColumnSpec]) -> Table:
-        """Return the rows of `path` with these columns.
+    def read(self, path: Any, columns: Sequence[ColumnSpec]) -> Table:
+        """Return the rows of `path`, a path of the config's `paths`, with these columns.
 
         Raises `DataError` with file, line and column for a row that cannot be read, unless the
         config says to skip it.
         """
 
-    def pieces(self, path: Path, columns: Sequence[ColumnSpec]) -> Iterator[Table]:
+    def pieces(self, path: Any, columns: Sequence[ColumnSpec]) -> Iterator[Table]:
         """Yield the rows of `read` as a sequence of tables, at least one; training reads these.
 
         A source whose files may be larger than memory overrides this. Line numbers continue from
@@ -129,7 +138,7 @@ class DataSource(ABC, Generic[ConfigT]):
         """
         yield self.read(path, columns)
 
-    def inputs(self, path: Path, columns: Sequence[ColumnSpec]) -> Iterator[Table]:
+    def inputs(self, path: Any, columns: Sequence[ColumnSpec]) -> Iterator[Table]:
         """Yield rows to predict, as a sequence of tables, at least one.
 
         `columns` are all that the task reads; a table has only the input columns among them. A source

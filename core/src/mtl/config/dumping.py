@@ -25,7 +25,7 @@ def json_form(value: Any, base_dir: Path) -> Any:
         return {value.name: json_form(value.config, base_dir)}
     if isinstance(value, dict):
         return {key: json_form(each, base_dir) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         return [json_form(each, base_dir) for each in value]
     if not attrs.has(type(value)):
         return option_json(value, base_dir)

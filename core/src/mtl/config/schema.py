@@ -13,7 +13,7 @@ from attrs import Factory, define
 
 from mtl.components import FeaturesConfig, ModuleConfig
 from mtl.config.run_config import RunConfig
-from mtl.fields import LIMITS, REQUIRED, Field, InputPath, OutputPath, Type, fields_of
+from mtl.fields import LIMITS, REQUIRED, Field, InputPath, InputPaths, OutputPath, Type, fields_of
 from mtl.plugins import Plugins, Provided
 
 Schema = dict[str, Any]
@@ -25,6 +25,12 @@ _TYPES: Mapping[Any, Schema] = {
     str: {"type": "string"},
     type(None): {"type": "null"},
     InputPath: {"type": "string", "minLength": 1},
+    InputPaths: {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+        ]
+    },
     OutputPath: {"type": "string", "minLength": 1},
     Any: {},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from attrs import frozen
 
 from mtl.config.document import describe
 from mtl.config.json_path import JSONPath
-from mtl.fields import LIMITS, InputPath, OutputPath, Type
+from mtl.fields import LIMITS, InputPath, InputPaths, OutputPath, Type
 from mtl.suggest import did_you_mean, listed
 
 LARGEST_INTEGER = 2**63 - 1
@@ -63,6 +64,8 @@ class Converter:
         try:
             if wanted.origin is Literal:
                 return _one_of(value, wanted)
+            if wanted.origin is InputPaths:
+                return self._input_paths(value, path, mistakes)
             if wanted.origin is InputPath:
                 return _input_path(value, self.base_dir, check=self.check_paths)
             if wanted.origin is OutputPath:
@@ -70,6 +73,36 @@ class Converter:
             return _SCALARS[wanted.origin](value)
         except _Misfit as misfit:
             mistakes.append(Mistake(path, str(misfit), misfit.hint))
+
+    def _input_paths(self, value: Any, path: JSONPath, mistakes: list[Mistake]) -> InputPaths:
+        """The files of one path or glob, or of a list of them."""
+        if not isinstance(value, list):
+            return InputPaths(*self._matching(value))
+        if not value:
+            raise _misfit(Type(InputPaths), value)
+        found: list[Path] = []
+        for index, each in enumerate(value):
+            try:
+                matching = self._matching(each)
+                twice = next((file for file in matching if file in found), None)
+                if twice is not None:
+                    raise _Misfit(f"must name each file once, but {twice} is named before")
+                found += matching
+            except _Misfit as misfit:
+                mistakes.append(Mistake((*path, index), str(misfit), misfit.hint))
+        return InputPaths(*found)
+
+    def _matching(self, value: Any) -> list[Path]:
+        path = _path(value, self.base_dir)
+        if not self.check_paths or not glob.has_magic(value) or path.exists():
+            return [_input_path(value, self.base_dir, check=self.check_paths)]
+        pattern = f"{glob.escape(str(self.base_dir))}/{value}"
+        found = sorted(glob.glob(str(value) if Path(value).is_absolute() else pattern, recursive=True))
+        files = [each for each in found if Path(each).is_file()]
+        if not files:
+            hint = _base_dir_hint(value, self.base_dir)
+            raise _Misfit(f"must match a file, but no file matches {path}", hint)
+        return [_input_path(each, self.base_dir, check=True) for each in files]
 
     def _items(self, value: Any, wanted: Type, path: JSONPath, mistakes: list[Mistake]) -> Any:
         if not isinstance(value, wanted.origin):
@@ -92,7 +125,7 @@ class Converter:
             if not found:
                 return converted
             first = first or found
-        if first[0].path != path or others[0].origin is InputPath:
+        if first[0].path != path or others[0].origin in (InputPath, InputPaths):
             mistakes += first  # it says more: which of the items, or what is wrong with the file
         else:
             misfit = _misfit(wanted, value, first[0].hint)
@@ -134,6 +167,7 @@ _WORDS: Mapping[Any, str] = {
     dict: "an object",
     type(None): "null",
     InputPath: "the path of a file",
+    InputPaths: "the path of a file or a list of paths",
     OutputPath: "the path of a file",
 }
 
@@ -208,7 +242,7 @@ def _input_path(value: Any, base_dir: Path, *, check: bool) -> Path:
     path = _path(value, base_dir)
     if not check:
         return path
-    hint = "" if Path(value).is_absolute() else f"relative paths start at {base_dir}, the `base_dir`"
+    hint = _base_dir_hint(value, base_dir)
     try:
         if not path.exists():
             raise _Misfit(f"must be a file, but {path} does not exist", hint)
@@ -222,6 +256,10 @@ def _input_path(value: Any, base_dir: Path, *, check: bool) -> Path:
             f"must be a readable file, but {path} cannot be read: {error.strerror}", hint
         ) from error
     return path
+
+
+def _base_dir_hint(value: str, base_dir: Path) -> str:
+    return "" if Path(value).is_absolute() else f"relative paths start at {base_dir}, the `base_dir`"
 
 
 def _one_of(value: Any, wanted: Type) -> Any:

@@ -67,7 +67,7 @@ def load_cached(config: RunConfig, tasks: Tasks, plugins: Plugins) -> LoadedData
     folder = cache_folder()
     if folder is None:
         with Scratch() as scratch:
-            return LoadedData(load_data(config, tasks, scratch), notices(tasks))
+            return _loaded(config, tasks, scratch)
     entry = folder / fingerprint(config, plugins)
     try:
         return _read(entry, tasks)
@@ -78,7 +78,7 @@ def load_cached(config: RunConfig, tasks: Tasks, plugins: Plugins) -> LoadedData
         shutil.rmtree(entry, ignore_errors=True)
     with Scratch(folder) as scratch:
         begun = perf_counter()
-        loaded = LoadedData(load_data(config, tasks, scratch), notices(tasks))
+        loaded = _loaded(config, tasks, scratch)
         if perf_counter() - begun > WORTH_SECONDS:
             try:
                 _write(entry, loaded, tasks)
@@ -88,6 +88,12 @@ def load_cached(config: RunConfig, tasks: Tasks, plugins: Plugins) -> LoadedData
                 if not entry.is_dir():
                     logger.warning("%s: the cache cannot be written: %s", folder, error.strerror or error)
         return loaded
+
+
+def _loaded(config: RunConfig, tasks: Tasks, scratch: Scratch) -> LoadedData:
+    data = load_data(config, tasks, scratch)
+    read = [f"{name}: {notice}" for name, each in data.items() for notice in each.notices]
+    return LoadedData(data, (*read, *notices(tasks)))
 
 
 def cache_folder() -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -15,7 +15,7 @@ from mtl.config.document import describe
 from mtl.config.run_config import RunConfig
 from mtl.data.columns import Rows
 from mtl.data.features import Features
-from mtl.data.pieces import PreparedFile, Scratch, prepare_file
+from mtl.data.pieces import PreparedFile, Scratch, prepare_files
 from mtl.data.stored import read_rows, write_rows
 from mtl.errors import DataError, component_errors
 from mtl.fields import Component
@@ -74,6 +74,7 @@ class TaskData:
 
     splits: Mapping[Split, Rows | None]
     figures: Mapping[Split, Mapping[str, float]]
+    notices: tuple[str, ...] = ()
 
     @property
     def train(self) -> Rows:
@@ -133,10 +134,10 @@ def load_data(config: RunConfig, tasks: Tasks, scratch: Scratch) -> dict[str, Ta
     return {name: _encode_splits(tasks.tasks[name], splits) for name, splits in files.items()}
 
 
-def load_rows(task: Task[Any], path: Path) -> Rows:
+def load_rows(task: Task[Any], paths: Sequence[Path]) -> Rows:
     """The rows of a file, for a task that is fitted. Raises `DataError` for a file that cannot be used."""
     with Scratch() as scratch:
-        return _encode_file(task, prepare_file(_source(task), task, path, scratch))
+        return _encode_file(task, prepare_files(_source(task), task, paths, scratch))
 
 
 def _source(task: Task[Any]) -> DataSource[Any]:
@@ -147,13 +148,11 @@ def _source(task: Task[Any]) -> DataSource[Any]:
 
 def _read_splits(task: Task[Any], scratch: Scratch) -> dict[Split, PreparedFile]:
     source, config = _source(task), task.config.data.config
-    paths: dict[Split, Path | None] = {split: config.path(split) for split in SPLITS}
+    paths: dict[Split, tuple[Path, ...]] = {split: config.paths(split) for split in SPLITS}
     read = {
-        path: prepare_file(source, task, path, scratch)
-        for path in dict.fromkeys(paths.values())
-        if path is not None
+        each: prepare_files(source, task, each, scratch) for each in dict.fromkeys(paths.values()) if each
     }
-    splits = {split: read[path] for split, path in paths.items() if path is not None}
+    splits = {split: read[each] for split, each in paths.items() if each}
     train = splits["train"]
     if train.last.is_empty():
         skipped = f" ({skipped_rows(train)})" if train.skipped else ""
@@ -166,13 +165,14 @@ def _read_splits(task: Task[Any], scratch: Scratch) -> dict[Split, PreparedFile]
 def _encode_splits(task: Task[Any], splits: Mapping[Split, PreparedFile]) -> TaskData:
     rows: dict[Split, Rows | None] = dict.fromkeys(SPLITS)
     figures: dict[Split, Mapping[str, float]] = {}
-    encoded: dict[str, Rows] = {}
+    encoded: dict[int, Rows] = {}
     for split, file in splits.items():
-        if file.path not in encoded:
-            encoded[file.path] = _encode_file(task, file)
-        rows[split] = encoded[file.path]
+        if id(file) not in encoded:
+            encoded[id(file)] = _encode_file(task, file)
+        rows[split] = encoded[id(file)]
         figures[split] = _report(task, file)
-    return TaskData(rows, figures)
+    notices = dict.fromkeys(notice for file in splits.values() for notice in file.notices)
+    return TaskData(rows, figures, tuple(notices))
 
 
 def _report(task: Task[Any], file: PreparedFile) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Prepared rows of a file, a piece at a time: a corpus may be larger than memory."""
+"""Prepared rows of a split, a piece at a time: a corpus may be larger than memory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ import polars as pl
 from attrs import define, field, frozen
 
 from mtl.components import DataSource, Table, Task
-from mtl.errors import component_errors
+from mtl.errors import DataError, component_errors
 
 SKIPPED_SHOWN = 5
-"""So many of a file's bad rows are described."""
+"""Bad rows of a file that are described."""
+SMALL_BYTES = 16 * 2**20
+"""A piece smaller than this is joined with the file that follows it."""
 PREFIX = ".scratch-"
 
 
 @define(eq=False)
 class Scratch:
-    """A folder for what memory cannot hold, made when it is first needed and removed at the end: below
-    `parent`, or, without one that can be written to, where the system has its temporary files.
+    """A folder for what does not fit into memory, made when it is first needed and removed at the end.
 
-    Files that are mapped by then stay readable, without a name, until the process ends.
+    It lies below `parent`, or among the system's temporary files if there is no parent that can be
+    written to. Files that are mapped stay readable until the process ends.
     """
 
     parent: Path | None = None
@@ -34,7 +36,7 @@ class Scratch:
     _numbers: Iterator[int] = field(init=False, factory=itertools.count)
 
     def new(self) -> Path:
-        """A path in the folder where nothing stands."""
+        """Return a new path in the folder."""
         if self._folder is None:
             self._folder = self._make()
         return self._folder / str(next(self._numbers))
@@ -56,27 +58,33 @@ class Scratch:
 
 @define(eq=False)
 class PreparedFile:
-    """The rows of a file as its task wants them: a frame for each piece that has rows, at least one.
+    """The rows of a split's files as its task wants them: a frame for each piece, at least one.
 
-    The last piece, of most files the only one, stays in memory; iterating reads the others anew from
-    where `scratch` has them. `skipped` and `skipped_first` are those of all tables.
+    The last piece, for most files the only one, stays in memory; iterating reads the others from
+    `scratch`. `path` names the files; `rows` and `skipped` count the rows of all tables and the bad rows
+    left out of them, `skipped_first` and `notices` are those of the tables.
     """
 
     path: str
     scratch: Scratch
+    rows: int = field(init=False, default=0)
     skipped: int = field(init=False, default=0)
     skipped_first: Sequence[str] = field(init=False, default=())
+    notices: Sequence[str] = field(init=False, default=())
     stored: list[Path] = field(init=False, factory=list)
     last: pl.DataFrame = field(init=False, factory=pl.DataFrame)
     _last_tokens: pl.Series | None = field(init=False, default=None)
 
-    def add(self, table: Table, frame: pl.DataFrame) -> None:
-        """Take in the next piece."""
-        self.path = table.path
+    def add(self, table: Table, frame: pl.DataFrame, *, starts_file: bool = False) -> None:
+        """Add the next piece; the start of a further file joins a small piece before it."""
+        self.rows += len(table.frame)
         self.skipped += table.skipped
         self.skipped_first = [*self.skipped_first, *table.skipped_first][:SKIPPED_SHOWN]
+        self.notices = [*dict.fromkeys([*self.notices, *table.notices])]
         if self.last.is_empty():
             self.last = frame
+        elif starts_file and self.last.estimated_size() < SMALL_BYTES:
+            self.last = pl.concat([self.last, frame])
         elif not frame.is_empty():
             path = self.scratch.new()
             self.last.write_ipc(path, compression="lz4")
@@ -121,16 +129,42 @@ class Tokens:
         yield self.file.tokens_of(self.file.last)
 
 
-def prepare_file(source: DataSource[Any], task: Task[Any], path: Path, scratch: Scratch) -> PreparedFile:
-    """The rows of a file as the task wants them. Raises `DataError` for a file that cannot be used."""
-    prepared = PreparedFile(str(path), scratch)
-    with component_errors(source, f"to read {path}"):
-        tables = iter(source.pieces(path, task.config.columns))
-        table: Table | None = next(tables)
-    while table is not None:
-        with component_errors(task, f"to prepare {path}"):
-            frame = task.prepare(table)
-        prepared.add(table, frame)
+def prepare_files(
+    source: DataSource[Any], task: Task[Any], paths: Sequence[Path], scratch: Scratch
+) -> PreparedFile:
+    """Return the rows of files as the task wants them.
+
+    Raises `DataError` for a file that cannot be used, and when more bad rows were left out than the
+    source's config allows.
+    """
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    prepared = PreparedFile(f"{paths[0]}{more}", scratch)
+    for path in paths:
+        starts_file = True
         with component_errors(source, f"to read {path}"):
-            table = next(tables, None)
+            tables = iter(source.pieces(path, task.config.columns))
+            table: Table | None = next(tables)
+        while table is not None:
+            with component_errors(task, f"to prepare {path}"):
+                frame = task.prepare(table)
+            prepared.add(table, frame, starts_file=starts_file)
+            starts_file = False
+            with component_errors(source, f"to read {path}"):
+                table = next(tables, None)
+    _check_skipped(prepared, task.config.data.config.max_skipped_share)
     return prepared
+
+
+def _check_skipped(file: PreparedFile, allowed: float) -> None:
+    """Refuse to train on, or to score, what is left when too many rows are bad."""
+    total = file.rows + file.skipped
+    if file.skipped > allowed * total:
+        raise DataError(
+            "\n".join(
+                [
+                    f"{file.path}: `max_skipped_share` allows {allowed:.2%} of the rows to be skipped, but"
+                    f" {file.skipped:,} of {total:,} are bad ({file.skipped / total:.2%})",
+                    *file.skipped_first,
+                ]
+            )
+        )

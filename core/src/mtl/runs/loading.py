@@ -60,16 +60,16 @@ class LoadedRun:
             raise UsageError(f"say which task {data} is for: one of {', '.join(self.task_names)}")
         figures: dict[str, dict[str, Any]] = {}
         for name in [task] if task else self.task_names:
-            path = data or self.task(name).config.data.config.path("test")
-            if path is not None:
-                figures[name] = self._score(self.task(name), path)
+            paths = (data,) if data else self.task(name).config.data.config.paths("test")
+            if paths:
+                figures[name] = self._score(self.task(name), paths)
         if not figures:
             what = f"{task} has no" if task else "no task has"
             raise UsageError(f"{what} test data; name a file with {argument('data', 'FILE')}")
         return figures
 
-    def _score(self, task: Task[Any], path: Path) -> dict[str, Any]:
-        rows = load_rows(task, path)
+    def _score(self, task: Task[Any], paths: Sequence[Path]) -> dict[str, Any]:
+        rows = load_rows(task, paths)
         if rows.skipped:
             logger.warning("%s: %s", rows.path, skipped_rows(rows))
         precision = PRECISIONS[self.config.trainer.precision]

@@ -49,7 +49,7 @@ class SourceBench(Bench):
     @property
     def path(self) -> Path:
         """The file to read. Raises `Skipped` where there is none."""
-        path: Path = self.config.train_path
+        path: Path = self.config.paths("train")[0]
         if not path.is_file():
             raise Skipped("no file to read was given")
         return path

@@ -124,7 +124,7 @@ class TaskBench(ModuleBench):
         """The training rows as they are read."""
         task = self.unfitted()
         data = task.config.data
-        table: Table = instantiate(data).read(data.config.train_path, task.config.columns)
+        table: Table = instantiate(data).read(data.config.paths("train")[0], task.config.columns)
         return table
 
     def unfitted(self) -> Task[Any]:

@@ -76,7 +76,7 @@ def selection(config: RunConfig, tasks: Collection[str] | None = None) -> Select
     evaluated = {
         name: component.config.metric
         for name, component in config.tasks.items()
-        if component.config.data.config.path("eval") is not None and (tasks is None or name in tasks)
+        if component.config.data.config.paths("eval") and (tasks is None or name in tasks)
     }
     keeps_last = config.trainer.keep_model == "last"
     if config.target_task in evaluated:

@@ -71,15 +71,18 @@ def score_run(folder: Path, splits: Mapping[str, Split], *, device: str) -> dict
 
 
 def _score(run: LoadedRun, task: Task[Any], split: Split) -> dict[str, Any]:
-    path = task.config.data.config.path(split)
-    rows = load_rows(task, path)
+    rows = load_rows(task, task.config.data.config.paths(split))
     size = -(-len(rows) // GROUPS)
     groups = np.split(np.arange(len(rows)), range(size, len(rows), size))
     figures, totals, weights = [], [], []
     model = run.model.tasks[task.name]
     name = task.config.metric.name
     precision = PRECISIONS[run.config.trainer.precision]
-    with component_errors(task, f"to score {path}"), torch.inference_mode(), autocast(run.device, precision):
+    with (
+        component_errors(task, f"to score {rows.path}"),
+        torch.inference_mode(),
+        autocast(run.device, precision),
+    ):
         for group in groups:
             batch = rows.batch(group).to(run.device)
             output, metrics = model(batch), task.metrics()

@@ -173,19 +173,20 @@ def worst_rows(run: LoadedRun, name: str) -> WorstRows:
     Raises `UsageError` where there is no evaluation data, `MtlError` where it cannot be scored.
     """
     task = run.task(name)
-    path = task.config.data.config.path("eval")
-    if path is None:
+    paths = task.config.data.config.paths("eval")
+    if not paths:
         raise UsageError(f"{name} has no evaluation data")
-    if not path.is_file():
-        raise UsageError(f"{path} is not there")
-    rows = load_rows(task, path)
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing is not None:
+        raise UsageError(f"{missing} does not exist")
+    rows = load_rows(task, paths)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(MOST_ROWS, len(rows)), dtype=np.int64))
-    with component_errors(task, f"to score the rows of {path} one by one"):
+    with component_errors(task, f"to score the rows of {rows.path} one by one"):
         losses = _losses(run, task, rows, chosen)
         worst = sorted(losses, key=lambda row: (-losses[row], row))[:ROWS_SHOWN]
-        texts = _texts(task, path, {row: int(rows.lines[row]) for row in worst})
+        texts = _texts(task, paths, {row: int(rows.lines[row]) for row in worst})
         scored = [_scored(run, task, rows, row, losses[row], texts[row]) for row in worst]
-    return WorstRows(str(path), len(rows), len(chosen), scored)
+    return WorstRows(rows.path, len(rows), len(chosen), scored)
 
 
 def _losses(run: LoadedRun, task: Task[Any], rows: Rows, chosen: np.ndarray) -> dict[int, float]:
@@ -203,7 +204,7 @@ def _losses(run: LoadedRun, task: Task[Any], rows: Rows, chosen: np.ndarray) -> 
     return losses
 
 
-def _texts(task: Task[Any], path: Path, lines: Mapping[int, int]) -> dict[int, dict[str, str]]:
+def _texts(task: Task[Any], paths: Sequence[Path], lines: Mapping[int, int]) -> dict[int, dict[str, str]]:
     """What the rows hold by column: as the file has it where a row is a line, else the row's words."""
     component = task.config.data
     source: DataSource[Any] = instantiate(component)
@@ -211,7 +212,7 @@ def _texts(task: Task[Any], path: Path, lines: Mapping[int, int]) -> dict[int, d
     text = task.config.input_columns[0].name
     texts: dict[int, dict[str, str]] = {}
     first_row = 0
-    for table in source.pieces(path, columns):
+    for table in (table for path in paths for table in source.pieces(path, columns)):
         frame = task.prepare(table)
         here = {row: line for row, line in lines.items() if first_row <= row < first_row + len(frame)}
         whole = _whole_lines(table, frame)
