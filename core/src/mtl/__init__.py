@@ -108,11 +108,8 @@ __all__ = [
     "Featurizer",
     "FeaturizerConfig",
     "InputPath",
-<<<<<<< HEAD
-    "Interrupted",
-=======
     "InputPaths",
->>>>>>> 27b8f3d (Take lists and globs of files, and bound the share of rows that are skipped)
+    "Interrupted",
     "LRSchedulerConfig",
     "LoadedRun",
     "Loss",
