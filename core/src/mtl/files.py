@@ -99,27 +99,58 @@ def sweep(path: Path) -> None:
         shutil.rmtree(holder, ignore_errors=True)
 
 
+def file_name(name: str) -> str:
+    """Return a name of any characters as that of a file: letters, digits, "-", "_" and "." stay."""
+    safe = "".join(c if c.isalnum() or c in "-_." else f"%{ord(c):X}" for c in name)
+    return f"%2E{safe[1:]}" if safe.startswith(".") else safe
+
+
 def write_manifest(folder: Path) -> None:
-    """Write down what every file in `folder` holds, for `check_manifest`."""
-    digests = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
+    """Write the name and SHA-256 of every file in `folder` and the folders in it, for `check_manifest`.
+
+    Raises `OSError` for anything that is neither a file nor a folder, such as a link.
+    """
+    digests = {name: file_digest(folder / name) for name in _files(folder)}
     (folder / MANIFEST).write_text(as_json(digests), encoding="utf-8")
 
 
-def check_manifest(folder: Path, names: Iterable[str]) -> None:
-    """Raises `DamagedFolder` unless `folder` holds the files `names` as they were written."""
+def check_manifest(folder: Path, names: Iterable[str], *, within: Iterable[str] = ()) -> None:
+    """Check that `folder` holds the files `names`, and whatever is in its folders `within`, as written.
+
+    Names in the manifest are compared with those of the files, but never opened. Raises `DamagedFolder`.
+    """
     try:
         digests = read_json(folder / MANIFEST)
-        for name in names:
+        expected = [*names]
+        for inner in within:
+            if os.path.lexists(folder / inner):
+                expected += [f"{inner}/{name}" for name in _files(folder / inner)]
+        for name in expected:
             path = folder / name
             if not path.is_file():
                 raise DamagedFolder(f"{path}: is missing")
             if digests.get(name) != file_digest(path):
                 raise DamagedFolder(f"{path}: is not what was written")
-        unknown = sorted(digests.keys() - set(names))
+        unknown = sorted(digests.keys() - set(expected))
     except (OSError, UsageError) as error:
         raise DamagedFolder(str(error)) from None
     if unknown:
         raise DamagedFolder(f"{folder / MANIFEST}: names files that do not belong here: {unknown[:3]}")
+
+
+def _files(folder: Path) -> list[str]:
+    """List the files below a folder. Raises `OSError` for anything else in it, such as a link."""
+    found: list[str] = []
+    if folder.is_symlink() or not folder.is_dir():
+        raise OSError(None, "must be a folder", str(folder))
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            found += [f"{path.name}/{name}" for name in _files(path)]
+        elif path.is_file() and not path.is_symlink():
+            found.append(path.name)
+        else:
+            raise OSError(None, "must be a file or a folder, but is a link or device", str(path))
+    return found
 
 
 def file_digest(path: Path) -> str:

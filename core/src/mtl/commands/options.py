@@ -128,7 +128,9 @@ def load(
     with results_only():
         plugins = discover()
         plugins = plugins_of_run(run, plugins) if run else plugins
-        loaded = load_config(source, plugins=plugins, overrides=overrides or (), base_dir=base_dir)
+        loaded = load_config(
+            source, plugins=plugins, overrides=overrides or (), base_dir=base_dir, resumed=run
+        )
         return source, loaded, plugins
 
 

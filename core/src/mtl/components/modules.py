@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from mtl.fields import InputPath, OutputPath, configclass, option
 
@@ -25,6 +26,14 @@ class ModuleConfig:
     freeze: bool = option(False, "Keep this module's parameters as they are.")
     load_path: InputPath | None = option(None, "Start from this module's weights (safetensors).")
     save_path: OutputPath | None = option(None, "Write this module's best weights there (safetensors).")
+
+    def resolve(self) -> Self:
+        """Return the config with the values that are found elsewhere, such as a width in a model's folder.
+
+        Called once, when a config is read; the run's config holds the result, so it reads nothing and
+        returns itself if no value is missing. Raises `ValueError` or `OSError` if one cannot be found.
+        """
+        return self
 
 
 class Output(enum.Enum):
@@ -131,6 +140,16 @@ class Featurizer(ABC, Generic[ConfigT]):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave, in place of `fit`."""
+
+    def save_files(self, folder: Path) -> None:
+        """Write the files that a run needs besides `state`, such as a tokenizer's, into an empty folder."""
+
+    def load_files(self, folder: Path) -> None:
+        """Read the files that `save_files` wrote, instead of those that the config names.
+
+        Called before `load_state` when a model is loaded, and before `fit` or `load_state` when a run is
+        resumed. The files stay there as long as the object is used.
+        """
 
     def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
         """Figures about the tokens of a file (`list[str]` a row), in pieces as for `fit`, that a user

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from attrs import define, frozen
@@ -188,6 +189,12 @@ class Task(ABC, Generic[TaskConfigT]):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave, in place of `fit`."""
+
+    def save_files(self, folder: Path) -> None:
+        """Write the files that a run needs besides `state` into an empty folder; see `Featurizer`."""
+
+    def load_files(self, folder: Path) -> None:
+        """Read what `save_files` wrote, instead of the files that the config names; see `Featurizer`."""
 
     def notices(self) -> list[str]:
         """What a user should know before the run starts, such as that an objective leaks."""

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from mtl.components import ModuleConfig
 from mtl.config import document as documents
 from mtl.config.document import Document
 from mtl.config.overrides import override
@@ -20,8 +21,10 @@ from mtl.config.settings import FAILED
 from mtl.config.sharing import SharedGroup, Sharing
 from mtl.config.structure import Structurer
 from mtl.config.values import Converter
+from mtl.config.walk import walk
 from mtl.errors import ConfigError, UsageError
 from mtl.fields import Field, fields_of
+from mtl.files import read_json
 from mtl.plugins import Plugins
 from mtl.suggest import nearest_or_all
 
@@ -47,13 +50,15 @@ def load_config(
     config_dir: Path | str | None = None,
     check_paths: bool = True,
     only_tasks: Collection[str] | None = None,
+    resumed: Path | None = None,
 ) -> LoadedConfig:
     """Return the config in a file (a `Path`), in JSON text or in a mapping.
 
     `overrides` are `PATH=VALUE`, as of `--set`. `base_dir` replaces the config's own, which is relative
     to `config_dir`: the file's folder, or the working folder. Without `check_paths` the files that the
     config names need not exist. With `only_tasks` just these tasks' components are resolved, from a
-    config that `dump` has written: of the rest, what names components or tasks keeps its default.
+    config that `dump` has written: of the rest, what names components or tasks keeps its default. `resumed`
+    is the folder of a run to continue: what its components read elsewhere need not be there anymore.
 
     Raises `ConfigError` with all mistakes at once, `UsageError` for a file that cannot be read or a task
     that the config does not have, `PluginError` for a component that does not declare what it must.
@@ -67,11 +72,12 @@ def load_config(
     folder = _base_dir(document, base_dir, Path(config_dir))
     if not documents.is_text(str(folder)):
         raise UsageError(f"{folder}: the name of the folder with the data must be UTF-8, but is not")
+    check_paths = check_paths and not (resumed is not None and (resumed / "files").exists())
     reader = Reader(plugins, document, Converter(folder, check_paths))
     settings = reader.read()
     sharing = Sharing(document)
     sharing.merge(settings)
-    structurer = Structurer(plugins, document)
+    structurer = Structurer(plugins, document, _resolved(resumed, plugins, folder))
     config: Any = FAILED if sharing.is_circular else structurer.structure(settings)
     unread = {problem.path for problem in document.problems if problem.path}
     problems = [
@@ -112,6 +118,15 @@ def only(config: Mapping[str, Any], tasks: Collection[str]) -> dict[str, Any]:
 
 def _is_plain(field: Field | None) -> bool:
     return field is not None and field.item is None
+
+
+def _resolved(run: Path | None, plugins: Plugins, base_dir: Path) -> list[ModuleConfig]:
+    """Return the modules' configs as a run has resolved them."""
+    if run is None or not (run / "config.json").exists():
+        return []
+    source = read_json(run / "config.json")
+    config = load_config(source, plugins=plugins, base_dir=base_dir, check_paths=False).config
+    return [node.value for node in walk(config) if isinstance(node.value, ModuleConfig)]
 
 
 def _document(source: str | Path | Mapping[str, Any]) -> Document:

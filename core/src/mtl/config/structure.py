@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import Factory, define
 
-from mtl.components import KINDS, ColumnSpec, ColumnType, FeaturesConfig, TaskConfig
+from mtl.components import KINDS, ColumnSpec, ColumnType, FeaturesConfig, ModuleConfig, TaskConfig
 from mtl.config.document import Document
 from mtl.config.json_path import JSONPath, parse_path, render_path
 from mtl.config.settings import FAILED, Entry, Items, Settings, Value
@@ -22,10 +22,14 @@ from mtl.suggest import listed
 @define(eq=False)
 class Structurer:
     """Makes the config classes; what is wrong goes into `problems`. Settings that were merged make
-    one object for all their users."""
+    one object for all their users.
+
+    `resolved` are configs that a run has resolved before: what they hold may not be there to read anymore.
+    """
 
     plugins: Plugins
     document: Document
+    resolved: Sequence[ModuleConfig] = ()
     problems: list[Problem] = Factory(list)
     _made: dict[int, Any] = Factory(dict)
 
@@ -97,9 +101,26 @@ class Structurer:
             if settings.provided is None:
                 raise
             raise _defect(settings.path, settings.provided, "config class", error) from error
+        if isinstance(made, ModuleConfig):
+            made = self._resolve(settings, made)
         if isinstance(made, TaskConfig) and settings.provided is not None:
             self._check_task(settings, settings.provided, made)
         return made
+
+    def _resolve(self, settings: Settings, made: ModuleConfig) -> Any:
+        """Return a module's config with the values that are found elsewhere, or `FAILED`."""
+        try:
+            return made.resolve()
+        except (ValueError, OSError) as error:
+            for known in self.resolved:
+                if _fills(known, made):
+                    return known
+            self._report_refused(settings, str(error))
+            return FAILED
+        except Exception as error:
+            if settings.provided is None:
+                raise
+            raise _defect(settings.path, settings.provided, "`resolve`", error) from error
 
     def _check_task(self, settings: Settings, provided: Provided, made: TaskConfig) -> None:
         try:
@@ -236,3 +257,11 @@ def _path_within(settings: Settings, text: str) -> JSONPath:
         entry = inside.get(part)
         path = (*path, part) if entry is None else entry.path
     return path
+
+
+def _fills(known: ModuleConfig, config: ModuleConfig) -> bool:
+    """Whether `known` differs from `config` only by values that `config` lacks."""
+    fields = fields_of(type(config))
+    return type(known) is type(config) and all(
+        getattr(config, name) in (None, getattr(known, name)) for name in fields
+    )

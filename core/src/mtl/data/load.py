@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -19,6 +19,7 @@ from mtl.data.pieces import PreparedFile, Scratch, prepare_files
 from mtl.data.stored import read_rows, write_rows
 from mtl.errors import DataError, component_errors
 from mtl.fields import Component
+from mtl.files import file_name
 from mtl.suggest import listed
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -49,10 +50,30 @@ class Tasks:
 
     def load_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         """Take back what `state` gave. Raises `DataError` for anything else."""
-        for key, shared in self.featurizers.items():
-            _load_state("featurizers", key, shared.featurizer, state)
-        for name, task in self.tasks.items():
-            _load_state("tasks", name, task, state)
+        for kind, name, owner in self._owners():
+            _load_state(kind, name, owner, state)
+
+    def save_files(self, folder: Path) -> None:
+        """Write the files that featurizers and tasks need besides their state."""
+        for kind, name, owner in self._owners():
+            of_owner = folder / kind / file_name(name)
+            of_owner.mkdir(parents=True)
+            with component_errors(owner, "to save its files"):
+                owner.save_files(of_owner)
+            if not any(of_owner.iterdir()):
+                of_owner.rmdir()
+
+    def load_files(self, folder: Path) -> None:
+        """Let each read the files that it wrote, if there are any."""
+        for kind, name, owner in self._owners():
+            of_owner = folder / kind / file_name(name)
+            if of_owner.is_dir():
+                with component_errors(owner, "to load its files"):
+                    owner.load_files(of_owner)
+
+    def _owners(self) -> Iterator[tuple[str, str, Featurizer[Any] | Task[Any]]]:
+        yield from (("featurizers", key, shared.featurizer) for key, shared in self.featurizers.items())
+        yield from (("tasks", name, task) for name, task in self.tasks.items())
 
 
 def _load_state(

@@ -71,19 +71,21 @@ def train(
             held.enter_context(folder.locked())
             folder.sweep()
             plugins = plugins_of_run(folder.path, plugins)
-        loaded = load_source(source, plugins, overrides, base_dir)
+        loaded = load_source(source, plugins, overrides, base_dir, folder.path if begun else None)
         if resume and folder.is_unused:
             logger.warning("%s: there is no run to resume here; starting from the beginning", folder.path)
             resume = False
+        files = None
         if resume:
-            same = check_config(folder, loaded, plugins, allow_changes=allow_changes)
-            if folder.result.exists() and same:
+            changes = check_config(folder, loaded, plugins, allow_changes=allow_changes)
+            files = None if any(path.startswith("tasks.") for path in changes) else folder.saved_files()
+            if folder.result.exists() and not changes:
                 logger.warning("%s: this run is complete; its metrics are in result.json", folder.path)
                 return Result(folder.path, read_json(folder.result))
         else:
             folder.refuse_used()
         held.enter_context(torch_settings(loaded.config))
-        prepared = prepare(loaded, plugins)
+        prepared = prepare(loaded, plugins, files)
         # Before the first phase freezes parameters that others train.
         planned = describe(prepared)
         trainer = make_trainer(prepared)
@@ -94,6 +96,8 @@ def train(
         if resume:
             restore(trainer, folder, now, allow_changes=allow_changes)
         folder.create(now["config"])
+        if files is None:
+            folder.save_files(prepared.tasks.save_files)
         return _run(prepared, planned, trainer, folder, now, callbacks)
 
 

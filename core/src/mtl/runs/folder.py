@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,23 @@ from attrs import frozen
 from torch import Tensor
 
 from mtl.errors import UsageError
-from mtl.files import as_json, atomic_write, check_manifest, read_json, sweep, write_json, write_manifest
+from mtl.files import (
+    MANIFEST,
+    as_json,
+    atomic_write,
+    check_manifest,
+    read_json,
+    sweep,
+    write_json,
+    write_manifest,
+)
 from mtl.suggest import argument
 from mtl.weights import RowNames, write_tensors
 
 WEIGHTS = "weights.safetensors"
+FILES = "files"
+"""The folder, of a run and of its model, with the files of featurizers and tasks."""
+OWNERS = ("featurizers", "tasks")
 MODEL_FILES = ("config", "tasks", "featurizers", "versions")
 """What stands beside the weights: the resolved config, what was learnt from the data, and the versions
 of all plugins."""
@@ -57,6 +69,11 @@ class RunFolder:
         """The resumable states."""
         return self.path / "checkpoints"
 
+    @property
+    def files(self) -> Path:
+        """What featurizers and tasks read elsewhere when the run began."""
+        return self.path / FILES
+
     def refuse_used(self) -> None:
         """Raises `UsageError` where the folder holds a run already."""
         if self.holds_run:
@@ -77,6 +94,25 @@ class RunFolder:
             self.checkpoints.mkdir(exist_ok=True)
         except OSError as error:
             raise UsageError(f"{self.path}: the run folder cannot be written: {error.strerror}") from None
+
+    def save_files(self, save: Callable[[Path], None]) -> None:
+        """Let `save` write the files of featurizers and tasks, in place of those of before."""
+        with atomic_write(self.files, make_parents=False) as folder:
+            folder.mkdir()
+            save(folder)
+            write_manifest(folder)
+        if not read_json(self.files / MANIFEST):
+            shutil.rmtree(self.files)
+
+    def saved_files(self) -> Path | None:
+        """Return the folder with the files of featurizers and tasks; None if there is none.
+
+        Raises `DamagedFolder` if it does not hold what was written.
+        """
+        if not self.files.exists():
+            return None
+        check_manifest(self.files, [], within=OWNERS)
+        return self.files
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -103,7 +139,7 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove what a killed process left half-written."""
-        for path in (self.config, self.result, self.model, self.checkpoints / "step-*"):
+        for path in (self.config, self.result, self.files, self.model, self.checkpoints / "step-*"):
             sweep(path)
 
     @property
@@ -152,7 +188,7 @@ class RunFolder:
                 "this run has kept no model yet" if self.holds_run else "not a run folder, model is missing"
             )
             raise UsageError(f"{self.path}: {what}")
-        check_manifest(self.model, [WEIGHTS, *(f"{name}.json" for name in MODEL_FILES)])
+        check_manifest(self.model, [WEIGHTS, *(f"{name}.json" for name in MODEL_FILES)], within=[FILES])
         return {name: read_json(self.model / f"{name}.json") for name in MODEL_FILES}
 
     def record(self, record: Mapping[str, Any]) -> None:
@@ -196,6 +232,9 @@ class RunFolder:
             write_tensors(tensors, folder / WEIGHTS, names)
             for name in MODEL_FILES:
                 (folder / f"{name}.json").write_text(as_json(files[name]), encoding="utf-8")
+            for owners in OWNERS:
+                if (self.files / owners).is_dir():
+                    shutil.copytree(self.files / owners, folder / FILES / owners)
             write_manifest(folder)
 
     def checkpoint(self, step: int) -> Path:

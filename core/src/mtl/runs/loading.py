@@ -21,7 +21,7 @@ from mtl.errors import UsageError, component_errors
 from mtl.model import MultitaskModel, load_model
 from mtl.plugins import Plugins, discover
 from mtl.provenance import plugins_of_run
-from mtl.runs.folder import WEIGHTS, RunFolder
+from mtl.runs.folder import FILES, WEIGHTS, RunFolder
 from mtl.runs.observer import logger
 from mtl.runs.prepare import choose_device, torch_settings
 from mtl.suggest import argument
@@ -132,6 +132,7 @@ def load(run: Path | str, *, device: str = "auto", plugins: Plugins | None = Non
     parts = folder.read_model()
     loaded = load_config(parts["config"], plugins=plugins, check_paths=False)
     tasks = make_tasks(loaded.config)
+    tasks.load_files(folder.model / FILES)
     try:
         tasks.load_state(parts)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -39,9 +39,13 @@ Source = str | Path | Mapping[str, Any] | LoadedConfig
 
 
 def load_source(
-    source: Source, plugins: Plugins, overrides: Sequence[str] = (), base_dir: Path | str | None = None
+    source: Source,
+    plugins: Plugins,
+    overrides: Sequence[str] = (),
+    base_dir: Path | str | None = None,
+    resumed: Path | None = None,
 ) -> LoadedConfig:
-    """Read and check a config.
+    """Read and check a config; `resumed` is the folder of a run to continue.
 
     Raises `UsageError` for a source of another type, and what `load_config` raises.
     """
@@ -53,7 +57,7 @@ def load_source(
         source = Path(source)
     if not isinstance(source, str | Path | Mapping):
         raise UsageError(f"a config must be a path, JSON text or a mapping, but is {reprlib.repr(source)}")
-    return load_config(source, plugins=plugins, overrides=overrides, base_dir=base_dir)
+    return load_config(source, plugins=plugins, overrides=overrides, base_dir=base_dir, resumed=resumed)
 
 
 @frozen(eq=False)
@@ -80,8 +84,10 @@ class Prepared:
         return self.phases[-1].selection
 
 
-def prepare(loaded: LoadedConfig, plugins: Plugins) -> Prepared:
+def prepare(loaded: LoadedConfig, plugins: Plugins, files: Path | None = None) -> Prepared:
     """Read the data of a config and build the model.
+
+    `files` are those that the run's featurizers and tasks have saved, if it is resumed.
 
     Raises `ConfigError` for modules that do not fit together, `DataError` for data.
     """
@@ -91,6 +97,8 @@ def prepare(loaded: LoadedConfig, plugins: Plugins) -> Prepared:
         raise UsageError("`trainer.precision` fp16 needs a GPU; a CPU takes bf16 or fp32")
     seed_generators(config.seed, "data")
     tasks = make_tasks(config)
+    if files is not None:
+        tasks.load_files(files)
     data = load_cached(config, tasks, plugins)
     model = build_model(tasks, config.seed)
     phases = tuple(_phases(config, data.tasks, model))

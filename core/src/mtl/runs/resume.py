@@ -34,8 +34,10 @@ FREE = (
 files that have moved must still hold the same rows."""
 
 
-def check_config(folder: RunFolder, loaded: LoadedConfig, plugins: Plugins, *, allow_changes: bool) -> bool:
-    """Whether the config is, to the letter, the one that the run in `folder` began with.
+def check_config(
+    folder: RunFolder, loaded: LoadedConfig, plugins: Plugins, *, allow_changes: bool
+) -> list[str]:
+    """Return the paths of settings that are not what the run in `folder` began with.
 
     Raises `UsageError` with the difference where going on would make a wrong result.
     """
@@ -51,7 +53,7 @@ def check_config(folder: RunFolder, loaded: LoadedConfig, plugins: Plugins, *, a
             follows = f"(the {what} of {component.name} follows from it)"
             fatal += [f"{line} {follows}" for path, line in changes.items() if path in LENGTH]
     _refuse(folder, "the config is", fatal, allow_changes)
-    return not changes
+    return list(changes)
 
 
 def identity(prepared: Prepared) -> dict[str, Any]:
