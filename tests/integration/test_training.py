@@ -18,6 +18,7 @@ import mtl
 from mtl.config.load import load_config
 from mtl.errors import ConfigError, MtlError, UsageError
 from mtl.plugins import Plugins
+from mtl.runs.planning import describe, plan
 from mtl.runs.prepare import Prepared, make_trainer, prepare
 
 Config = dict[str, Any]
@@ -114,7 +115,7 @@ def test_s8_the_tutorials_sharing_is_one_storage_and_one_vocabulary(config: Conf
     assert embeddings[0] is embeddings[1]
     features = [run.tasks.tasks[task].features.featurizers["word_feat"] for task in ("SST2", "LM")]
     assert features[0] is features[1]
-    keys = {module["key"] for module in mtl.api.describe(run)["modules"] if len(module["users"]) > 1}
+    keys = {module["key"] for module in describe(run)["modules"] if len(module["users"]) > 1}
     assert keys >= {"SHARED_EMBEDDING", "SHARED_LSTM"}
 
 
@@ -181,7 +182,7 @@ def test_d5_planned_steps_are_executed_steps(config: Config, tmp_path: Path) -> 
         ["RoundRobin", {"Proportional": {"epoch": "all"}}, {"Sequential": {"epoch": "first"}}]
     ):
         config["schedule"] = schedule
-        steps = mtl.api.plan(config)["schedule"]["steps"]
+        steps = plan(config)["schedule"]["steps"]
         assert mtl.train(config, output=tmp_path / str(number)).data["steps"] == steps
 
 
@@ -209,10 +210,7 @@ def test_d9_an_early_stop_ends_the_run(config: Config, tmp_path: Path) -> None:
 
 def test_l2_without_a_target_the_selection_is_combined_and_printed(config: Config, tmp_path: Path) -> None:
     del config["target_task"]
-    assert (
-        mtl.api.plan(config)["selection"]
-        == "mean of log(SST2.accuracy) - log(LM.perplexity), higher is better"
-    )
+    assert plan(config)["selection"] == "mean of log(SST2.accuracy) - log(LM.perplexity), higher is better"
     result = mtl.train(config, output=tmp_path / "run").data
     figures = result["tasks"]["SST2"]["eval"], result["tasks"]["LM"]["eval"]
     expected = (math.log(figures[0]["accuracy"]) - math.log(figures[1]["perplexity"])) / 2
