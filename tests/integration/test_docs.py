@@ -203,6 +203,13 @@ def configurable() -> dict[str, type]:
     }
 
 
+def test_every_component_is_documented() -> None:
+    document = (ROOT / "docs/configuration.md").read_text()
+    assert [
+        heading for heading in configurable() if heading.startswith("`") and heading not in document
+    ] == []
+
+
 COMMON = (ModuleConfig, TaskConfig, DataSourceConfig, ScheduleConfig)
 
 
