@@ -25,7 +25,7 @@ from record import exponent, measured_apart, options, peak_bytes, prepare, recor
 from texts import LINES, SENTENCES, generate, sentence_lengths, write_lines, write_sentences
 from workloads import SIZES, Json, Size, config, copies
 
-import mtl.runs.prepare
+import mtl.runs.preparation
 from mtl.config.load import load_config
 from mtl.plugins import discover
 
@@ -57,9 +57,9 @@ def measure(axis: str, value: int, *, folder: str, device: str) -> dict[str, flo
     plugins = discover()
     loaded = load_config(make_config(axis, value, Path(folder), device), plugins=plugins)
     begun = perf_counter()
-    prepared = mtl.runs.prepare.prepare(loaded, plugins)
+    prepared = mtl.runs.preparation.prepare(loaded, plugins)
     loading = perf_counter() - begun
-    training = mtl.runs.prepare.make_trainer(prepared)
+    training = mtl.runs.preparation.make_trainer(prepared)
     begun = perf_counter()
     steps = next(training.phase.timeline.walk())
     warm = max(WARM, len(training.tasks))

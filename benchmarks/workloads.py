@@ -13,7 +13,7 @@ from texts import LINES, SENTENCES, write_words
 
 from mtl.config.load import load_config
 from mtl.plugins import discover
-from mtl.runs.prepare import make_trainer, prepare
+from mtl.runs.preparation import make_trainer, prepare
 from mtl.training.timeline import Step
 from mtl.training.trainer import Trainer
 

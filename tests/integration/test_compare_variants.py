@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mtl.config.load import load_config
 from mtl.errors import UsageError
 from mtl.plugins import Plugins
-from mtl.runs.prepare import Prepared, make_trainer, prepare, torch_settings
+from mtl.runs.preparation import Prepared, make_trainer, prepare, torch_settings
 from mtl.training.selection import tasks_in_phases
 from mtl.training.timeline import BatchSpan
 from mtl_compare.variants import Variant, make_variants

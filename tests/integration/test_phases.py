@@ -19,7 +19,7 @@ from mtl import Interrupted, hookimpl
 from mtl.config.load import load_config
 from mtl.errors import ConfigError, UsageError
 from mtl.plugins import Plugins
-from mtl.runs.prepare import make_trainer, prepare
+from mtl.runs.preparation import make_trainer, prepare
 from mtl.training.trainer import Trainer
 
 Config = dict[str, Any]

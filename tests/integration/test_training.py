@@ -19,7 +19,7 @@ from mtl.config.load import load_config
 from mtl.errors import ConfigError, MtlError, UsageError
 from mtl.plugins import Plugins
 from mtl.runs.planning import describe, plan
-from mtl.runs.prepare import Prepared, make_trainer, prepare
+from mtl.runs.preparation import Prepared, make_trainer, prepare
 
 Config = dict[str, Any]
 ReadMetrics = Callable[[Path], list[dict[str, Any]]]

@@ -37,6 +37,7 @@ from mtl.components import (
     RepresentationConfig,
     Schedule,
     ScheduleConfig,
+    Split,
     Table,
     Task,
     TaskConfig,
@@ -57,7 +58,7 @@ from mtl.lazy import lazy_attributes
 from mtl.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from mtl.builder import Builder
+    from mtl.builder import Builder, BuiltModule
     from mtl.data.columns import Batch, Column, Dense, Ragged
     from mtl.data.features import Embedding, Features
     from mtl.data.tables import table_schema
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "Batch": "mtl.data.columns",
     "Builder": "mtl.builder",
+    "BuiltModule": "mtl.builder",
     "Column": "mtl.data.columns",
     "Dense": "mtl.data.columns",
     "Embedding": "mtl.data.features",
@@ -86,6 +88,7 @@ __all__ = [
     "Balancer",
     "Batch",
     "Builder",
+    "BuiltModule",
     "Column",
     "ColumnSpec",
     "ColumnType",
@@ -129,6 +132,7 @@ __all__ = [
     "Result",
     "Schedule",
     "ScheduleConfig",
+    "Split",
     "Table",
     "Task",
     "TaskConfig",

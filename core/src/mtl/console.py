@@ -9,55 +9,24 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
-from rich.console import Console as RichConsole
-from rich.console import ConsoleOptions, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from mtl.hookspecs import hookimpl
 from mtl.render.cells import count, duration, number, rate, share, size
-from mtl.render.plain import escaped
 from mtl.render.plan import plan_summary
 from mtl.render.results import result_table
+from mtl.render.terminal import errors, output
 
-PLAIN_WIDTH = 120
-"""Columns where the output is no terminal and nothing says how wide it is."""
 SECONDS_BETWEEN_LINES = 10.0
 """Between two progress lines where there is no terminal; metrics.jsonl holds every record."""
 COSINES, MODULES = 20, 3
 """The last comparisons of gradients that the display averages, and how many shared modules it has."""
-
-
-class Terminal(RichConsole):
-    """A rich console that shows the control characters in a text instead of obeying them."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """The pieces of what is printed."""
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=escaped(segment.text))
-
-
-def terminal(stream: TextIO) -> Terminal:
-    """A rich console for a stream that takes text as it is: brackets in a path are no markup."""
-    made = Terminal(file=stream, markup=False, highlight=False, emoji=False)
-    if not made.is_terminal:
-        made.width = max(made.width, PLAIN_WIDTH)
-    return made
-
-
-def output() -> Terminal:
-    """Where results go."""
-    return terminal(sys.stdout)
-
-
-def errors() -> Terminal:
-    """Where everything else goes."""
-    return terminal(sys.stderr)
 
 
 class Console:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 import mtl.runs.planning  # noqa: F401 - before its parts are replaced
-from mtl.console import terminal
 from mtl.errors import ConfigError, DataError, Problem
 from mtl.render.plain import LONGEST_LINE, escaped, readable
+from mtl.render.terminal import terminal
 
 ODD = st.text(st.sampled_from("a \n\t\r\0\x1b\x7f\x9b\u202e\u2028\ud800é[31m") | st.characters())
 

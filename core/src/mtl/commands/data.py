@@ -30,8 +30,8 @@ def fetch_command(
     force: Annotated[bool, typer.Option("--force", help="Replace files that have other contents.")] = False,
 ) -> None:
     """Bring public datasets: checked, resumed where it was cut off, and left alone where they are there."""
-    from mtl.console import errors, output
     from mtl.data.datasets import fetch
+    from mtl.render.terminal import errors, output
 
     if url is not None and len(names) > 1:
         raise UsageError(
@@ -54,9 +54,9 @@ def sample_command(
     force: Annotated[bool, typer.Option("--force", help="Replace files that have other contents.")] = False,
 ) -> None:
     """Write a small generated corpus in the format of each installed dataset."""
-    from mtl.console import output
     from mtl.data.datasets import write_sample
     from mtl.plugins import discover
+    from mtl.render.terminal import output
 
     files: dict[str, str] = {}
     writers: dict[str, str] = {}
@@ -89,7 +89,7 @@ def _progress(name: str) -> Iterator[Progress]:
     """A bar on a terminal; elsewhere nothing."""
     from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    from mtl.console import errors
+    from mtl.render.terminal import errors
 
     console = errors()
     columns = (

@@ -40,7 +40,7 @@ def plan(
     if as_json:
         print_json(planned)
         return
-    from mtl.console import output
     from mtl.render.plan import plan_view
+    from mtl.render.terminal import output
 
     output().print(plan_view(planned))

@@ -26,8 +26,8 @@ def listing(context: typer.Context, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(listed)
         return
-    from mtl.console import output
     from mtl.render.plugins import plugins_view
+    from mtl.render.terminal import output
 
     output().print(plugins_view(listed))
 
@@ -46,8 +46,8 @@ def show(
     if as_json:
         print_json(found)
         return
-    from mtl.console import output
     from mtl.render.plugins import described_view
+    from mtl.render.terminal import output
 
     output().print(described_view(found))
 
@@ -80,8 +80,8 @@ def check(
     if as_json:
         print_json({"distribution": distribution, "passed": not failed, "checks": checks})
     else:
-        from mtl.console import output
         from mtl.render.checks import checks_view
+        from mtl.render.terminal import output
 
         output().print(checks_view(checks))
     if failed:

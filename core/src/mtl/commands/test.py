@@ -38,7 +38,7 @@ def test(
     if as_json:
         print_json(figures)
         return
-    from mtl.console import output
     from mtl.render.results import figures_view
+    from mtl.render.terminal import output
 
     output().print(figures_view(figures))

@@ -1,1 +1,51 @@
-"""What the commands show, as rich renderables. Knows the plan, the figures and the plugins as data only."""
+"""What people read on a terminal. The names exported here are for commands of plugins, too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mtl.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from mtl.render.cells import (
+        ABSENT,
+        count,
+        duration,
+        is_plain,
+        message,
+        number,
+        rate,
+        section,
+        share,
+        size,
+        table,
+    )
+    from mtl.render.plain import escaped
+    from mtl.render.terminal import errors, output
+
+_CELLS = "ABSENT count duration is_plain message number rate section share size table".split()
+_LAZY = {
+    **dict.fromkeys(_CELLS, "mtl.render.cells"),
+    "errors": "mtl.render.terminal",
+    "escaped": "mtl.render.plain",
+    "output": "mtl.render.terminal",
+}
+
+__all__ = [
+    "ABSENT",
+    "count",
+    "duration",
+    "errors",
+    "escaped",
+    "is_plain",
+    "message",
+    "number",
+    "output",
+    "rate",
+    "section",
+    "share",
+    "size",
+    "table",
+]
+
+__getattr__, __dir__ = lazy_attributes(__name__, _LAZY)

@@ -1,7 +1,7 @@
 """A run and its folder: plan it, train it, load it, and read what it left.
 
-Everything that a tool beside mtl needs is here; the rest of this package is private. Free of torch
-until something is used. `docs/runs-api.md` describes each name.
+Whatever a tool beside mtl needs is here; the modules of this package are private. Free of torch until
+something that needs it is used. `docs/runs-api.md` describes each name.
 """
 
 from __future__ import annotations
@@ -11,37 +11,95 @@ from typing import TYPE_CHECKING
 from mtl.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from mtl.config.dumping import dump
+    from mtl.config.json_path import parse_path, render_path
+    from mtl.config.load import LoadedConfig, load_config
+    from mtl.data.columns import Rows
     from mtl.errors import Interrupted
+    from mtl.files import read_json, write_json, write_text
+    from mtl.plugins import Plugins, discover
+    from mtl.provenance import plugins_of_run
     from mtl.runs.execution import Result, train
     from mtl.runs.folder import RunFolder
     from mtl.runs.loading import LoadedRun, load
     from mtl.runs.planning import plan
-    from mtl.runs.prepare import Prepared, prepare, torch_settings
+    from mtl.runs.preparation import Prepared, prepare, torch_settings
+    from mtl.runs.records import read_records
+    from mtl.runs.resume import identity
+    from mtl.runs.rows import RowScore, predict_rows, read_rows, row_texts, score_rows
+    from mtl.training.selection import task_weights, tasks_in_phases
+    from mtl.training.timeline import EpochRule, Timeline
 
 _LAZY = {
+    "EpochRule": "mtl.training.timeline",
     "Interrupted": "mtl.errors",
+    "LoadedConfig": "mtl.config.load",
     "LoadedRun": "mtl.runs.loading",
-    "Prepared": "mtl.runs.prepare",
+    "Plugins": "mtl.plugins",
+    "Prepared": "mtl.runs.preparation",
     "Result": "mtl.runs.execution",
+    "RowScore": "mtl.runs.rows",
+    "Rows": "mtl.data.columns",
     "RunFolder": "mtl.runs.folder",
+    "Timeline": "mtl.training.timeline",
+    "discover": "mtl.plugins",
+    "dump": "mtl.config.dumping",
+    "identity": "mtl.runs.resume",
     "load": "mtl.runs.loading",
+    "load_config": "mtl.config.load",
+    "parse_path": "mtl.config.json_path",
     "plan": "mtl.runs.planning",
-    "prepare": "mtl.runs.prepare",
-    "torch_settings": "mtl.runs.prepare",
+    "plugins_of_run": "mtl.provenance",
+    "predict_rows": "mtl.runs.rows",
+    "prepare": "mtl.runs.preparation",
+    "read_json": "mtl.files",
+    "read_records": "mtl.runs.records",
+    "read_rows": "mtl.runs.rows",
+    "render_path": "mtl.config.json_path",
+    "row_texts": "mtl.runs.rows",
+    "score_rows": "mtl.runs.rows",
+    "task_weights": "mtl.training.selection",
+    "tasks_in_phases": "mtl.training.selection",
+    "torch_settings": "mtl.runs.preparation",
     "train": "mtl.runs.execution",
+    "write_json": "mtl.files",
+    "write_text": "mtl.files",
 }
 
 __all__ = [
+    "EpochRule",
     "Interrupted",
+    "LoadedConfig",
     "LoadedRun",
+    "Plugins",
     "Prepared",
     "Result",
+    "RowScore",
+    "Rows",
     "RunFolder",
+    "Timeline",
+    "discover",
+    "dump",
+    "identity",
     "load",
+    "load_config",
+    "parse_path",
     "plan",
+    "plugins_of_run",
+    "predict_rows",
     "prepare",
+    "read_json",
+    "read_records",
+    "read_rows",
+    "render_path",
+    "row_texts",
+    "score_rows",
+    "task_weights",
+    "tasks_in_phases",
     "torch_settings",
     "train",
+    "write_json",
+    "write_text",
 ]
 
 __getattr__, __dir__ = lazy_attributes(__name__, _LAZY)

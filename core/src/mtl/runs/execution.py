@@ -20,7 +20,7 @@ from mtl.provenance import plugins_of_run
 from mtl.runs.folder import WEIGHTS, RunFolder
 from mtl.runs.observer import Callbacks, RunObserver, logger
 from mtl.runs.planning import describe
-from mtl.runs.prepare import Prepared, Source, load_source, make_trainer, prepare, torch_settings
+from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
 from mtl.runs.resume import check_config, identity, restore
 from mtl.training.selection import tasks_in_phases
 from mtl.training.trainer import Trainer

@@ -13,9 +13,7 @@ from attrs import frozen
 
 from mtl.components import Table, Task
 from mtl.config.load import load_config
-from mtl.data.batching import evaluation_batches
-from mtl.data.columns import Rows
-from mtl.data.load import Tasks, encode_rows, load_rows, make_tasks, skipped_rows
+from mtl.data.load import Tasks, encode_rows, make_tasks, skipped_rows
 from mtl.data.tables import table_schema
 from mtl.errors import UsageError, component_errors
 from mtl.model import MultitaskModel, load_model
@@ -23,7 +21,8 @@ from mtl.plugins import Plugins, discover
 from mtl.provenance import plugins_of_run
 from mtl.runs.folder import FILES, WEIGHTS, RunFolder
 from mtl.runs.observer import logger
-from mtl.runs.prepare import choose_device, torch_settings
+from mtl.runs.preparation import choose_device, torch_settings
+from mtl.runs.rows import predict_rows, read_rows
 from mtl.suggest import argument
 from mtl.training.evaluation import PRECISIONS, evaluate
 
@@ -69,7 +68,7 @@ class LoadedRun:
         return figures
 
     def _score(self, task: Task[Any], paths: Sequence[Path]) -> dict[str, Any]:
-        rows = load_rows(task, paths)
+        rows = read_rows(self, task.name, paths)
         if rows.skipped:
             logger.warning("%s: %s", rows.path, skipped_rows(rows))
         precision = PRECISIONS[self.config.trainer.precision]
@@ -107,18 +106,7 @@ class LoadedRun:
         )
         table = Table(frame, path="input")
         with component_errors(task, "to predict"):
-            return self._answer(task, encode_rows(task, table, task.prepare_input(table)))
-
-    def _answer(self, task: Task[Any], rows: Rows) -> list[dict[str, Any]]:
-        answers: list[dict[str, Any]] = [{}] * len(rows)
-        model = self.model.tasks[task.name]
-        batch_size = task.config.eval_batch_size or task.config.batch_size
-        with torch.inference_mode():
-            for numbers in evaluation_batches(rows.lengths, batch_size):
-                batch = rows.batch(numbers).to(self.device)
-                for number, answer in zip(numbers, task.predictions(model(batch), batch), strict=True):
-                    answers[number] = answer
-        return answers
+            return predict_rows(self, task.name, encode_rows(task, table, task.prepare_input(table)))
 
 
 def load(run: Path | str, *, device: str = "auto", plugins: Plugins | None = None) -> LoadedRun:

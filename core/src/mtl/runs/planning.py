@@ -14,7 +14,7 @@ from mtl.data.columns import Dense, Rows
 from mtl.data.load import SPLITS, skipped_rows
 from mtl.plugins import Plugins, discover
 from mtl.runs.measure import measure
-from mtl.runs.prepare import Prepared, Source, load_source, make_trainer, prepare, torch_settings
+from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
 from mtl.training.evaluation import batches_to_score
 from mtl.training.phase import Phase
 from mtl.training.selection import task_weights

@@ -15,7 +15,7 @@ from mtl.plugins import Plugins
 from mtl.provenance import provenance
 from mtl.runs.folder import RunFolder
 from mtl.runs.observer import logger
-from mtl.runs.prepare import Prepared
+from mtl.runs.preparation import Prepared
 from mtl.suggest import argument
 from mtl.training.checkpoint import load_checkpoint
 from mtl.training.trainer import Trainer

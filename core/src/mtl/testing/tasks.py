@@ -40,7 +40,7 @@ from mtl.hookspecs import hookimpl
 from mtl.model import build_model
 from mtl.runs import Result, load, train
 from mtl.runs.folder import WEIGHTS, RunFolder
-from mtl.runs.prepare import Prepared, prepare, torch_settings
+from mtl.runs.preparation import Prepared, prepare, torch_settings
 from mtl.testing.checks import Failed, equal_json, rule
 from mtl.testing.modules import LEARNING_STEPS, MODULE, ModuleBench
 from mtl.testing.modules import train as train_alone

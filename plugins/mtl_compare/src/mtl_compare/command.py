@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mtl import MtlError, UsageError
 from mtl.commands.options import (
     BaseDirOption,
     ConfigArgument,
@@ -18,7 +19,6 @@ from mtl.commands.options import (
     results_only,
     whole_number,
 )
-from mtl.errors import MtlError, UsageError
 
 DEFAULT_SEEDS = 5
 
@@ -106,7 +106,7 @@ def compare(
     if as_json:
         print_json(report)
     else:
-        from mtl.console import output as results
+        from mtl.render import output as results
         from mtl_compare.render import report_view
 
         results().print(report_view(report, str(folder)))

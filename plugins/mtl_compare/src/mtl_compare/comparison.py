@@ -13,14 +13,8 @@ from typing import Any
 
 from attrs import define, frozen
 
-from mtl import Interrupted
-from mtl.components import Split
-from mtl.config.load import LoadedConfig
-from mtl.errors import MtlError, UsageError
-from mtl.files import read_json, write_json
-from mtl.plugins import Plugins
-from mtl.runs.prepare import Prepared, prepare, torch_settings
-from mtl.runs.resume import identity
+from mtl import Interrupted, MtlError, Split, UsageError
+from mtl.runs import LoadedConfig, Plugins, Prepared, identity, prepare, read_json, torch_settings, write_json
 from mtl_compare.processes import Command, run_all
 from mtl_compare.progress import Progress
 from mtl_compare.report import Run, Subject, report

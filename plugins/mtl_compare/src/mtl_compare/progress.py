@@ -13,8 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mtl.console import errors
-from mtl.render.cells import count, duration, message
+from mtl.render import count, duration, errors, message
 from mtl_compare.report import Run
 
 BEFORE_AN_ESTIMATE = 3.0

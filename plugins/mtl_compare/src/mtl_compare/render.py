@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mtl.render.cells import ABSENT, count, duration, message, number, table
+from mtl.render import ABSENT, count, duration, message, number, table
 from mtl_compare.statistics import HELPS, HURTS
 
 STYLES = {HELPS: "bold green", HURTS: "bold red"}

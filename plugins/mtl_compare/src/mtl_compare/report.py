@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from attrs import define, frozen
 
-from mtl.components import Metric
+from mtl import Metric
 from mtl_compare.scores import Reported
 from mtl_compare.statistics import (
     Paired,

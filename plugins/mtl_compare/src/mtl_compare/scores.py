@@ -9,17 +9,19 @@ from typing import Any
 
 import attrs
 import numpy as np
-import torch
 from attrs import frozen
 
-from mtl.components import Split, Task
-from mtl.data.columns import Rows
-from mtl.data.load import load_rows
-from mtl.errors import component_errors
-from mtl.runs import LoadedRun, load
-from mtl.runs.prepare import Prepared, torch_settings
-from mtl.training.evaluation import PRECISIONS, autocast
-from mtl.training.selection import tasks_in_phases
+from mtl import Split
+from mtl.runs import (
+    LoadedRun,
+    Prepared,
+    Rows,
+    load,
+    read_rows,
+    score_rows,
+    tasks_in_phases,
+    torch_settings,
+)
 
 GROUPS = 2_000
 """Groups of neighbouring rows that are scored one by one; shorter data are scored row by row."""
@@ -59,7 +61,7 @@ def score_run(folder: Path, splits: Mapping[str, Split], *, device: str) -> dict
     run = load(folder, device=device)
     trained = tasks_in_phases(run.config)
     with torch_settings(run.config):
-        tasks = {name: _score(run, run.task(name), splits[name]) for name in trained if name in splits}
+        tasks = {name: _score(run, name, splits[name]) for name in trained if name in splits}
     parameters = {p for name in trained for p in run.model.tasks[name].parameters()}
     return {
         "parameters": sum(parameter.numel() for parameter in parameters),
@@ -70,39 +72,22 @@ def score_run(folder: Path, splits: Mapping[str, Split], *, device: str) -> dict
     }
 
 
-def _score(run: LoadedRun, task: Task[Any], split: Split) -> dict[str, Any]:
-    rows = load_rows(task, task.config.data.config.paths(split))
+def _score(run: LoadedRun, task: str, split: Split) -> dict[str, Any]:
+    config = run.task(task).config
+    rows = read_rows(run, task, config.data.config.paths(split))
     size = -(-len(rows) // GROUPS)
     groups = np.split(np.arange(len(rows)), range(size, len(rows), size))
-    figures, totals, weights = [], [], []
-    model = run.model.tasks[task.name]
-    name = task.config.metric.name
-    precision = PRECISIONS[run.config.trainer.precision]
-    with (
-        component_errors(task, f"to score {rows.path}"),
-        torch.inference_mode(),
-        autocast(run.device, precision),
-    ):
-        for group in groups:
-            batch = rows.batch(group).to(run.device)
-            output, metrics = model(batch), task.metrics()
-            metrics.update(output, batch)
-            figures.append(_finite(metrics.compute().get(name)))
-            totals.append(_finite(output.loss and output.loss.total))
-            weights.append(_finite(output.loss and output.loss.weight))
+    scores = list(score_rows(run, task, rows, groups))
     return {
         "split": split,
         "rows": len(rows),
         "rows_a_group": size,
-        "metric": figures,
-        "loss_total": totals,
-        "loss_weight": weights,
+        "metric": [_finite(score.metrics.get(config.metric.name)) for score in scores],
+        "loss_total": [score.loss_total for score in scores],
+        "loss_weight": [score.loss_weight for score in scores],
     }
 
 
 def _finite(value: Any) -> float | None:
-    """A number as JSON has it."""
-    if value is None:
-        return None
-    number = float(value)
-    return number if math.isfinite(number) else None
+    """A metric as JSON has it: None if it is not a finite number."""
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -5,20 +5,14 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import attrs
 from attrs import frozen
 
-from mtl.config.dumping import dump, json_form
-from mtl.errors import UsageError
-from mtl.fields import Component
-from mtl.runs.prepare import Prepared
-from mtl.suggest import did_you_mean
-from mtl.training.selection import task_weights
-from mtl.training.timeline import EpochRule, Timeline
+from mtl import Component, UsageError, did_you_mean
+from mtl.runs import EpochRule, Prepared, Timeline, dump, task_weights
 
 TOGETHER = "together"
 
@@ -188,8 +182,8 @@ def _pace(prepared: Prepared, phase: int, tasks: Sequence[str]) -> Pace | None:
         epochs, steps = (timeline.epochs, timeline.max_steps and total) if own else (None, total)
         batching = {task: timeline.batching[task] for task in kept}
         walked = attrs.evolve(timeline, batching=batching, rule=rule, epochs=epochs, max_steps=steps)
-        component = prepared.phases[phase].schedule
-        schedule = {component.name: {**_settings(component, kept), **_rule_settings(rule)}}
+        component, settings = prepared.phases[phase].schedule, _schedule_settings(prepared, phase)
+        schedule = {component.name: {**_settings(component, settings, kept), **_rule_settings(rule)}}
         paces.append(Pace(schedule, epochs, steps, _steps_of_tasks(walked), walked.total_steps))
     return min(paces, key=lambda pace: sum(abs(pace.steps[task] - wanted[task]) for task in kept))
 
@@ -198,9 +192,17 @@ def _rule_settings(rule: EpochRule) -> dict[str, Any]:
     return {"epoch": rule.kind, "epoch_task": rule.task, "epoch_steps": rule.steps}
 
 
-def _settings(schedule: Component, tasks: Sequence[str]) -> dict[str, Any]:
+def _schedule_settings(prepared: Prepared, phase: int) -> Mapping[str, Any]:
+    """The settings of a phase's schedule as JSON."""
+    config = dump(prepared.config)
+    stated = config["phases"][phase].get("schedule") if config["phases"] else None
+    [settings] = (stated or config["schedule"]).values()
+    return dict(settings)
+
+
+def _settings(schedule: Component, settings: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
     """A schedule's settings, those by task for `tasks` only."""
-    settings = dict(json_form(schedule.config, Path()))
+    settings = dict(settings)
     for name in schedule.config.task_keys:
         if isinstance(settings[name], dict):
             settings[name] = {task: each for task, each in settings[name].items() if task in tasks}

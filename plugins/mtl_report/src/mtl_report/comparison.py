@@ -9,8 +9,8 @@ from typing import Any
 from attrs import evolve, frozen
 from markupsafe import Markup
 
-from mtl.errors import UsageError
-from mtl.files import read_json
+from mtl import UsageError
+from mtl.runs import read_json
 from mtl_report.page import render
 from mtl_report.plots import Plots
 from mtl_report.records import mapping, numeric, sequence

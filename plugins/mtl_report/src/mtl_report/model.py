@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
-import torch
 from attrs import frozen
 from torch import nn
 
-from mtl import DataSource, LoadedRun, Table, Task
-from mtl.builder import BuiltModule
-from mtl.components.instantiate import instantiate
-from mtl.config.json_path import JSONPath, parse_path, render_path
-from mtl.data.columns import Rows
-from mtl.data.load import load_rows
-from mtl.errors import UsageError, component_errors
+from mtl import BuiltModule, LoadedRun, UsageError
+from mtl.runs import Rows, parse_path, predict_rows, read_rows, render_path, row_texts, score_rows
 from mtl_report.records import LARGEST_NUMBER
 
 MOST_ROWS = 1000
@@ -110,15 +101,15 @@ def _tasks(built: BuiltModule) -> list[str]:
 
 def _tree(task: str, modules: Sequence[BuiltModule]) -> Iterator[Module]:
     """A task's modules, each after the one around it, otherwise in the order in which they are built."""
-    places: dict[JSONPath, BuiltModule] = {
+    places: dict[tuple[str | int, ...], BuiltModule] = {
         path: built for built in modules for user in built.users if (path := parse_path(user))[1] == task
     }
     order = {path: place for place, path in enumerate(places)}
 
-    def place(path: JSONPath) -> list[int]:
+    def place(path: tuple[str | int, ...]) -> list[int]:
         return [order[path[:end]] for end in range(1, len(path) + 1) if path[:end] in order]
 
-    depths: dict[JSONPath, int] = {}
+    depths: dict[tuple[str | int, ...], int] = {}
     for path in sorted(places, key=place):
         built, kind = places[path], type(places[path].module).__name__
         around = next((path[:end] for end in range(len(path) - 1, 0, -1) if path[:end] in depths), None)
@@ -179,72 +170,22 @@ def worst_rows(run: LoadedRun, name: str) -> WorstRows:
     missing = next((path for path in paths if not path.is_file()), None)
     if missing is not None:
         raise UsageError(f"{missing} does not exist")
-    rows = load_rows(task, paths)
+    rows = read_rows(run, name, paths)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(MOST_ROWS, len(rows)), dtype=np.int64))
-    with component_errors(task, f"to score the rows of {rows.path} one by one"):
-        losses = _losses(run, task, rows, chosen)
-        worst = sorted(losses, key=lambda row: (-losses[row], row))[:ROWS_SHOWN]
-        texts = _texts(task, paths, {row: int(rows.lines[row]) for row in worst})
-        scored = [_scored(run, task, rows, row, losses[row], texts[row]) for row in worst]
+    scores = score_rows(run, name, rows, ([row] for row in chosen))
+    losses = {
+        int(row): score.loss for row, score in zip(chosen, scores, strict=True) if score.loss is not None
+    }
+    worst = sorted(losses, key=lambda row: (-losses[row], row))[:ROWS_SHOWN]
+    texts = row_texts(run, name, paths, {row: int(rows.lines[row]) for row in worst})
+    scored = [_scored(run, name, rows, row, losses[row], texts[row]) for row in worst]
     return WorstRows(rows.path, len(rows), len(chosen), scored)
 
 
-def _losses(run: LoadedRun, task: Task[Any], rows: Rows, chosen: np.ndarray) -> dict[int, float]:
-    """The mean loss of each row by its number; those without one, or with none that is a number, are
-    left out."""
-    losses: dict[int, float] = {}
-    model = run.model.tasks[task.name]
-    with torch.inference_mode():
-        for row in chosen:
-            loss = model(rows.batch(np.array([row])).to(run.device)).loss
-            if loss is not None and (weight := float(loss.weight)):
-                value = float(loss.total) / weight
-                if math.isfinite(value):
-                    losses[int(row)] = value
-    return losses
-
-
-def _texts(task: Task[Any], paths: Sequence[Path], lines: Mapping[int, int]) -> dict[int, dict[str, str]]:
-    """What the rows hold by column: as the file has it where a row is a line, else the row's words."""
-    component = task.config.data
-    source: DataSource[Any] = instantiate(component)
-    columns = task.config.columns
-    text = task.config.input_columns[0].name
-    texts: dict[int, dict[str, str]] = {}
-    first_row = 0
-    for table in (table for path in paths for table in source.pieces(path, columns)):
-        frame = task.prepare(table)
-        here = {row: line for row, line in lines.items() if first_row <= row < first_row + len(frame)}
-        whole = _whole_lines(table, frame)
-        raw = {
-            each["line"]: {column.name: str(each[column.name]) for column in columns}
-            for each in table.frame.filter(pl.col("line").is_in(list(here.values()))).iter_rows(named=True)
-            if each["line"] in whole
-        }
-        for row, line in here.items():
-            words = " ".join(frame["tokens"][row - first_row])
-            texts[row] = raw.get(line, {text: words})
-        first_row += len(frame)
-    return texts
-
-
-def _whole_lines(table: Table, frame: pl.DataFrame) -> set[int]:
-    """The lines that are a row each: not cut into several, and not the first of several that are one."""
-    rows = set(frame.filter(pl.col("line").is_unique())["line"].to_list())
-    lines = table.frame["line"].to_list()
-    return {
-        line
-        for line, following in zip(lines, [*lines[1:], None], strict=True)
-        if line in rows and (following is None or following in rows)
-    }
-
-
 def _scored(
-    run: LoadedRun, task: Task[Any], rows: Rows, row: int, loss: float, columns: Mapping[str, str]
+    run: LoadedRun, task: str, rows: Rows, row: int, loss: float, columns: Mapping[str, str]
 ) -> ScoredRow:
-    batch = rows.batch(np.array([row])).to(run.device)
-    with torch.inference_mode():
-        [answer] = task.predictions(run.model.tasks[task.name](batch), batch)
+    [answer] = predict_rows(run, task, rows, [row])
     label, probabilities = answer.get("label"), answer.get("probabilities")
     probabilities = probabilities if isinstance(probabilities, dict) else {}
     gold = columns.get("label") if isinstance(label, str) else None

@@ -10,8 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mtl.render.cells import ABSENT, count, duration, number, rate, share, size
-from mtl.render.plain import escaped
+from mtl.render import ABSENT, count, duration, escaped, number, rate, share, size
 from mtl_report.records import numeric
 
 LONGEST_VALUE = 400

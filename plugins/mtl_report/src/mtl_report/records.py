@@ -3,17 +3,14 @@ elsewhere."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
-from mtl.errors import UsageError
-from mtl.files import read_json
-from mtl.runs.folder import RunFolder
+from mtl.runs import RunFolder, read_json, read_records
 
 LARGEST_NUMBER = 1e100
 """What is larger is no figure, and no axis holds it."""
@@ -138,36 +135,7 @@ def read_run(folder: Path) -> RunFiles:
     files = RunFolder(folder)
     config = files.read_config()
     result = read_json(files.result) if files.result.exists() else {}
-    records, notes = _read_metrics(files.metrics)
+    records, is_cut_off = read_records(files.metrics)
+    notes = [f"the last line of {files.metrics.name} is cut off, and left out"] if is_cut_off else []
     versions = files.model / "versions.json"
     return RunFiles(folder, config, result, records, read_json(versions) if versions.exists() else {}, notes)
-
-
-def _read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    records: list[dict[str, Any]] = []
-    if not path.exists():
-        return records, []
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    records += (record for record in _records(path, lines[:-1]) if record)
-    return records, [f"the last line of {path.name} is cut off, and left out"] if lines[-1] else []
-
-
-def _records(path: Path, lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    """The lines that have a kind, a step and a task, which is all that a report shows."""
-    wanted = {"kind": str, "step": int, "task": str}
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            raise UsageError(f"{path}:{number}: must be a JSON object, but is not JSON") from None
-        if not isinstance(record, dict):
-            raise UsageError(f"{path}:{number}: must be a JSON object, but is `{str(record)[:40]}`")
-        for name, kind in wanted.items():
-            if name in record and (not isinstance(record[name], kind) or isinstance(record[name], bool)):
-                what = "an integer" if kind is int else "a text"
-                raise UsageError(f"{path}:{number}: `{name}` must be {what}, but is `{record[name]!r:.40}`")
-        if record.keys() >= wanted.keys():
-            yield record

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mtl.errors import MtlError, UsageError
-from mtl.files import write_text
+from mtl import MtlError, UsageError
+from mtl.runs import write_text
 from mtl_report.comparison import COMPARISON, comparison_page
 from mtl_report.records import read_run
 from mtl_report.run import run_page

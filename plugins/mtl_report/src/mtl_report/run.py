@@ -10,12 +10,9 @@ from attrs import frozen
 from markupsafe import Markup
 
 import mtl
-from mtl.components import Metric
-from mtl.config.load import load_config
-from mtl.errors import MtlError
-from mtl.plugins import Plugins, discover
-from mtl.provenance import plugins_of_run
-from mtl.render.cells import is_plain
+from mtl import Metric, MtlError
+from mtl.render import is_plain
+from mtl.runs import Plugins, discover, load_config, plugins_of_run
 from mtl_report.gradients import gradient_panels
 from mtl_report.model import WorstRows, sharing, worst_rows
 from mtl_report.page import render
