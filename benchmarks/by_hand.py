@@ -17,7 +17,7 @@ from mtl.data.columns import Batch, Dense, Ragged
 from mtl.training.timeline import Step
 from mtl.training.trainer import Trainer
 
-WORDS, LABEL = "word_feat.ids", "label"
+WORDS, LABEL = "text.word_feat.ids", "label"
 ON_CPU = "lengths on the CPU"
 
 
@@ -94,7 +94,7 @@ class Graphed(ByHand):
         self.captured: dict[tuple[object, ...], tuple[Batch, torch.cuda.CUDAGraph, Tensor]] = {}
 
     def _learn(self, task: str, batch: Batch) -> Tensor:
-        shape = (task, batch[WORDS].shape, batch.tokens)
+        shape = (task, batch[WORDS].shape, batch.words)
         if shape not in self.captured:
             self.captured[shape] = self._capture(task, batch)
         inputs, graph, loss = self.captured[shape]
@@ -109,7 +109,7 @@ class Graphed(ByHand):
             {name: tensor.clone() for name, tensor in batch.tensors.items()},
             {name: tensor.clone() for name, tensor in batch.lengths.items()},
             batch.rows,
-            batch.tokens,
+            batch.words,
         )
         # torch asks for some steps on a stream of their own before a capture.
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -146,5 +146,5 @@ def _copied(batch: Batch, device: torch.device) -> Batch:
             ON_CPU: batch.lengths[WORDS],
         },
         batch.rows,
-        batch.tokens,
+        batch.words,
     )

@@ -51,7 +51,7 @@ def train(name: str, epochs: int, data: Path, output: Path, arguments: Namespace
         "examples_per_second_of_the_command": sum(task["rows_trained"] for task in tasks.values()) / seconds,
         "seconds_an_epoch": result["seconds"]["train"] / epochs,
         "examples_per_second": {name: task["examples_per_second"] for name, task in tasks.items()},
-        "tokens_per_second": {name: task["tokens_per_second"] for name, task in tasks.items()},
+        "words_per_second": {name: task["words_per_second"] for name, task in tasks.items()},
         "peak_bytes": result["peak_rss_bytes"],
         "data_share": result["seconds"]["data"] / result["seconds"]["train"],
     }

@@ -119,7 +119,7 @@ def test_the_straightforward_loop_does_the_same_mathematics(size: Size, workload
         rows = rows_of(training, step)
         batch = training.data[step.task].train.batch(rows)
         ids, lengths, *labels = loop.batch(step.task, rows.tolist())
-        assert torch.equal(ids, batch["word_feat.ids"])
+        assert torch.equal(ids, batch["text.word_feat.ids"])
         loss = training.model.tasks[step.task](batch).loss
         expected = loss.total / loss.weight
         torch.testing.assert_close(models[step.task](ids, lengths, *labels), expected)

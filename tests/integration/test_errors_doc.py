@@ -99,7 +99,7 @@ def test_what_is_right_is_read_as_it_is(name: str, place: Place) -> None:
     place.write("train.tsv", TSV_AS_IT_IS[name])
     facts = place.facts()
     words = 2 if "quotes" in name else 3
-    assert facts["tokens"] == words * facts["rows"]
+    assert facts["words"] == words * facts["rows"]
     if words == 3:
         assert facts == expected
     assert facts["rows"] == 16

@@ -259,7 +259,7 @@ def figures(folder: Path) -> Any:
     result = json.loads((folder / "result.json").read_text())
     del result["seconds"], result["peak_rss_bytes"]
     for task in result["tasks"].values():
-        del task["examples_per_second"], task["tokens_per_second"]
+        del task["examples_per_second"], task["words_per_second"]
     return result
 
 

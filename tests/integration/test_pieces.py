@@ -165,7 +165,7 @@ def test_a_stream_in_pieces_predicts_the_same_words(
     def predicted() -> tuple[int, list[str]]:
         data, tasks, _ = load(config, plugins, tmp_path)
         tokens = tasks.tasks["LM"].features.featurizers["word_feat"].vocabulary.tokens  # type: ignore[attr-defined]
-        ids = data["LM"].train.columns["word_feat.ids"]
+        ids = data["LM"].train.columns["text.word_feat.ids"]
         assert isinstance(ids, Ragged)
         is_first = torch.zeros(len(ids.values), dtype=torch.bool)
         is_first[ids.offsets[:-1]] = True
@@ -209,7 +209,7 @@ def test_rows_in_pieces_move_into_the_cache(
     first = load_cached(run, make_tasks(run), plugins)
     (entry,) = folder.iterdir()
     assert (entry / "1-train/values.0").stat().st_size == first.tasks["LM"].train.columns[
-        "word_feat.ids"
+        "text.word_feat.ids"
     ].values.nbytes
     monkeypatch.setattr(cache, "load_data", lambda *_: pytest.fail("the text was read again"))
     second = load_cached(run, make_tasks(run), plugins)

@@ -55,7 +55,7 @@ def test_a_multitask_run_writes_its_folder_to_the_letter(
             "rows_seen",
             "rows_total",
             "examples_per_second",
-            "tokens_per_second",
+            "words_per_second",
         } <= task.keys()
     assert 0 <= data["tasks"]["SST2"]["eval"]["accuracy"] <= 1
     assert data["tasks"]["LM"]["eval"]["perplexity"] > 1

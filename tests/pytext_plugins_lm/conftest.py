@@ -90,7 +90,7 @@ def read_scores(model: LanguageModel, batch: Batch) -> dict[str, Scores]:
     shown = model.objective.show(batch, training=model.training)
     embedded, lengths = model.embedding(shown)
     readings = model.objective.read(model.representation(embedded, lengths), batch, shown)
-    time = batch["word_feat.ids"].shape[1]
+    time = batch["text.word_feat.ids"].shape[1]
     return {
         name: Scores(model.scorer(reading.inputs).detach(), reading.rows, reading.index % time)
         for name, reading in readings.items()
@@ -99,9 +99,9 @@ def read_scores(model: LanguageModel, batch: Batch) -> dict[str, Scores]:
 
 def change(batch: Batch, row: int, place: int, word: int) -> Batch:
     """The batch with one token replaced."""
-    ids = batch["word_feat.ids"].clone()
+    ids = batch["text.word_feat.ids"].clone()
     ids[row, place] = word
-    return evolve(batch, tensors={**batch.tensors, "word_feat.ids": ids})
+    return evolve(batch, tensors={**batch.tensors, "text.word_feat.ids": ids})
 
 
 def build(task: LMTask, builder: Builder | None = None, seed: int = 0) -> LanguageModel:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtl import Features, FeaturesConfig
 from mtl_text.text import BOS, EOS
 from pytext_plugins_lm.rows import line_rows, split_lines, stream_rows
 
@@ -17,7 +18,9 @@ def frame(lines: list[list[str]]) -> pl.DataFrame:
     numbers = range(3, 3 + 2 * len(lines), 2)
     texts = [" ".join(line) for line in lines]
     schema = {"text": pl.String, "line": pl.Int64}
-    return split_lines(pl.DataFrame({"text": texts, "line": numbers}, schema=schema))
+    return split_lines(
+        pl.DataFrame({"text": texts, "line": numbers}, schema=schema), Features(FeaturesConfig(), {})
+    )
 
 
 def predicted(rows: pl.DataFrame) -> list[tuple[str, int]]:
@@ -52,7 +55,7 @@ def test_split_lines_are_windows_that_overlap_by_one(lines: list[list[str]], siz
 @given(lines=LINES, size=st.integers(1, 12))
 def test_truncated_lines_are_first_windows_and_counted(lines: list[list[str]], size: int) -> None:
     rows = line_rows(frame(lines), max_tokens=size, truncate=True)
-    assert rows.frame["tokens"].to_list() == [[BOS, *line, EOS][: size + 1] for line in lines]
+    assert rows.frame["text"].to_list() == [[BOS, *line, EOS][: size + 1] for line in lines]
     lost = [max(len(line) + 1 - size, 0) for line in lines]
     assert (rows.cut_lines, rows.cut_tokens) == (sum(n > 0 for n in lost), sum(lost))
 
@@ -61,14 +64,14 @@ def test_truncated_lines_are_first_windows_and_counted(lines: list[list[str]], s
 def test_the_stream_is_all_lines_in_windows(lines: list[list[str]], size: int) -> None:
     rows = stream_rows(frame(lines), max_tokens=size).frame
     stream = [BOS, *(token for line in lines for token in [*line, EOS])]
-    assert rows["tokens"].to_list() == windows(stream, size)
+    assert rows["text"].to_list() == windows(stream, size)
     lines_of = [3 + 2 * number for number, line in enumerate(lines) for _ in [*line, EOS]]
     assert rows["line"].to_list() == lines_of[::size]
 
 
 @pytest.mark.parametrize("max_tokens", [None, 4])
 def test_no_lines_give_no_rows(max_tokens: int | None) -> None:
-    schema = {"tokens": pl.List(pl.String), "line": pl.Int64}
+    schema = {"text": pl.List(pl.String), "line": pl.Int64}
     assert line_rows(frame([]), max_tokens=max_tokens).frame.schema == schema
     empty = stream_rows(frame([]), max_tokens=4).frame
     assert (len(empty), empty.schema) == (0, schema)

@@ -26,7 +26,7 @@ OBJECTIVES = ("next-word", "both-directions", "masked", "unmasked")
 def test_rows_keep_their_lines_and_wrap_their_words(kit: Any) -> None:
     frame = kit.task(kit.config()).prepare(kit.table(*LINES, first_line=4))
     assert frame["line"].to_list() == [4, 5, 6]
-    assert frame["tokens"].to_list()[1] == [BOS, "a", "tree", EOS]
+    assert frame["text"].to_list()[1] == [BOS, "a", "tree", EOS]
 
 
 def test_a_split_line_keeps_its_number_and_a_truncated_one_is_reported(kit: Any) -> None:
@@ -40,7 +40,7 @@ def test_a_split_line_keeps_its_number_and_a_truncated_one_is_reported(kit: Any)
 
 def test_stream_rows_join_lines(kit: Any) -> None:
     frame = kit.task(kit.config(rows="stream", max_tokens=8)).prepare(kit.table(*LINES))
-    assert frame["tokens"].to_list()[1] == ["a", "tree", EOS, "the", "house", "likes", "the", "dog", EOS]
+    assert frame["text"].to_list()[1] == ["a", "tree", EOS, "the", "house", "likes", "the", "dog", EOS]
     assert frame["line"].to_list() == [1, 2]
 
 
@@ -248,4 +248,4 @@ def test_a_line_too_long_for_a_row_must_be_cut(kit: Any) -> None:
     with pytest.raises(DataError, match=message):
         kit.task(kit.config()).prepare(table)
     for settings in ({"max_tokens": 1000}, {"rows": "stream"}):
-        assert kit.task(kit.config(**settings)).prepare(table)["tokens"].list.len().max() <= 1001
+        assert kit.task(kit.config(**settings)).prepare(table)["text"].list.len().max() <= 1001

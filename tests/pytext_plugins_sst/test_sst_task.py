@@ -27,14 +27,14 @@ REVIEWS = [("a fine film", "1"), ("dull", "0"), ("fine and moving", "1"), ("not 
 def fitted(task: DocClassificationTask, table: Table) -> DocClassificationTask:
     frame = task.prepare(table)
     for featurizer in task.features.featurizers.values():
-        featurizer.fit({"Reviews": [frame["tokens"]]})
+        featurizer.fit({"Reviews": [frame["text"]]})
     task.fit([frame])
     return task
 
 
 def rows_of(task: DocClassificationTask, table: Table) -> Rows:
     frame = task.prepare(table)
-    columns = {**task.features.encode(frame["tokens"]), **task.encode(frame)}
+    columns = {**task.features.encode({"text": frame["text"]}), **task.encode(frame)}
     return Rows(columns, frame["line"].to_numpy(), table.path)
 
 
@@ -45,7 +45,7 @@ def batch_of(task: DocClassificationTask, table: Table) -> Any:
 
 def test_prepares_tokens_labels_and_lines(task: Make, table: Make) -> None:
     frame = task().prepare(table((" a  fine film ", " 1 "), ("dull", "0")))
-    assert frame["tokens"].to_list() == [["a", "fine", "film"], ["dull"]]
+    assert frame["text"].to_list() == [["a", "fine", "film"], ["dull"]]
     assert frame["label"].to_list() == ["1", "0"]
     assert frame["line"].to_list() == [2, 3]
 

@@ -41,6 +41,8 @@ from mtl.components import (
     Table,
     Task,
     TaskConfig,
+    Tokenizer,
+    Unit,
 )
 from mtl.errors import (
     ConfigError,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from mtl.data.columns import Batch, Column, Dense, Ragged
     from mtl.data.features import Embedding, Features
     from mtl.data.tables import table_schema
+    from mtl.data.words import split_words
     from mtl.distributions import __version__
     from mtl.runs import LoadedRun, Result, load, plan, train
 
@@ -78,6 +81,7 @@ _LAZY = {
     "Result": "mtl.runs",
     "load": "mtl.runs",
     "plan": "mtl.runs",
+    "split_words": "mtl.data.words",
     "table_schema": "mtl.data.tables",
     "train": "mtl.runs",
     "__version__": "mtl.distributions",
@@ -136,6 +140,8 @@ __all__ = [
     "Table",
     "Task",
     "TaskConfig",
+    "Tokenizer",
+    "Unit",
     "UsageError",
     "__version__",
     "component_errors",
@@ -146,6 +152,7 @@ __all__ = [
     "option",
     "plan",
     "slot",
+    "split_words",
     "table_schema",
     "train",
 ]

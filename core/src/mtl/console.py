@@ -171,12 +171,14 @@ class Console:
 
     def _task(self, name: str) -> Text:
         record, metric = self._records.get(name, {}), self.plan["tasks"][name]["metric"]
-        examples, tokens = record.get("examples_per_second"), record.get("tokens_per_second")
         line = Text.assemble(f"  {self._padded(name)}", style="bold", no_wrap=True, overflow="ellipsis")
         line.append(f"   loss {number(record.get('loss')):>6}", style="not bold")
         if name in self._evaluated:
             line.append(f"   {self._figure(metric, self._evaluated[name].get(metric))}", style="not bold")
-        speed = f"   {rate(examples):>7} examples/s   {rate(tokens):>8} tokens/s"
+        speed = f"   {rate(record.get('examples_per_second')):>7} examples/s"
+        speed += f"   {rate(record.get('words_per_second')):>8} words/s"
+        if record.get("pieces_per_second") is not None:
+            speed += f"   {rate(record['pieces_per_second']):>8} pieces/s"
         if "share" in record:
             waits = f"{share(record['time']['data'])} of their time for data"
             speed += f"   {share(record['share'])} of the steps, {waits}"

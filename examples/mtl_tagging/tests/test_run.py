@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mtl import Batch, ColumnSpec, InputPaths
+from mtl import Batch, ColumnSpec, Features, FeaturesConfig, InputPaths
 from mtl.commands import main
 
 from mtl_tagging.config import CoNLLConfig
@@ -19,13 +19,15 @@ from mtl_tagging.spans import SpanReader, complete_tags
 
 DATA = Path(__file__).parents[1] / "data"
 
+FEATURES = Features(FeaturesConfig(), {})
+
 
 def tagged(split: str) -> list[tuple[list[str], list[str]]]:
     """The words and tags of each sentence."""
     path = DATA / f"{split}.conll"
     columns = [ColumnSpec("text"), ColumnSpec("tags", input=False)]
     table = CoNLL(CoNLLConfig(train_path=InputPaths(path))).read(path, columns)
-    return list(prepare_rows(table).select("tokens", "tags").iter_rows())
+    return list(prepare_rows(table, FEATURES).select("text", "tags").iter_rows())
 
 
 def f1_of_the_most_frequent_tag() -> float:

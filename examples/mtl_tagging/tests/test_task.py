@@ -8,12 +8,14 @@ from typing import Any
 import mtl
 import polars as pl
 import pytest
-from mtl import DataError, Table
+from mtl import DataError, Features, FeaturesConfig, Table
 from mtl.testing import check_task
 
 from mtl_tagging.data import number_tags, prepare_rows
 
 DATA = Path(__file__).parents[1] / "data"
+
+FEATURES = Features(FeaturesConfig(), {})
 
 
 def table(*rows: tuple[str, str]) -> Table:
@@ -23,8 +25,8 @@ def table(*rows: tuple[str, str]) -> Table:
 
 
 def test_words_and_tags() -> None:
-    frame = prepare_rows(table(("Anna runs", "B-PER O"), ("no", "O")))
-    assert frame["tokens"].to_list() == [["Anna", "runs"], ["no"]]
+    frame = prepare_rows(table(("Anna runs", "B-PER O"), ("no", "O")), FEATURES)
+    assert frame["text"].to_list() == [["Anna", "runs"], ["no"]]
     assert frame["tags"].to_list() == [["B-PER", "O"], ["O"]]
     assert number_tags(frame, ["O", "B-PER"]).to_list() == [1, 0, 0]
 
@@ -43,11 +45,11 @@ def test_words_and_tags() -> None:
 )
 def test_a_wrong_row_is_named_with_its_line(row: tuple[str, str], message: str) -> None:
     with pytest.raises(DataError, match=rf"rows\.tsv:2: {message}"):
-        prepare_rows(table(("a", "O"), row))
+        prepare_rows(table(("a", "O"), row), FEATURES)
 
 
 def test_a_tag_that_training_lacks_is_named_with_its_line() -> None:
-    frame = prepare_rows(table(("a", "O"), ("b c", "O B-ORG"), ("d", "B-ORG")))
+    frame = prepare_rows(table(("a", "O"), ("b c", "O B-ORG"), ("d", "B-ORG")), FEATURES)
     message = (
         r"rows\.tsv:2: `tags` must be among O, B-PER, as in training, but is 'B-ORG' \(and so for 1 more"
     )

@@ -13,7 +13,7 @@ from mtl import Batch, Direction
 from mtl_text.text import EOS_ID, MASK_ID, SPECIAL_TOKENS
 from pytext_plugins_lm.config import MASK_PROBABILITY, LMTaskConfig
 
-WORDS = "word_feat.ids"
+WORDS = "text.word_feat.ids"
 
 
 @define(eq=False)
@@ -164,11 +164,11 @@ def make_objective(config: LMTaskConfig, vocabulary_size: int) -> Objective:
 def pairs(batch: Batch) -> tuple[Tensor, Tensor]:
     """Where each token that another one follows stands in the batch, row by row, and its row: `[n]`.
 
-    `batch.tokens` says how many there are, so that a GPU need not be waited for.
+    `batch.words` says how many there are, so that a GPU need not be waited for.
     """
     lengths = batch.lengths[WORDS]
     counts = lengths - 1
-    number = batch.tokens - len(batch)
+    number = batch.words - len(batch)
     row_numbers = torch.arange(len(counts), device=counts.device)
     rows = torch.repeat_interleave(row_numbers, counts, output_size=number)
     place = torch.arange(number, device=counts.device) - (counts.cumsum(0) - counts)[rows]

@@ -70,12 +70,12 @@ class LMTask(Task[LMTaskConfig]):
         return make_objective(self.config, len(self.word_feat.vocabulary))
 
     def prepare(self, table: Table) -> pl.DataFrame:
-        """`tokens`, the first of which is not predicted, and `line`; see `rows`.
+        """Return `text` as words, the first of which is not predicted, and `line`; see `rows`.
 
         A stream is cut where a piece of its file ends, too. Raises `DataError` for a line too long to
         be a row, where nothing cuts it.
         """
-        lines = split_lines(table.frame)
+        lines = split_lines(table.frame, self.features)
         if self.config.row_tokens is None:
             refuse_endless_lines(lines, table.path)
         rows = self._rows(lines)
@@ -85,7 +85,7 @@ class LMTask(Task[LMTaskConfig]):
 
     def prepare_input(self, table: Table) -> pl.DataFrame:
         """As `prepare`, but each line stays whole."""
-        return line_rows(split_lines(table.frame)).frame
+        return line_rows(split_lines(table.frame, self.features)).frame
 
     def _rows(self, lines: pl.DataFrame) -> LMRows:
         max_tokens = self.config.row_tokens
@@ -98,7 +98,7 @@ class LMTask(Task[LMTaskConfig]):
         if self.config.softmax != "full":
             self.frequencies = torch.zeros(len(self.word_feat.vocabulary), dtype=torch.int64)
             for frame in frames:
-                ids = cast(Ragged, self.word_feat.encode(frame["tokens"])["ids"]).values
+                ids = cast(Ragged, self.word_feat.encode(frame["text"])["ids"]).values
                 self.frequencies += ids.bincount(minlength=len(self.frequencies))
 
     def state(self) -> dict[str, Any]:

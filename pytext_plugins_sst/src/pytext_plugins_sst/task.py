@@ -12,7 +12,6 @@ from torch import nn
 
 from mtl import Batch, Builder, ConfigError, DataError, Dense, Features, Table, Task
 from mtl.data.columns import Column
-from mtl_text.text import split_words
 from pytext_plugins_sst.config import DocClassificationTaskConfig
 from pytext_plugins_sst.labels import SeenLabels, number_labels, saved_labels
 from pytext_plugins_sst.metrics import ClassificationMetrics
@@ -28,11 +27,11 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
         self.unseen: list[str] = []
 
     def prepare(self, table: Table) -> pl.DataFrame:
-        """`tokens`, `label` where the table has it, `line` and `path`.
+        """Return `text` as words, `label` if the table has it, `line` and `path`.
 
         Raises `DataError` for a row without a word or without a label.
         """
-        columns = [split_words(table.frame["text"]).alias("tokens")]
+        columns = [self.features.split(table.frame["text"]).alias("text")]
         if "label" in table.frame.columns:
             columns.append(table.frame["label"].str.strip_chars())
         frame = table.frame.select(*columns, "line", pl.lit(table.path).alias("path"))
@@ -108,7 +107,7 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
 
 def _require_filled(frame: pl.DataFrame) -> None:
     """Raise where a row has no word or no label; the data sources leave such rows out if asked to."""
-    is_empty = {"text": pl.col("tokens").list.len() == 0, "label": pl.col("label") == ""}
+    is_empty = {"text": pl.col("text").list.len() == 0, "label": pl.col("label") == ""}
     if "label" not in frame.columns:
         del is_empty["label"]
     for name, empty in is_empty.items():

@@ -19,8 +19,8 @@ from mtl.render.results import figures_view, plain_figures, result_table
 
 def split(rows: int) -> dict[str, Any]:
     return {
-        "path": "/data/[bold]/rows.tsv", "rows": rows, "skipped": 0, "batches": 3, "tokens": 10 * rows,
-        "longest": 12, "figures": {"word_feat.unknown": 0.0512},
+        "path": "/data/[bold]/rows.tsv", "rows": rows, "skipped": 0, "batches": 3, "words": 10 * rows,
+        "pieces": 0, "longest": 12, "figures": {"word_feat.unknown": 0.0512},
     }  # fmt: skip
 
 
@@ -89,7 +89,7 @@ RESULT: dict[str, Any] = {
     "tasks": {
         name: {
             "eval": figures, "test": figures if name == "SST2" else None, "rows_seen": 500,
-            "rows_total": 1000, "examples_per_second": 2345.6, "tokens_per_second": None,
+            "rows_total": 1000, "examples_per_second": 2345.6, "words_per_second": None,
         }
         for name, figures in FIGURES.items()
     },

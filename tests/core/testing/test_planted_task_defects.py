@@ -115,8 +115,7 @@ class Stars(Task[Any]):
     mean = 0.0
 
     def prepare(self, table: Table) -> pl.DataFrame:
-        tokens = pl.col("text").str.split(" ").list.eval(pl.element().filter(pl.element() != ""))
-        frame = table.frame.with_columns(tokens=tokens)
+        frame = table.frame.with_columns(self.features.split(table.frame["text"]).alias("text"))
         return self.numbers(frame, table.path) if "stars" in frame.columns else frame
 
     def numbers(self, frame: pl.DataFrame, path: str) -> pl.DataFrame:
@@ -202,10 +201,10 @@ class OnlyTargets(Stars):
     pass
 
 
-@defect("prepares_rows", "`tokens` must be List(String)", "a text where tokens must be")
+@defect("prepares_rows", "`text` must be List(String)", "a text where words must be")
 class WholeTexts(Stars):
     def prepare(self, table: Table) -> pl.DataFrame:
-        return super().prepare(table).with_columns(tokens=pl.col("text"))
+        return super().prepare(table).with_columns(text=pl.col("text").list.join(" "))
 
 
 @defect("encodes_a_row_a_row", "the column `stars` has 1 rows", "a target for each distinct row")
@@ -350,7 +349,7 @@ class Lost(Stars):
 class OnlyWords(Stars):
     def prepare_input(self, table: Table) -> pl.DataFrame:
         frame = self.prepare(table)
-        assert all(1 / len(row) for row in frame["tokens"])
+        assert all(1 / len(row) for row in frame["text"])
         return frame
 
 

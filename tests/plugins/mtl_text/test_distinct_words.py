@@ -15,7 +15,7 @@ from mtl import Featurizer
 from mtl_text.data_config import CharFeatConfig, NgramFeatConfig, WordFeatConfig
 from mtl_text.featurizers import CharFeat, WordFeat
 from mtl_text.ngrams import NgramFeat
-from mtl_text.text import BOS, SPECIAL_TOKENS, UNK_ID, UNKNOWN_IN_TEXT, split_words
+from mtl_text.text import BOS, SPECIAL_TOKENS, UNK_ID, UNKNOWN_IN_TEXT
 from mtl_text.vocabulary import DistinctWords, WordsOf, count_tokens, most_frequent
 
 WORDS = st.sampled_from(["a", "A", "b", "B", "Ångström", "ångström", "z", "naïve", BOS, UNKNOWN_IN_TEXT])
@@ -97,9 +97,3 @@ def test_tokens_are_looked_at_once_and_forgotten_when_they_are_gone() -> None:
     del tokens
     gc.collect()
     assert not words_of._found
-
-
-@given(texts=st.lists(st.text(alphabet=" ab\t\x0b\x85\xa0\u2003\u3000é", max_size=8), max_size=4))
-def test_words_stand_between_white_space_of_any_kind(texts: list[str]) -> None:
-    split = split_words(pl.Series(texts, dtype=pl.String)).to_list()
-    assert split == [text.split() for text in texts]

@@ -27,7 +27,6 @@ from mtl_text import (
     CharFeatConfig,
     WordFeat,
     WordFeatConfig,
-    split_words,
 )
 
 quick = settings(deadline=None, max_examples=150)
@@ -35,7 +34,7 @@ Corpus = list[list[str]]
 
 
 def series(rows: Corpus) -> pl.Series:
-    return pl.Series("tokens", rows, dtype=pl.List(pl.String))
+    return pl.Series("text", rows, dtype=pl.List(pl.String))
 
 
 def featurizer(corpora: Mapping[str, Corpus], **options: Any) -> WordFeat:
@@ -147,14 +146,6 @@ def test_vocabulary_and_ids_equal_a_plain_implementation(
     loaded = WordFeat(WordFeatConfig(lowercase=lowercase))
     loaded.load_state(json.loads(json.dumps(made.state())))
     assert torch.equal(column(loaded, unseen).values, encoded.values)
-
-
-@quick
-@given(st.lists(st.text()))
-def test_split_words_never_gives_an_empty_word(texts: list[str]) -> None:
-    separators = "\x1c\x1d\x1e\x1f"  # whitespace to Python alone: Unicode's White_Space has none of them
-    texts = ["".join(c for c in text if c not in separators) for text in texts]
-    assert split_words(pl.Series(texts, dtype=pl.String)).to_list() == [text.split() for text in texts]
 
 
 # --- the defects --------------------------------------------------------------------------------------

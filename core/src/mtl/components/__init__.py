@@ -47,6 +47,8 @@ from mtl.components.modules import (
     Output,
     PoolingConfig,
     RepresentationConfig,
+    Tokenizer,
+    Unit,
 )
 from mtl.components.spec import (
     ComponentSpec,
@@ -103,4 +105,6 @@ __all__ = [
     "Table",
     "Task",
     "TaskConfig",
+    "Tokenizer",
+    "Unit",
 ]

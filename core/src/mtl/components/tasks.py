@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from attrs import define, frozen
 
 from mtl.components.data import ColumnSpec, Table
-from mtl.components.modules import ModuleConfig
+from mtl.components.modules import ModuleConfig, Tokenizer, Unit
 from mtl.errors import Problem
 from mtl.fields import Component, configclass, inline_slots, option
 
@@ -27,15 +29,53 @@ if TYPE_CHECKING:
 class FeaturesConfig(ModuleConfig):
     """A task's featurizers by name; their vectors are concatenated.
 
-    In the JSON each featurizer's name is a key beside the module keys.
+    In the JSON, each featurizer's name is a key beside the module keys.
     """
 
     featurizers: dict[str, Component] = inline_slots("featurizer", "The featurizers by name.")
 
     @property
     def output_dim(self) -> int:
-        """Width of a token's vector, all featurizers together."""
+        """Width of the vectors of all featurizers together."""
         return sum(component.config.output_dim for component in self.featurizers.values())
+
+    @property
+    def unit(self) -> Unit:
+        """What one vector stands for."""
+        return next((each.config.unit for each in self.featurizers.values()), Unit.WORD)
+
+    @property
+    def reads_jointly(self) -> bool:
+        """Whether the texts of a row become one sequence."""
+        return any(component.config.reads_jointly for component in self.featurizers.values())
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """How text is split into words."""
+        stated = (component.config.tokenizer for component in self.featurizers.values())
+        return next((name for name in stated if name is not None), "whitespace")
+
+    def check(self) -> Iterator[Problem]:
+        """Find featurizers whose vectors cannot be concatenated."""
+        for name in ("unit", "reads_jointly", "tokenizer"):
+            first: Component | None = None
+            for component in self.featurizers.values():
+                declared = getattr(component.config, name)
+                if declared is None:
+                    continue
+                first = first or component
+                other = getattr(first.config, name)
+                if declared != other:
+                    yield Problem(
+                        component.name,
+                        f"featurizers of one block must have the same `{name}`, but it is {_shown(declared)}"
+                        f" here and {_shown(other)} at {first.path}",
+                    )
+
+
+def _shown(value: Any) -> str:
+    """Return a declared value as a config would write it."""
+    return json.dumps(value.value if isinstance(value, enum.Enum) else value)
 
 
 @frozen
@@ -78,6 +118,16 @@ class TaskConfig:
 
     data: Component
     features: FeaturesConfig
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text columns that the featurizers read, in order."""
+        return ("text",)
+
+    @property
+    def accepts(self) -> tuple[Unit, ...]:
+        """What one vector of the features may stand for."""
+        return tuple(Unit)
 
     @property
     def metric(self) -> Metric:
@@ -152,8 +202,8 @@ class Task(ABC, Generic[TaskConfigT]):
 
     @abstractmethod
     def prepare(self, table: Table) -> pl.DataFrame:
-        """The rows to train on or to score, with `tokens` (`list[str]`) for the features, what
-        `fit` and `encode` need, and `line`."""
+        """Return the rows to train on or to score: each of the config's `texts` as words (`list[str]`, see
+        `Features.split`), what `fit` and `encode` need, and `line`."""
 
     def prepare_input(self, table: Table) -> pl.DataFrame:
         """As `prepare`, for rows to predict: one for each of the table's, in the same order."""

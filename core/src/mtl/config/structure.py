@@ -9,10 +9,19 @@ from typing import Any
 
 from attrs import Factory, define
 
-from mtl.components import KINDS, ColumnSpec, ColumnType, FeaturesConfig, ModuleConfig, TaskConfig
+from mtl.components import (
+    KINDS,
+    ColumnSpec,
+    ColumnType,
+    FeaturesConfig,
+    ModuleConfig,
+    RepresentationConfig,
+    TaskConfig,
+)
 from mtl.config.document import Document
 from mtl.config.json_path import JSONPath, parse_path, render_path
 from mtl.config.settings import FAILED, Entry, Items, Settings, Value
+from mtl.config.walk import components
 from mtl.errors import PluginError, Problem
 from mtl.fields import Component, Field, fields_of, placeholder
 from mtl.plugins import Plugins, Provided
@@ -103,6 +112,8 @@ class Structurer:
             raise _defect(settings.path, settings.provided, "config class", error) from error
         if isinstance(made, ModuleConfig):
             made = self._resolve(settings, made)
+        if isinstance(made, FeaturesConfig):
+            self._report(settings, made.check())
         if isinstance(made, TaskConfig) and settings.provided is not None:
             self._check_task(settings, settings.provided, made)
         return made
@@ -122,11 +133,16 @@ class Structurer:
                 raise
             raise _defect(settings.path, settings.provided, "`resolve`", error) from error
 
+    def _report(self, settings: Settings, problems: Iterable[Problem]) -> None:
+        """Report problems whose paths are relative to `settings`."""
+        for problem in problems:
+            path = _path_within(settings, problem.path)
+            self.problems.append(self.document.problem(path, problem.message, problem.hint))
+
     def _check_task(self, settings: Settings, provided: Provided, made: TaskConfig) -> None:
         try:
-            for problem in made.check():
-                path = _path_within(settings, problem.path)
-                self.problems.append(self.document.problem(path, problem.message, problem.hint))
+            self._report(settings, made.check())
+            self._check_units(settings, made)
         except Exception as error:
             raise _defect(settings.path, provided, "`check`", error) from error
         try:
@@ -136,6 +152,24 @@ class Structurer:
         data = settings.entries["data"]
         if isinstance(data, Settings) and data.provided is not None:
             self._check_column_types(data, data.provided, made, columns)
+
+    def _check_units(self, settings: Settings, made: TaskConfig) -> None:
+        """Report the task and each of its representations that does not accept its features' unit."""
+        unit = made.features.unit
+        named = ", ".join(component.path for component in made.features.featurizers.values())
+        takers: dict[str, Any] = {render_path(settings.path): made}
+        takers |= {
+            each.path: each.config
+            for each in components(made)
+            if isinstance(each.config, RepresentationConfig)
+        }
+        for place, config in takers.items():
+            if unit not in config.accepts:
+                message = (
+                    f"features must have one vector per {listed(each.value for each in config.accepts)} here,"
+                    f" but {named} has one per {unit.value}"
+                )
+                self.problems.append(self.document.problem(parse_path(place), message))
 
     def _check_column_types(
         self, data: Settings, provided: Provided, made: TaskConfig, columns: Iterable[ColumnSpec]

@@ -39,7 +39,7 @@ from mtl.provenance import provenance
 
 logger = logging.getLogger("mtl")
 
-FORMAT = 2
+FORMAT = 3
 """Of the entries; another number makes other entries."""
 WORTH_SECONDS = 0.3
 """Rows that are read faster than this are not kept."""

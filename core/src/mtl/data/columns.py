@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from attrs import frozen
+from attrs import Factory, field, frozen
 from torch import Tensor
+
+from mtl.components import Unit
 
 
 @frozen(eq=False)
 class Dense:
-    """A value a row: `values` is `[rows, ...]`."""
+    """One value per row: `values` is `[rows, ...]`."""
 
     values: Tensor
 
@@ -25,15 +27,16 @@ class Dense:
 
 @frozen(eq=False)
 class Ragged:
-    """A sequence a row: row `i` is `values[offsets[i]:offsets[i + 1]]`.
+    """One sequence per row: row `i` is `values[offsets[i]:offsets[i + 1]]`.
 
-    `values` is `[items, ...]`, `offsets` is `[rows + 1]` (int64), `padding` fills batches up. Raises
-    `ValueError` where the offsets do not go from 0 to the number of items.
+    `values` is `[items, ...]`, `offsets` is `[rows + 1]` (int64), `padding` fills up batches, and an
+    item stands for a `unit`. Raises `ValueError` if the offsets do not go from 0 to the number of items.
     """
 
     values: Tensor
     offsets: Tensor
     padding: int = 0
+    unit: Unit = Unit.WORD
 
     def __attrs_post_init__(self) -> None:
         if not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != len(self.values):
@@ -44,19 +47,25 @@ class Ragged:
 
     @property
     def lengths(self) -> Tensor:
-        """Items a row, `[rows]`."""
+        """Items per row, `[rows]`."""
         return self.offsets.diff()
 
     @classmethod
     def from_lists(
-        cls, lists: pl.Series, values: pl.Series, *, dtype: torch.dtype, padding: int = 0
+        cls,
+        lists: pl.Series,
+        values: pl.Series,
+        *,
+        dtype: torch.dtype,
+        padding: int = 0,
+        unit: Unit = Unit.WORD,
     ) -> Ragged:
-        """The rows of `lists`, with `values` in place of its exploded items (one each, in order)."""
+        """Return the rows of `lists` with `values` in place of its exploded items (one each, in order)."""
         lengths = lists.list.len().to_numpy()
         offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
         np.cumsum(lengths, out=offsets[1:])
         flat = torch.from_numpy(np.array(values.to_numpy(), copy=True)).to(dtype)
-        return cls(values=flat, offsets=torch.from_numpy(offsets), padding=padding)
+        return cls(values=flat, offsets=torch.from_numpy(offsets), padding=padding, unit=unit)
 
 
 Column = Dense | Ragged
@@ -67,14 +76,16 @@ class Batch:
     """Rows of one task, padded.
 
     `tensors` holds each column by name: `[batch, ...]` for a dense one, `[batch, time, ...]` for a
-    ragged one, whose items a row are in `lengths` (`[batch]`). `rows` are row numbers in the
-    split, on the CPU; `tokens` counts the items of the features without padding.
+    ragged one, whose number of items per row is in `lengths` (`[batch]`). `rows` are row numbers in the
+    split, on the CPU. `words` and `pieces` count those of the texts, without padding; `pieces` is 0
+    if no featurizer cuts words.
     """
 
     tensors: Mapping[str, Tensor]
     lengths: Mapping[str, Tensor]
     rows: Tensor
-    tokens: int
+    words: int
+    pieces: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -93,7 +104,8 @@ class Batch:
             {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()},
             {name: tensor.to(device, non_blocking=True) for name, tensor in self.lengths.items()},
             self.rows,
-            self.tokens,
+            self.words,
+            self.pieces,
         )
 
 
@@ -103,6 +115,8 @@ class Rows:
 
     `columns` by name; `lines` are the rows' line numbers in `path`, int64; `skipped` and
     `skipped_first` are the table's. `folder` is where the columns are mapped from, if they are.
+    `words` and `pieces` are those of each row's texts, int64 `[rows]`; by default those of the longest
+    column of each unit.
     """
 
     columns: Mapping[str, Column]
@@ -111,18 +125,22 @@ class Rows:
     skipped: int = 0
     skipped_first: Sequence[str] = ()
     folder: Path | None = None
+    words: np.ndarray = field(default=Factory(lambda self: longest(self.columns, Unit.WORD, len(self)), True))
+    pieces: np.ndarray = field(
+        default=Factory(lambda self: longest(self.columns, Unit.PIECE, len(self)), True)
+    )
 
     def __len__(self) -> int:
         return len(self.lines)
 
     @property
     def lengths(self) -> np.ndarray:
-        """Items a row in the longest of its ragged columns, `[rows]`."""
-        ragged = [column.lengths.numpy() for column in self.columns.values() if isinstance(column, Ragged)]
-        return np.maximum.reduce(ragged) if ragged else np.ones(len(self), dtype=np.int64)
+        """What the encoder reads per row: pieces if the features have any, else words, `[rows]`."""
+        lengths: np.ndarray = np.maximum(self.words, self.pieces)
+        return lengths
 
     def digest(self) -> str:
-        """SHA-256 of the columns and the line numbers: the same for the same rows alone."""
+        """SHA-256 of the columns and the line numbers: equal for equal rows only."""
         content = hashlib.sha256(np.ascontiguousarray(self.lines).data)
         for name, column in sorted(self.columns.items()):
             parts = [column.values, column.offsets] if isinstance(column, Ragged) else [column.values]
@@ -132,12 +150,11 @@ class Rows:
         return content.hexdigest()
 
     def batch(self, rows: np.ndarray, *, pin: bool = False) -> Batch:
-        """The batch of these rows, in this order, each ragged column padded to its longest."""
+        """Return these rows in this order as a batch, each ragged column padded to its longest row."""
         index = torch.from_numpy(rows)
         tensors: dict[str, Tensor] = {}
         lengths: dict[str, Tensor] = {}
         spans: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-        tokens = 0
         for name, column in self.columns.items():
             if isinstance(column, Dense):
                 tensors[name] = column.values.index_select(0, index)
@@ -145,29 +162,38 @@ class Rows:
             key = id(column.offsets)
             if key not in spans:
                 spans[key] = _span(column.offsets, index)
-                tokens = max(tokens, int(spans[key][0].sum()))
             lengths[name], positions, padded = spans[key]
             items = _take(column.values, positions)
             tensors[name] = items.masked_fill_(_expand(padded, items), column.padding)
         if pin:
             tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
             lengths = {name: tensor.pin_memory() for name, tensor in lengths.items()}
-        return Batch(tensors, lengths, index, tokens)
+        return Batch(tensors, lengths, index, int(self.words[rows].sum()), int(self.pieces[rows].sum()))
 
     def batches(self, order: Sequence[np.ndarray]) -> Iterator[Batch]:
-        """A batch for each array of row numbers."""
+        """Return a batch for each array of row numbers."""
         return (self.batch(rows) for rows in order)
 
 
+def longest(columns: Mapping[str, Column], unit: Unit, rows: int) -> np.ndarray:
+    """Return the items per row of the longest ragged column of a unit, int64 `[rows]`; 0 if there is none."""
+    lengths = [
+        column.lengths.numpy()
+        for column in columns.values()
+        if isinstance(column, Ragged) and column.unit is unit
+    ]
+    return np.maximum.reduce(lengths) if lengths else np.zeros(rows, dtype=np.int64)
+
+
 def as_bytes(tensor: Tensor) -> memoryview:
-    """The bytes of a tensor on the CPU, not copied where they lie together."""
+    """Return the bytes of a CPU tensor, without copying a contiguous one."""
     if not tensor.numel():
         return memoryview(b"")
     return tensor.contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def _span(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Lengths `[batch]`, positions in the values `[batch, time]` and what is padding `[batch, time]`."""
+    """Return lengths `[batch]`, positions in the values and what is padding, both `[batch, time]`."""
     starts = offsets.index_select(0, index)
     lengths = offsets.index_select(0, index + 1) - starts
     steps = torch.arange(max(int(lengths.max()), 1))
@@ -177,7 +203,7 @@ def _span(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _take(values: Tensor, positions: Tensor) -> Tensor:
-    """The values at these positions; zeros where all rows are empty, so that there are none to take."""
+    """Return the values at these positions; zeros if all rows are empty."""
     shape = (*positions.shape, *values.shape[1:])
     if not len(values):
         return values.new_zeros(shape)

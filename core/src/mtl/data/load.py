@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
+import numpy as np
 import polars as pl
 from attrs import Factory, define, frozen
 
-from mtl.components import DataSource, FeaturesConfig, Featurizer, Split, Table, Task
+from mtl.components import DataSource, FeaturesConfig, Featurizer, Split, Table, Task, Unit
 from mtl.components.instantiate import instantiate
 from mtl.config.document import describe
 from mtl.config.run_config import RunConfig
-from mtl.data.columns import Rows
+from mtl.data.columns import Column, Rows, longest
 from mtl.data.features import Features
-from mtl.data.pieces import PreparedFile, Scratch, prepare_files
+from mtl.data.pieces import Corpus, PreparedFile, Scratch, prepare_files
 from mtl.data.stored import read_rows, write_rows
 from mtl.errors import DataError, component_errors
 from mtl.fields import Component
@@ -148,7 +149,9 @@ def load_data(config: RunConfig, tasks: Tasks, scratch: Scratch) -> dict[str, Ta
     files = {name: _read_splits(task, scratch) for name, task in tasks.tasks.items()}
     for shared in tasks.featurizers.values():
         with component_errors(shared.featurizer, f"to fit itself to {listed(shared.tasks, last='and')}"):
-            shared.featurizer.fit({name: files[name]["train"].tokens for name in shared.tasks})
+            shared.featurizer.fit(
+                {name: Corpus(files[name]["train"], tasks.tasks[name].config.texts) for name in shared.tasks}
+            )
     for name, task in tasks.tasks.items():
         with component_errors(task, f"to fit itself to {name}"):
             task.fit(files[name]["train"])
@@ -197,10 +200,11 @@ def _encode_splits(task: Task[Any], splits: Mapping[Split, PreparedFile]) -> Tas
 
 
 def _report(task: Task[Any], file: PreparedFile) -> dict[str, float]:
+    corpus = Corpus(file, task.config.texts)
     figures: dict[str, float] = {}
     for name, featurizer in task.features.featurizers.items():
         with component_errors(featurizer, f"to report on {file.path}"):
-            figures |= {f"{name}.{figure}": value for figure, value in featurizer.report(file.tokens).items()}
+            figures |= {f"{name}.{figure}": value for figure, value in featurizer.report(corpus).items()}
     return figures
 
 
@@ -224,9 +228,40 @@ def skipped_rows(read: Table | PreparedFile | Rows) -> str:
 
 
 def encode_rows(task: Task[Any], table: Table | PreparedFile, frame: pl.DataFrame) -> Rows:
-    """Prepared rows as columns."""
+    """Return prepared rows as columns."""
     with component_errors(task, f"to encode {table.path}"):
-        tokens = table.tokens_of(frame) if isinstance(table, PreparedFile) else frame["tokens"]
-        columns = {**task.features.encode(tokens), **task.encode(frame)}
+        texts = {
+            name: table.words(frame, name) if isinstance(table, PreparedFile) else frame[name]
+            for name in task.config.texts
+        }
+        encoded = task.features.encode(texts)
+        columns = {**encoded, **task.encode(frame)}
         lines = frame["line"].cast(pl.Int64).to_numpy()
-    return Rows(columns, lines, table.path, table.skipped, table.skipped_first)
+    return Rows(
+        columns=columns,
+        lines=lines,
+        path=table.path,
+        skipped=table.skipped,
+        skipped_first=table.skipped_first,
+        words=_words(texts, len(lines)),
+        pieces=_pieces(task, encoded, len(lines)),
+    )
+
+
+def _words(texts: Mapping[str, pl.Series], rows: int) -> np.ndarray:
+    """Return the words of all texts of each row, int64 `[rows]`."""
+    counts = [words.list.len().cast(pl.Int64).to_numpy() for words in texts.values()]
+    return sum(counts, start=np.zeros(rows, dtype=np.int64))
+
+
+def _pieces(task: Task[Any], encoded: Mapping[str, Column], rows: int) -> np.ndarray:
+    """Return the pieces of all sequences of each row, int64 `[rows]`."""
+    counts = [
+        longest(
+            {name: column for name, column in encoded.items() if name.startswith(f"{sequence}.")},
+            Unit.PIECE,
+            rows,
+        )
+        for sequence in task.features.sequences(task.config.texts)
+    ]
+    return sum(counts, start=np.zeros(rows, dtype=np.int64))

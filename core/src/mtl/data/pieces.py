@@ -73,7 +73,7 @@ class PreparedFile:
     notices: Sequence[str] = field(init=False, default=())
     stored: list[Path] = field(init=False, factory=list)
     last: pl.DataFrame = field(init=False, factory=pl.DataFrame)
-    _last_tokens: pl.Series | None = field(init=False, default=None)
+    _last_words: dict[str, pl.Series] = field(init=False, factory=dict)
 
     def add(self, table: Table, frame: pl.DataFrame, *, starts_file: bool = False) -> None:
         """Add the next piece; the start of a further file joins a small piece before it."""
@@ -90,7 +90,7 @@ class PreparedFile:
             self.last.write_ipc(path, compression="lz4")
             self.stored.append(path)
             self.last = frame
-        self._last_tokens = None
+        self._last_words = {}
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for path in self.stored:
@@ -102,31 +102,28 @@ class PreparedFile:
         """Whether there is one piece only."""
         return not self.stored
 
-    @property
-    def tokens(self) -> Tokens:
-        """The column `tokens`, in the same pieces."""
-        return Tokens(self)
-
-    def tokens_of(self, frame: pl.DataFrame) -> pl.Series:
-        """The column `tokens` of a piece: of the one in memory the same object each time, so that a
-        featurizer that it is given again may know it."""
+    def words(self, frame: pl.DataFrame, text: str) -> pl.Series:
+        """Return a text column of a piece: of the one in memory the same object each time, so that a
+        featurizer recognises what it has seen."""
         if frame is not self.last:
-            return frame["tokens"]
-        if self._last_tokens is None:
-            self._last_tokens = frame["tokens"]
-        return self._last_tokens
+            return frame[text]
+        if text not in self._last_words:
+            self._last_words[text] = frame[text]
+        return self._last_words[text]
 
 
 @frozen(eq=False)
-class Tokens:
-    """The tokens of prepared rows (`list[str]` a row), a piece at a time, as often as one likes."""
+class Corpus:
+    """All texts of prepared rows (`list[str]` of words per row), a piece at a time; may be iterated
+    several times."""
 
     file: PreparedFile
+    texts: Sequence[str]
 
     def __iter__(self) -> Iterator[pl.Series]:
         for path in self.file.stored:
-            yield pl.read_ipc(path, columns=["tokens"])["tokens"]
-        yield self.file.tokens_of(self.file.last)
+            yield from pl.read_ipc(path, columns=list(self.texts)).select(self.texts)
+        yield from (self.file.words(self.file.last, text) for text in self.texts)
 
 
 def prepare_files(

@@ -15,11 +15,13 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from mtl.components import Unit
 from mtl.data.columns import Column, Dense, Ragged, Rows, as_bytes
 from mtl.files import write_json
 
 LAYOUT = "layout.json"
-LINES = "lines"
+COUNTS = ("lines", "words", "pieces")
+"""Arrays of `Rows` with a number for each row."""
 DTYPES = {
     str(value).removeprefix("torch."): value
     for value in vars(torch).values()
@@ -76,13 +78,13 @@ def _columns(rows: Rows) -> dict[str, Any]:
         }
         if isinstance(column, Ragged):
             owner = owners.setdefault(id(column.offsets), number)
-            columns[name] |= {"padding": column.padding, "offsets": owner}
+            columns[name] |= {"padding": column.padding, "offsets": owner, "unit": column.unit.value}
     return columns
 
 
 def _tensors(rows: Rows) -> dict[str, Tensor]:
     """The tensors by the names of their files, in which columns go by number."""
-    tensors = {LINES: torch.from_numpy(rows.lines.copy())}
+    tensors = {name: torch.from_numpy(getattr(rows, name).copy()) for name in COUNTS}
     for number, (column, layout) in enumerate(
         zip(rows.columns.values(), _columns(rows).values(), strict=True)
     ):
@@ -109,10 +111,16 @@ def read_rows(folder: Path) -> Rows:
         file = f"{_OFFSETS}{stored['offsets']}"
         if tensors[file].dtype != torch.int64:
             tensors[file] = _typed(tensors[file], torch.int64)
-        columns[name] = Ragged(values, tensors[file], stored["padding"])
-    lines = _typed(tensors[LINES], torch.int64).numpy()
-    skipped = layout["skipped"], tuple(layout["skipped_first"])
-    return Rows(columns, lines, layout["path"], *skipped, folder=folder)
+        columns[name] = Ragged(values, tensors[file], stored["padding"], Unit(stored["unit"]))
+    counts = {name: _typed(tensors[name], torch.int64).numpy() for name in COUNTS}
+    return Rows(
+        columns=columns,
+        path=layout["path"],
+        skipped=layout["skipped"],
+        skipped_first=tuple(layout["skipped_first"]),
+        folder=folder,
+        **counts,
+    )
 
 
 def _map(path: Path, size: int) -> Tensor:

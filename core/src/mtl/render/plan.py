@@ -61,15 +61,21 @@ def messages(plan: Mapping[str, Any], before: Sequence[RenderableType] = ()) -> 
 def _summary_table(plan: Mapping[str, Any]) -> Table:
     names = _figure_names(plan)
     headers = {name: _short(name, names) for name in names}
-    numbers = ("train rows", "eval", "test", "tokens", *headers.values())
+    counted = _counted(plan)
+    numbers = ("train rows", "eval", "test", *counted, *headers.values())
     made = table("task", "component", *numbers, right=numbers)
     for task, facts in plan["tasks"].items():
         rows = [number((facts[split] or {}).get("rows")) for split in SPLITS]
         figures = [share(facts["train"]["figures"].get(name)) for name in names]
-        made.add_row(
-            Text(task, style="bold"), facts["component"], *rows, number(facts["train"]["tokens"]), *figures
-        )
+        counts = [number(facts["train"][name]) for name in counted]
+        made.add_row(Text(task, style="bold"), facts["component"], *rows, *counts, *figures)
     return made
+
+
+def _counted(plan: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what the texts are counted in: pieces only if a task has any."""
+    splits = (task[split] or {} for task in plan["tasks"].values() for split in SPLITS)
+    return ("words", "pieces") if any(facts.get("pieces") for facts in splits) else ("words",)
 
 
 def _task_table(plan: Mapping[str, Any]) -> Table:
@@ -90,7 +96,8 @@ def _weight(value: float) -> str:
 def _data_table(plan: Mapping[str, Any]) -> Table:
     names = _figure_names(plan)
     headers = {name: _short(name, names) for name in names}
-    numbers = ("rows", "batches", "tokens", "longest", *headers.values())
+    counts = ("rows", "batches", *_counted(plan), "longest")
+    numbers = (*counts, *headers.values())
     skipped = any((task[split] or {}).get("skipped") for task in plan["tasks"].values() for split in SPLITS)
     made = table(
         "task", "split", *numbers, *(["skipped"] if skipped else []), "file", right=(*numbers, "skipped")
@@ -101,7 +108,7 @@ def _data_table(plan: Mapping[str, Any]) -> Table:
             data = task[split]
             if data is None:
                 continue
-            values = [number(data.get(key)) for key in ("rows", "batches", "tokens", "longest")]
+            values = [number(data.get(key)) for key in counts]
             values += [share(data["figures"].get(figure)) for figure in names]
             values += [number(data["skipped"])] if skipped else []
             made.add_row(label, split, *values, Text(data["path"], style="dim", overflow="fold"))

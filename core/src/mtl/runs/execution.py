@@ -23,6 +23,7 @@ from mtl.runs.planning import describe
 from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
 from mtl.runs.resume import check_config, identity, restore
 from mtl.training.selection import tasks_in_phases
+from mtl.training.state import COUNTED, rates
 from mtl.training.trainer import Trainer
 from mtl.weights import load_module, save_module
 
@@ -196,8 +197,7 @@ def _result(
             "rows_skipped": prepared.data[name].skipped,
             "skipped_steps": progress.skipped,
             "stopped_at": progress.stopped_at,
-            "examples_per_second": progress.rows / progress.seconds if progress.seconds else None,
-            "tokens_per_second": progress.tokens / progress.seconds if progress.seconds else None,
+            **rates({name: getattr(progress, name) for name in COUNTED}, progress.seconds),
         }
     return {
         "status": "completed",

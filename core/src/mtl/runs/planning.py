@@ -93,7 +93,8 @@ def _split(prepared: Prepared, name: str, split: Split) -> dict[str, Any] | None
         "rows": len(rows),
         "skipped": rows.skipped,
         "batches": batches,
-        "tokens": int(lengths.sum()),
+        "words": int(rows.words.sum()),
+        "pieces": int(rows.pieces.sum()),
         "longest": int(lengths.max(initial=0)),
         "figures": dict(data.figures[split]),
     }

@@ -119,7 +119,6 @@ def row_texts(run: LoadedRun, task: str, paths: Paths, rows: Mapping[int, int]) 
     chosen = run.task(task)
     source: DataSource[Any] = instantiate(chosen.config.data)
     columns = chosen.config.columns
-    text = chosen.config.input_columns[0].name
     texts: dict[int, dict[str, str]] = {}
     first_row = 0
     for table in (table for path in _as_paths(paths) for table in source.pieces(path, columns)):
@@ -132,8 +131,8 @@ def row_texts(run: LoadedRun, task: str, paths: Paths, rows: Mapping[int, int]) 
             if each["line"] in whole
         }
         for row, line in here.items():
-            words = " ".join(frame["tokens"][row - first_row])
-            texts[row] = raw.get(line, {text: words})
+            words = {name: " ".join(frame[name][row - first_row]) for name in chosen.config.texts}
+            texts[row] = raw.get(line, words)
         first_row += len(frame)
     return texts
 

@@ -31,7 +31,7 @@ UNSEEN: tuple[list[str], ...] = (["Überraschung", "🎬", "x" * 50, "film"], ["
 
 def column_of(rows: Sequence[Sequence[str]]) -> pl.Series:
     """Rows of tokens, as a featurizer gets them."""
-    return pl.Series("tokens", rows, dtype=pl.List(pl.String))
+    return pl.Series("text", rows, dtype=pl.List(pl.String))
 
 
 @frozen(slots=False)

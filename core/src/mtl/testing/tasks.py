@@ -220,12 +220,12 @@ def declares_its_columns(bench: TaskBench) -> None:
         raise Failed("`columns` must have an input column, but has only targets")
 
 
-@rule("featurizers read `tokens`, and messages about a row name its `line`")
+@rule("featurizers read `texts`, and messages about a row name its `line`")
 def prepares_rows(bench: TaskBench) -> None:
-    """`prepare` gives `tokens`, a list of strings a row, and `line`, a line of the file."""
+    """`prepare` gives each of the config's `texts` as lists of strings, and `line`, a line of the file."""
     table = bench.table()
     frame = bench.unfitted().prepare(table)
-    for name, wanted in {"tokens": pl.List(pl.String), "line": None}.items():
+    for name, wanted in {**dict.fromkeys(bench.config.texts, pl.List(pl.String)), "line": None}.items():
         if name not in frame.columns:
             raise Failed(f"the prepared rows have no column `{name}`")
         if wanted is not None and frame[name].dtype != wanted:

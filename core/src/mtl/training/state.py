@@ -15,6 +15,20 @@ from mtl.training.timeline import BatchSpan
 
 STAGES = ("data", "forward", "backward", "optimizer")
 TIMED = (*STAGES, "eval")
+COUNTED = ("rows", "words", "pieces")
+
+
+def rates(counts: Mapping[str, float], seconds: float) -> dict[str, float | None]:
+    """Return examples, words and pieces per second; None without a second, and for pieces without a piece."""
+
+    def rate(name: str) -> float | None:
+        return counts[name] / seconds if seconds and (counts[name] or name != "pieces") else None
+
+    return {
+        "examples_per_second": rate("rows"),
+        "words_per_second": rate("words"),
+        "pieces_per_second": rate("pieces"),
+    }
 
 
 @define
@@ -24,7 +38,8 @@ class StepSums:
     total: Tensor | float = 0.0
     weight: Tensor | float = 0.0
     rows: int = 0
-    tokens: int = 0
+    words: int = 0
+    pieces: int = 0
     batches: int = 0
     seconds: float = 0.0
 
@@ -33,7 +48,8 @@ class StepSums:
         self.total = self.total + loss.total.detach()
         self.weight = self.weight + loss.weight
         self.rows += len(batch)
-        self.tokens += batch.tokens
+        self.words += batch.words
+        self.pieces += batch.pieces
         self.batches += 1
 
 
@@ -49,7 +65,8 @@ class TaskProgress:
     steps: int = 0
     batches: int = 0
     rows: int = 0
-    tokens: int = 0
+    words: int = 0
+    pieces: int = 0
     seconds: float = 0.0
     skipped: int = 0
     pass_index: int = 0
@@ -60,9 +77,7 @@ class TaskProgress:
     stopped_at: int | None = None
     scores: list[list[float]] = field(factory=list)
     time: dict[str, float] = field(factory=lambda: dict.fromkeys(TIMED, 0.0))
-    reported: dict[str, float] = field(
-        factory=lambda: dict.fromkeys(("steps", "rows", "tokens", "seconds"), 0)
-    )
+    reported: dict[str, float] = field(factory=lambda: dict.fromkeys(("steps", *COUNTED, "seconds"), 0))
     loss_total: Tensor = field(factory=lambda: torch.zeros((), dtype=torch.float64))
     loss_weight: Tensor = field(factory=lambda: torch.zeros((), dtype=torch.float64))
 
@@ -72,7 +87,8 @@ class TaskProgress:
         self.batches += sums.batches
         self.rows += sums.rows
         self.rows_in_pass += sums.rows
-        self.tokens += sums.tokens
+        self.words += sums.words
+        self.pieces += sums.pieces
         self.seconds += sums.seconds
         if usable:
             self.loss_total += sums.total
@@ -105,26 +121,13 @@ class TaskProgress:
     def report(self) -> dict[str, Any]:
         """Return mean loss (None if every step was skipped), speed and time of each stage since the last
         report, and start anew."""
-        rows, tokens, seconds = (
-            self.rows - self.reported["rows"],
-            self.tokens - self.reported["tokens"],
-            self.seconds - self.reported["seconds"],
-        )
+        now = {name: getattr(self, name) for name in ("steps", *COUNTED, "seconds")}
+        since = {name: count - self.reported[name] for name, count in now.items()}
         loss = (self.loss_total / self.loss_weight).item() if self.loss_weight.item() else None
         self.loss_total.zero_()
         self.loss_weight.zero_()
-        self.reported = {
-            "steps": self.steps,
-            "rows": self.rows,
-            "tokens": self.tokens,
-            "seconds": self.seconds,
-        }
-        return {
-            "loss": loss,
-            "examples_per_second": rows / seconds if seconds else None,
-            "tokens_per_second": tokens / seconds if seconds else None,
-            "time": self._shares_of_time(),
-        }
+        self.reported = now
+        return {"loss": loss, **rates(since, since["seconds"]), "time": self._shares_of_time()}
 
     def _shares_of_time(self) -> dict[str, float]:
         spent, self.time = self.time, dict.fromkeys(TIMED, 0.0)

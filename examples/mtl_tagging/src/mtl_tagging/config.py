@@ -13,6 +13,7 @@ from mtl import (
     Metric,
     Output,
     TaskConfig,
+    Unit,
     configclass,
     option,
     slot,
@@ -38,6 +39,11 @@ class WordTaggingTaskConfig(TaskConfig):
     head: Literal["crf", "softmax"] = option(
         "crf", "Whether a sentence's tags are scored together, with their order (`crf`), or each alone."
     )
+
+    @property
+    def accepts(self) -> tuple[Unit, ...]:
+        """A tag needs the vector of its word."""
+        return (Unit.WORD,)
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import polars as pl
 from attrs import frozen
-from mtl import ColumnSpec, DataError, Dataset, DataSource, Download, Table
-from mtl_text import split_words
+from mtl import ColumnSpec, DataError, Dataset, DataSource, Download, Features, Table, split_words
 
 from mtl_tagging import sample
 from mtl_tagging.config import CoNLLConfig
@@ -135,18 +134,19 @@ def _refusal(path: Path, bad: Mapping[int, str], total: int) -> DataError:
     return DataError("\n".join([*shown, f"{path}: {share}; {hint}"]))
 
 
-def prepare_rows(table: Table) -> pl.DataFrame:
-    """`tokens`, the words, and `tags`, one for each, where the table has them; `line` and `path`.
+def prepare_rows(table: Table, features: Features) -> pl.DataFrame:
+    """Return `text` as words and, if the table has them, `tags`, one for each word; `line` and `path`.
 
-    Raises `DataError` for a text without a word, and for tags that are not one a word or not written
-    as tags are.
+    Raises `DataError` for a text without a word, and for tags that are not one per word or not well
+    formed.
     """
-    frame = table.frame.with_columns(tokens=split_words(table.frame["text"]), path=pl.lit(table.path))
-    _refuse(frame.filter(pl.col("tokens").list.len() == 0), "text", "have a word")
+    words = features.split(table.frame["text"])
+    frame = table.frame.with_columns(words.alias("text"), path=pl.lit(table.path))
+    _refuse(frame.filter(pl.col("text").list.len() == 0), "text", "have a word")
     if "tags" not in frame.columns:
         return frame
     tagged = frame.with_columns(split_words(frame["tags"]).alias("tags"))
-    words, tags = pl.col("tokens").list.len(), pl.col("tags").list.len()
+    words, tags = pl.col("text").list.len(), pl.col("tags").list.len()
     _refuse(frame.filter((tagged.select(words != tags)).to_series()), "tags", "be one for each word")
     is_tag = pl.element().str.contains(f"^(?:{TAG.pattern})$")
     ill_formed = tagged.select(~pl.col("tags").list.eval(is_tag).list.all()).to_series()

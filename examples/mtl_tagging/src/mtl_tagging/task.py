@@ -36,7 +36,7 @@ class WordTaggingTask(Task[WordTaggingTaskConfig]):
     def prepare(self, table: Table) -> pl.DataFrame:
         if isinstance(table, Sentences) and table.documents:
             self.documents[table.path] = table.documents
-        return prepare_rows(table)
+        return prepare_rows(table, self.features)
 
     def fit(self, frames: Iterable[pl.DataFrame]) -> None:
         """Find the tags, and those that go with them though no row has them, such as a type's I to its B."""

@@ -42,7 +42,6 @@ from mtl_text.text import (
     SPECIAL_TOKENS,
     UNK,
     UNK_ID,
-    split_words,
 )
 
 if TYPE_CHECKING:
@@ -126,7 +125,6 @@ __all__ = [
     "Vocabulary",
     "WordFeat",
     "WordFeatConfig",
-    "split_words",
 ]
 
 

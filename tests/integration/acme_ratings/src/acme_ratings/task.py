@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from acme_ratings.config import RatingTaskConfig
 from acme_ratings.model import RatingModel, RatingOutput
 from mtl import Batch, Builder, Dense, Metrics, Table, Task
-from mtl_text.text import split_words
 
 
 class MeanSquaredError(Metrics[RatingOutput]):
@@ -31,7 +30,7 @@ class RatingTask(Task[RatingTaskConfig]):
     """A number for a text."""
 
     def prepare(self, table: Table) -> pl.DataFrame:
-        frame = table.frame.with_columns(tokens=split_words(table.frame["text"]))
+        frame = table.frame.with_columns(text=self.features.split(table.frame["text"]))
         if "rating" not in frame.columns:
             return frame
         return frame.with_columns(pl.col("rating").cast(pl.Float32))
