@@ -141,13 +141,14 @@ def prepare_rows(table: Table, features: Features) -> pl.DataFrame:
     formed.
     """
     words = features.split(table.frame["text"])
-    frame = table.frame.with_columns(words.alias("text"), path=pl.lit(table.path))
-    _refuse(frame.filter(pl.col("text").list.len() == 0), "text", "have a word")
+    given = table.frame.with_columns(path=pl.lit(table.path))
+    _refuse(given.filter(words.list.len() == 0), "text", "have a word")
+    frame = given.with_columns(words.alias("text"))
     if "tags" not in frame.columns:
         return frame
     tagged = frame.with_columns(split_words(frame["tags"]).alias("tags"))
-    words, tags = pl.col("text").list.len(), pl.col("tags").list.len()
-    _refuse(frame.filter((tagged.select(words != tags)).to_series()), "tags", "be one for each word")
+    is_wrong = tagged["tags"].list.len() != words.list.len()
+    _refuse(frame.filter(is_wrong), "tags", "be one for each word")
     is_tag = pl.element().str.contains(f"^(?:{TAG.pattern})$")
     ill_formed = tagged.select(~pl.col("tags").list.eval(is_tag).list.all()).to_series()
     _refuse(frame.filter(ill_formed), "tags", "each be O, or B, I, E or S with a hyphen and a type")
