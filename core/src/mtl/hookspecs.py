@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 from attrs import frozen
 
-from mtl.components import ComponentSpec
+from mtl.components import ComponentSpec, ConfigReader
 
 if TYPE_CHECKING:
     import typer
@@ -23,7 +23,7 @@ Spec = TypeVar("Spec", bound=Callable[..., Any])
 
 @frozen
 class Deprecation:
-    """A hook, or one argument of it, that goes with the next major version of the plugin API."""
+    """A hook, or one argument of it, that the next major version of the plugin API removes."""
 
     since: str
     instead: str
@@ -49,91 +49,91 @@ _DEPRECATIONS = "mtl_deprecations"
 
 
 def deprecations(spec: object) -> tuple[Deprecation, ...]:
-    """What of a hook spec is deprecated."""
+    """Return what is deprecated about a hook spec."""
     return getattr(spec, _DEPRECATIONS, ())
 
 
 @hookspec
 def mtl_tasks() -> Sequence[ComponentSpec]:
-    """Tasks: what `tasks` in a config can name."""
+    """Return tasks, which learn from rows, predict and are measured."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_representations() -> Sequence[ComponentSpec]:
-    """Representations: embedded tokens to a sequence or a document."""
+    """Return representations, which encode embedded tokens as a sequence or a document."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_featurizers() -> Sequence[ComponentSpec]:
-    """Featurizers: tokens to numbers, and the embedding that reads them."""
+    """Return featurizers, which turn tokens into numbers and embed them."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_poolings() -> Sequence[ComponentSpec]:
-    """Poolings: a sequence to one vector."""
+    """Return poolings, which reduce a sequence to one vector."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_decoders() -> Sequence[ComponentSpec]:
-    """Decoders: vectors to scores."""
+    """Return decoders, which map vectors to scores."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_data_sources() -> Sequence[ComponentSpec]:
-    """Data sources: files to rows."""
+    """Return data sources, which read files into rows."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_datasets() -> Sequence[ComponentSpec]:
-    """Public datasets that `mtl data fetch` brings and `mtl data sample` imitates."""
+    """Return public datasets, which `mtl data fetch` downloads and `mtl data sample` imitates."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_optimizers() -> Sequence[ComponentSpec]:
-    """Optimizers."""
+    """Return optimizers."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_lr_schedulers() -> Sequence[ComponentSpec]:
-    """Learning-rate schedulers."""
+    """Return learning-rate schedulers."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_schedules() -> Sequence[ComponentSpec]:
-    """Batch schedules: which task's batch comes next."""
+    """Return schedules, which choose the task of each step."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_balancers() -> Sequence[ComponentSpec]:
-    """Balancers: how the tasks' losses weigh against each other."""
+    """Return balancers, which weight the tasks' losses or combine their gradients."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_loggers() -> Sequence[ComponentSpec]:
-    """Loggers: objects with run-time hooks that a config can name."""
+    """Return loggers, callbacks that a config names."""
     raise NotImplementedError
 
 
 @hookspec
-def mtl_exporters() -> Sequence[ComponentSpec]:
-    """Exporters: one task's model to another format."""
+def mtl_config_readers() -> Sequence[ConfigReader]:
+    """Return readers of other programs' configs, which `mtl config migrate` converts."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_commands(app: typer.Typer) -> None:
-    """Add a command to the command line, as `app.command("name")(function)`."""
+    """Add commands to the command line, as in `app.command("name")(function)`."""
     raise NotImplementedError
 
 

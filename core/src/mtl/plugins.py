@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar
 
 import attrs
 import pluggy
@@ -22,7 +22,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mtl import hookspecs
-from mtl.components import KINDS, ComponentSpec, Migration
+from mtl.components import KINDS, ComponentSpec, ConfigReader, Migration
 from mtl.distributions import name_and_version
 from mtl.errors import PluginError
 from mtl.fields import Component, fields_of
@@ -36,11 +36,25 @@ SHOW_INSTALLED = "`mtl plugins` shows what is installed"
 
 State = Literal["ok", "blocked", "broken", "incompatible"]
 
+T = TypeVar("T")
+
+HOOKS = tuple(name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec"))
+RUN_HOOKS = tuple(
+    name
+    for name in HOOKS
+    if name not in ("mtl_commands", "mtl_config_readers", *(kind.hook for kind in KINDS.values()))
+)
+"""The hooks that a run calls: a plugin that implements one is a callback of every run."""
+
 
 @frozen
 class PluginStatus:
-    """How one plugin came through discovery. `api` is what its `mtl_api` says, `cause` why it is not
-    used, `components` the names that it provides, by kind."""
+    """The outcome of one plugin's discovery.
+
+    `api` is its `mtl_api` and `cause` why it is not used. It provides `components`, names by kind,
+    `callbacks`, the run-time hooks that it implements, and `config_readers`, the programs whose configs it
+    reads.
+    """
 
     name: str
     distribution: str
@@ -51,6 +65,8 @@ class PluginStatus:
     cause: str = ""
     import_seconds: float = 0.0
     components: dict[str, tuple[str, ...]] = field(factory=dict)
+    callbacks: tuple[str, ...] = ()
+    config_readers: tuple[str, ...] = ()
 
 
 @frozen
@@ -108,13 +124,14 @@ class Provided:
 
 @define(eq=False)
 class Plugins:
-    """Installed plugins and the components that they provide.
+    """Installed plugins and what they provide.
 
-    `preferred` says, by kind and name, whose component is meant where several provide it.
+    `preferred` says, by kind and name, whose component is meant if several provide it.
     """
 
     statuses: list[PluginStatus] = Factory(list)
     warnings: list[str] = Factory(list)
+    config_readers: list[ConfigReader] = Factory(list)
     preferred: Mapping[tuple[str, str], str] = Factory(dict)
     manager: pluggy.PluginManager = field(factory=lambda: _new_manager(), repr=False)
     _provided: dict[str, dict[str, list[Provided]]] = field(
@@ -222,38 +239,42 @@ class Plugins:
             with _output_to_stderr():
                 plugin = load()
                 status = attrs.evolve(status, api=_checked_api(plugin))
-                provided = self._register(candidate, plugin)
-            self._keep(provided)
+                provided, readers = self._register(candidate, plugin)
+            for each in provided:
+                self._provided[each.kind].setdefault(each.spec.name, []).append(each)
+            self.config_readers += readers
             self.warnings += _deprecations(self.manager, plugin, candidate)
             names = {kind: tuple(each.spec.name for each in provided if each.kind == kind) for kind in KINDS}
-            cause = "" if self.manager.get_hookcallers(plugin) else "it implements no hook"
-            status = attrs.evolve(status, components={k: v for k, v in names.items() if v}, cause=cause)
-        except KeyboardInterrupt:
-            raise
+            hooks = [caller.name for caller in self.manager.get_hookcallers(plugin) or []]
+            status = attrs.evolve(
+                status,
+                components={kind: found for kind, found in names.items() if found},
+                callbacks=tuple(name for name in RUN_HOOKS if name in hooks),
+                config_readers=tuple(each.name for each in readers),
+                cause="" if hooks else "it implements no hook",
+            )
         except _Refused as refused:
             status = attrs.evolve(status, state=refused.state, cause=str(refused), api=refused.api)
+        except KeyboardInterrupt:  # signals are the user's
+            raise
         except BaseException as error:  # a plugin may do anything at import, `sys.exit` included
             status = attrs.evolve(status, state="broken", cause=_said(error))
         status = attrs.evolve(status, import_seconds=time.perf_counter() - started)
         self.statuses.append(status)
         return status
 
-    def _register(self, candidate: _Candidate, plugin: object) -> list[Provided]:
-        """Put `plugin` under pluggy's care and ask it for its components; undone where it fails."""
+    def _register(self, candidate: _Candidate, plugin: object) -> tuple[list[Provided], list[ConfigReader]]:
+        """Register `plugin` with pluggy and ask it for what it provides; undone if it fails."""
         if self.manager.is_registered(plugin):
             raise _Refused("broken", f"{self.manager.get_name(plugin)} is the same module")
         try:
             self.manager.register(plugin, candidate.key)
             _check_hook_names(self.manager, plugin)
-            return list(_components(self.manager, plugin, candidate))
+            return list(_components(self.manager, plugin, candidate)), _readers(self.manager, plugin)
         except BaseException:
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
             raise
-
-    def _keep(self, provided: Iterable[Provided]) -> None:
-        for each in provided:
-            self._provided[each.kind].setdefault(each.spec.name, []).append(each)
 
 
 def discover(blocked: Collection[str] | None = None) -> Plugins:
@@ -366,15 +387,14 @@ def _checked_api(plugin: object) -> str:
 
 def _check_hook_names(manager: pluggy.PluginManager, plugin: object) -> None:
     """Refuse hooks that nothing calls: misspelt ones, and those without the marker."""
-    known = [name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")]
     callers = manager.get_hookcallers(plugin) or []
     for caller in callers:
         optional = all(each.optionalhook for each in caller.get_hookimpls() if each.plugin is plugin)
         if not caller.has_spec() and not optional:
-            near = did_you_mean(caller.name, known)
+            near = did_you_mean(caller.name, HOOKS)
             raise _Refused("broken", f"there is no hook `{caller.name}`" + (f" ({near})" if near else ""))
     implemented = {caller.name for caller in callers}
-    for name in set(known) - implemented:
+    for name in set(HOOKS) - implemented:
         if inspect.isfunction(getattr(plugin, name, None)):
             raise _Refused("broken", f"`{name}` is not marked with `@hookimpl`")
 
@@ -395,39 +415,50 @@ def _deprecations(manager: pluggy.PluginManager, plugin: object, candidate: _Can
 
 def _components(manager: pluggy.PluginManager, plugin: object, candidate: _Candidate) -> Iterator[Provided]:
     for kind in KINDS.values():
-        caller = getattr(manager.hook, kind.hook)
         seen: set[str] = set()
-        for implementation in caller.get_hookimpls():
-            if implementation.plugin is not plugin:
-                continue
-            for spec in _called(kind.hook, implementation.function):
-                _check_spec(kind.hook, spec)
-                if spec.name in seen:
-                    raise _Refused("broken", f"`{kind.hook}` names {spec.name!r} twice")
-                seen.add(spec.name)
-                yield Provided(kind.name, spec, candidate.distribution, candidate.version, candidate.name)
+        for spec in _returned(manager, plugin, kind.hook, ComponentSpec):
+            _check_spec(kind.hook, spec)
+            if spec.name in seen:
+                raise _Refused("broken", f"`{kind.hook}` names {spec.name!r} twice")
+            seen.add(spec.name)
+            yield Provided(kind.name, spec, candidate.distribution, candidate.version, candidate.name)
 
 
-def _called(hook: str, function: Callable[..., Any]) -> list[Any]:
-    try:
-        specs = function()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise _Refused("broken", f"`{hook}` failed: {_said(error)}") from error
-    if isinstance(specs, (str, dict)) or not isinstance(specs, Iterable):
-        gave = type(specs).__name__
-        raise _Refused("broken", f"`{hook}` must give a list of ComponentSpec, but gave {gave}")
-    return list(specs)
+def _readers(manager: pluggy.PluginManager, plugin: object) -> list[ConfigReader]:
+    readers = list(_returned(manager, plugin, "mtl_config_readers", ConfigReader))
+    for reader in readers:
+        _check_references("mtl_config_readers", reader, ["detects", "converts"])
+    return readers
 
 
-def _check_spec(hook: str, spec: Any) -> None:
-    if not isinstance(spec, ComponentSpec):
-        gave = type(spec).__name__
-        raise _Refused("broken", f"`{hook}` must give a list of ComponentSpec, but one of it is {gave}")
+def _returned(manager: pluggy.PluginManager, plugin: object, hook: str, wanted: type[T]) -> Iterator[T]:
+    """Yield what a plugin's implementation of a hook returns, a list of `wanted`."""
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        if implementation.plugin is not plugin:
+            continue
+        try:
+            returned = implementation.function()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise _Refused("broken", f"`{hook}` failed: {_said(error)}") from error
+        must = f"`{hook}` must return a list of {wanted.__name__}"
+        if isinstance(returned, (str, dict)) or not isinstance(returned, Iterable):
+            raise _Refused("broken", f"{must}, but returned {type(returned).__name__}")
+        for each in returned:
+            if not isinstance(each, wanted):
+                raise _Refused("broken", f"{must}, but one of it is {type(each).__name__}")
+            yield each
+
+
+def _check_spec(hook: str, spec: ComponentSpec) -> None:
     if not isinstance(spec.name, str) or not re.fullmatch(r"\w[\w-]*", spec.name):
         raise _Refused("broken", f"`{hook}`: a name must be letters, digits, - and _, but is {spec.name!r}")
-    for part in ("config", "factory", *(["migrations"] if spec.migrations else [])):
+    _check_references(hook, spec, ["config", "factory", *(["migrations"] if spec.migrations else [])])
+
+
+def _check_references(hook: str, spec: ComponentSpec | ConfigReader, parts: Iterable[str]) -> None:
+    for part in parts:
         reference = getattr(spec, part)
         if not isinstance(reference, str) or not re.fullmatch(r"\w+(\.\w+)*:\w+", reference):
             raise _Refused(

@@ -115,13 +115,17 @@ BROKEN = {
     HOOK + "def mtl_tasks(): raise SystemExit": ("broken", "`mtl_tasks` failed: SystemExit"),
     HOOK + "def mtl_tasks(): return None": (
         "broken",
-        "`mtl_tasks` must give a list of ComponentSpec, but gave NoneType",
+        "`mtl_tasks` must return a list of ComponentSpec, but returned NoneType",
     ),
-    HOOK + "def mtl_tasks(): return 'ab'": ("broken", "but gave str"),
+    HOOK + "def mtl_tasks(): return 'ab'": ("broken", "but returned str"),
     HOOK + "def mtl_tasks(): return [1]": ("broken", "but one of it is int"),
     HOOK + "def mtl_tasks():\n  s = ComponentSpec(name='A', config='a:B', factory='a:C')\n  return [s, s]": (
         "broken",
         "`mtl_tasks` names 'A' twice",
+    ),
+    HOOK + "def mtl_config_readers(): return [1]": (
+        "broken",
+        "`mtl_config_readers` must return a list of ConfigReader, but one of it is int",
     ),
     HOOK + "def mtl_tasks(): return [ComponentSpec(name='a:B', config='a:B', factory='a:C')]": (
         "broken",
@@ -408,3 +412,11 @@ def test_whose_component_is_preferred_is_meant_where_two_provide_it(install: Ins
     for ambiguous in (plugins, other):
         with pytest.raises(PluginError, match="is provided by one-parts"):
             ambiguous.find("task", "Sort")
+
+
+@pytest.mark.parametrize("code", ["raise KeyboardInterrupt", "raise type('End', (KeyboardInterrupt,), {})"])
+@pytest.mark.parametrize("place", ["", HOOK + "def mtl_tasks(): "])
+def test_signals_are_the_users_while_a_plugin_is_imported(install: Install, code: str, place: str) -> None:
+    install("slow-parts", place + code)
+    with pytest.raises(KeyboardInterrupt):
+        discover()

@@ -33,8 +33,11 @@ TERMINATED = 128 + signal.SIGTERM
 READER_GONE = 128 + signal.SIGPIPE
 
 
-class Terminated(BaseException):
-    """SIGTERM came outside a run; a run takes the signal itself and saves its state."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived outside a run; a run handles the signal itself and saves its state.
+
+    A KeyboardInterrupt, so that whoever handles what a plugin raises lets it pass.
+    """
 
 
 class Commands(TyperGroup):

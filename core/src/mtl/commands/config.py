@@ -61,10 +61,10 @@ def migrate(
         str, typer.Option(metavar="FILE", help="Where the result goes; `-` is standard output.")
     ] = "-",
 ) -> None:
-    """Bring a config up to date, or make one of PyText's.
+    """Bring a config up to date, or convert another program's with an installed plugin.
 
-    What has changed, and what has no equal, goes to standard error. The files that the config names
-    need not exist.
+    Notes on what has changed and what has no counterpart go to standard error. The files that the config
+    names need not exist.
     """
     from mtl.config.migrate import migrated
     from mtl.files import write_text

@@ -12,8 +12,7 @@ import typer
 from mtl.components import KINDS
 from mtl.errors import UsageError
 
-# Nothing calls an exporter yet.
-CHOICES = ", ".join(kind for kind in KINDS if kind != "exporter")
+CHOICES = ", ".join(KINDS)
 DEFAULT_KIND = "task"
 
 

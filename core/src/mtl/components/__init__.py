@@ -18,7 +18,6 @@ in the `ComponentSpec` and imported only when a run needs it, makes the object o
 | balancer | any | `factory(config, tasks=...)` | `Balancer` |
 | logger | any | `factory(config, folder=...)` | object with run-time hooks |
 | dataset | `DatasetConfig` | `factory(config)` | `Dataset` |
-| exporter | any | `factory(config)` | exporter |
 """
 
 from __future__ import annotations
@@ -52,6 +51,7 @@ from mtl.components.modules import (
 )
 from mtl.components.spec import (
     ComponentSpec,
+    ConfigReader,
     Migration,
 )
 from mtl.components.tasks import (
@@ -77,6 +77,7 @@ __all__ = [
     "ColumnSpec",
     "ColumnType",
     "ComponentSpec",
+    "ConfigReader",
     "DataSource",
     "DataSourceConfig",
     "Dataset",

@@ -41,6 +41,5 @@ KINDS: Mapping[str, Kind] = {
         Kind("schedule", "mtl_schedules", ScheduleConfig),
         Kind("balancer", "mtl_balancers", object),
         Kind("logger", "mtl_loggers", object),
-        Kind("exporter", "mtl_exporters", object),
     )
 }

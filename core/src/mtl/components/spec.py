@@ -41,6 +41,29 @@ class ComponentSpec:
         return _load(self.migrations) if self.migrations else ()
 
 
+@frozen(kw_only=True)
+class ConfigReader:
+    """How a plugin converts the configs of another program, which `name` names.
+
+    Both functions are written `"module:attribute"` and imported when needed. `detects(value)` returns
+    whether a config, as JSON, is one of that program. `converts(document)` takes it as an
+    `mtl.config.Document` and returns mtl's config, as JSON, and a list of `Problem`s that say what became
+    of each part.
+    """
+
+    name: str
+    detects: str
+    converts: str
+
+    def load_detects(self) -> Any:
+        """Import and return `detects`."""
+        return _load(self.detects)
+
+    def load_converts(self) -> Any:
+        """Import and return `converts`."""
+        return _load(self.converts)
+
+
 @frozen
 class Migration:
     """What became of one setting of a component.

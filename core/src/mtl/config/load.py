@@ -12,8 +12,8 @@ from attrs import frozen
 from mtl.components import ModuleConfig
 from mtl.config import document as documents
 from mtl.config.document import Document
+from mtl.config.foreign import foreign_config
 from mtl.config.overrides import override
-from mtl.config.pytext import is_pytext
 from mtl.config.reader import Reader
 from mtl.config.references import check_references
 from mtl.config.run_config import RunConfig, TrainerConfig
@@ -88,10 +88,11 @@ def load_config(
         *structurer.problems,
         *check_references(settings, document),
     ]
-    if problems and is_pytext(document.value):
-        hint = "`mtl config migrate CONFIG --output FILE` makes one of mtl's"
-        raise ConfigError([document.problem((), "this is a config of PyText", hint)], document.source)
     if problems:
+        foreign = foreign_config(document, plugins)
+        if foreign:
+            message, hint = f"this is a config of {foreign.name}", "`mtl config migrate` converts it"
+            raise ConfigError([document.problem((), message, hint)], document.source)
         raise ConfigError(dict.fromkeys(problems), document.source)
     config = attrs.evolve(config, base_dir=str(folder))
     changes = (change.render(document.source) for change in reader.migrator.changes)

@@ -1,4 +1,4 @@
-"""`migrated`: a config as it is written today, from an older one or from one of PyText's."""
+"""`migrated`: a config as it is written today, from an older one or from another program's."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from attrs import frozen
 
 from mtl.config import document as documents
-from mtl.config import pytext
 from mtl.config.document import Document
+from mtl.config.foreign import converted, foreign_config
 from mtl.config.load import load_config
 from mtl.config.reader import Reader
 from mtl.config.values import Converter
@@ -19,15 +19,17 @@ from mtl.plugins import Plugins
 
 @frozen
 class Migrated:
-    """A config of today, as JSON text, and what was changed for it, each at its place in the old one."""
+    """An up-to-date config as JSON text, and what was changed, each at its place in the old one."""
 
     text: str
     notes: tuple[str, ...]
     plugins: Plugins
 
     def check(self, name: str) -> None:
-        """Raise `ConfigError`, with places in the new text, for what is still wrong with it. The files
-        that it names need not exist."""
+        """Raise `ConfigError`, with positions in the new text, for what is still wrong with it.
+
+        The files that it names need not exist.
+        """
         try:
             load_config(self.text, plugins=self.plugins, check_paths=False)
         except ConfigError as error:
@@ -35,22 +37,24 @@ class Migrated:
 
 
 def migrated(source: str | Path, *, plugins: Plugins) -> Migrated:
-    """The config in a file (a `Path`) or in JSON text, brought up to date.
+    """Bring the config in a file (a `Path`) or in JSON text up to date.
 
-    Raises `ConfigError` where it is not JSON, or cannot be brought up to date.
+    Raises `ConfigError` if it is not JSON or cannot be brought up to date.
     """
     document = documents.read(source) if isinstance(source, Path) else documents.parse(source)
     if document.problems:
         raise ConfigError(document.problems, document.source)
-    if pytext.is_pytext(document.value):
-        value, changes = pytext.converted(document)
+    foreign = foreign_config(document, plugins)
+    if foreign is not None:
+        value, changes = converted(document, foreign)
     else:
-        value, changes = document.value, _brought_up_to_date(document, plugins)
+        changes = _bring_up_to_date(document, plugins)
+        value = document.value
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     return Migrated(text, tuple(change.render(document.source) for change in changes), plugins)
 
 
-def _brought_up_to_date(document: Document, plugins: Plugins) -> list[Problem]:
+def _bring_up_to_date(document: Document, plugins: Plugins) -> list[Problem]:
     """Rewrite the document; other mistakes of the config stay in it."""
     reader = Reader(plugins, document, Converter(Path(), check_paths=False))
     reader.read()

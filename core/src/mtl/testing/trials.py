@@ -52,7 +52,6 @@ KINDS_TRIED: Mapping[str, Tried] = {
     "schedule": Tried(Bench, training.SCHEDULE),
     "balancer": Tried(Bench, training.BALANCER),
     "logger": Tried(Bench, ()),
-    "exporter": Tried(Bench, ()),
 }
 
 

@@ -1,0 +1,1 @@
+"""Configs of PyText for mtl: `mtl config migrate` converts them."""
