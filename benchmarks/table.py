@@ -1,8 +1,6 @@
-"""The tables of docs/performance.md, made of the records in benchmarks/results.
+"""Write the tables of docs/performance.md from the records in benchmarks/results.
 
-    python benchmarks/table.py
-
-writes them anew between their markers, so that the document says what the files say.
+python benchmarks/table.py
 """
 
 from __future__ import annotations
@@ -19,49 +17,45 @@ RESULTS = Path(__file__).resolve().parent / "results"
 DOCUMENT = RESULTS.parents[1] / "docs/performance.md"
 
 Records = Mapping[str, Mapping[str, Any]]
-"""What the scripts have written, by the names of the files."""
+"""The scripts' records by file name, without `.json`."""
 
-TASKS = {"sst2": "SST-2", "lm": "LM", "multitask": "both in turn", "stream": "LM, windows of 128"}
+TASKS = {"sst2": "SST-2", "lm": "LM", "multitask": "both (alternating)", "stream": "LM, windows of 128"}
 STEPS = "steps-1-thread"
 LOOPS = ("mtl", "by hand", "straightforward", "straightforward, sorted")
 RATIOS = {
     "mtl_to_by_hand": "mtl ÷ by hand",
     "straightforward_to_mtl": "straightforward ÷ mtl",
-    "sorted_straightforward_to_mtl": "the same, sorted",
+    "sorted_straightforward_to_mtl": "sorted ÷ mtl",
 }
-"""What is measured against what, a token: by its name in the records, what the table calls it."""
-FIGURES = {
+"""Ratios of time per token: name in the records, name in the table."""
+MEASURES = {
     "seconds_to_load": ("loading", "s", 1.0),
     "seconds_to_plan": ("planning an epoch", "s", 1.0),
-    "ms_per_step": ("a step", "ms", 1.0),
+    "ms_per_step": ("step", "ms", 1.0),
     "peak_bytes": ("peak memory", "GB", 1e-9),
 }
-"""What is measured as something grows: what it is called, its unit, and the factor to it."""
+"""Measurements of growth.py: name in the table, unit, and the factor to that unit."""
 
 
 @frozen
 class Target:
-    """A goal: its figures must be at most, or else at least, `limit`."""
+    """A target: its values must be at most `limit`, or at least if not `at_most`."""
 
     what: str
     limit: float
-    figures: Callable[[Records], Mapping[str, float]]
+    values: Callable[[Records], Mapping[str, float]]
     at_most: bool = True
     unit: str = ""
 
     def row(self, records: Records) -> list[str]:
-        """The goal, what was reached, and whether that meets it."""
+        """Return the target, the result, and whether it is met."""
         wanted = f"{'≤' if self.at_most else '≥'} {_number(self.limit)}{self.unit}"
         try:
-            figures = self.figures(records)
+            values = self.values(records)
         except KeyError:
             return [self.what, wanted, "not measured", ""]
-        met = all(
-            figure <= self.limit if self.at_most else figure >= self.limit for figure in figures.values()
-        )
-        reached = ", ".join(
-            f"{name} {_number(figure)}{self.unit}".strip() for name, figure in figures.items()
-        )
+        met = all(value <= self.limit if self.at_most else value >= self.limit for value in values.values())
+        reached = ", ".join(f"{name} {_number(value)}{self.unit}".strip() for name, value in values.items())
         return [self.what, wanted, reached, "yes" if met else "no"]
 
 
@@ -97,13 +91,13 @@ def _data_share(records: Records) -> Mapping[str, float]:
 
 TARGETS = (
     *(
-        Target(f"a step of mtl to one of the best loop by hand, {size}", limit, _overhead(size))
+        Target(f"time per step, mtl ÷ by hand, {size}", limit, _overhead(size))
         for size, limit in (("small", 1.05), ("medium", 1.02), ("transformer", 1.02))
     ),
-    Target("SST-2, a token of the straightforward loop to one of mtl", 4, _ratio("sst2"), at_most=False),
-    Target("LM, a token of the straightforward loop to one of mtl", 12, _ratio("lm"), at_most=False),
+    Target("time per token, SST-2, straightforward ÷ mtl", 4, _ratio("sst2"), at_most=False),
+    Target("time per token, LM, straightforward ÷ mtl", 12, _ratio("lm"), at_most=False),
     Target(
-        "a token of a line of 400 to one of a line of 100",
+        "time per token, lines of 400 ÷ lines of 100 tokens",
         1.3,
         lambda records: {
             TASKS[name]: each["long_to_short"]["median"]
@@ -111,52 +105,52 @@ TARGETS = (
         },
     ),
     Target(
-        "the tutorial's `sst2.json`, whole command, examples a second to PyText's 2,090",
+        "`sst2.json`, rows per second of the whole command, mtl ÷ PyText (2,090)",
         3.5,
         lambda records: {"": _of(records, "tutorial")["to_pytext"]["sst2_speed"]},
         at_most=False,
     ),
     Target(
-        "an epoch of the multitask tutorial to PyText's 680 s, times as fast",
+        "`multitask_sst_lm.json`, time per epoch, PyText (680 s) ÷ mtl",
         10,
         lambda records: {"": _of(records, "tutorial")["to_pytext"]["multitask_speed"]},
         at_most=False,
     ),
     Target(
-        "its memory to PyText's 3.3 GB",
+        "its peak memory, mtl ÷ PyText (3.3 GB)",
         0.25,
         lambda records: {"": _of(records, "tutorial")["to_pytext"]["multitask_memory"]},
     ),
-    Target("data, share of a step at most", 5, _data_share, unit=" %"),
+    Target("data, largest share of a step", 5, _data_share, unit=" %"),
     Target(
-        "WikiText-2 to numbers, regular expressions and lists to mtl",
+        "numericalizing WikiText-2, regular expressions and lists ÷ mtl",
         5,
         lambda records: {"": _of(records, "start")["tokens_to_mtl"]["median"]},
         at_most=False,
     ),
     Target(
-        "numbers of both datasets from the cache",
+        "loading both datasets from the cache",
         50,
         lambda records: {"": 1000 * _of(records, "start")["seconds_to_load"]["cached"]["median"]},
         unit=" ms",
     ),
     Target(
-        "command to first step without `import torch`, the second time",
+        "command to first step without `import torch`, warm",
         1,
         lambda records: {"": _of(records, "start")["seconds_to_first_step"]["warm"]["median"]},
         unit=" s",
     ),
     Target(
-        "a step of 32 tasks to one of a single task",
+        "time per step, 32 tasks ÷ one task",
         1.05,
         lambda records: {"": _of(records, STEPS)["tasks"]["many_to_one"]["median"]},
     ),
     Target(
-        "peak memory, LM, 16 lines of 400 tokens, 30,000 words, mtl to straightforward",
+        "peak memory, LM, 16 lines of 400 tokens, 30,000 words, mtl ÷ straightforward",
         1 / 3,
         lambda records: {"": _of(records, "memory")["mtl_to_straightforward"]},
     ),
-    Target("on a GPU, a step of mtl to the best loop by hand there", 1.05, _gpu_overhead),
+    Target("time per step on a GPU, mtl ÷ the best loop by hand", 1.05, _gpu_overhead),
 )
 
 
@@ -164,29 +158,29 @@ TARGETS = (
 
 
 def targets(records: Records) -> str:
-    """What was aimed at and what was reached, and which records to doubt."""
-    table = _table(["what", "target", "reached", "met"], (target.row(records) for target in TARGETS))
+    """Return the targets with their results, and the records that are unreliable."""
+    table = _table(["what", "target", "result", "met"], (target.row(records) for target in TARGETS))
     doubtful = [name for name, record in records.items() if not record["quiet"] or "--s" in record["command"]]
     if not doubtful:
         return table
-    return f"{table}\n\nFrom short runs, or with other programs beside them: {', '.join(doubtful)}."
+    return f"{table}\n\nFrom short runs, or measured beside other programs: {', '.join(doubtful)}."
 
 
 def machines(records: Records) -> str:
-    """Where each record comes from."""
+    """Return the origin of each record."""
     rows = []
     for name, record in records.items():
         machine, versions = record["machine"], record["versions"]
         hardware = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gigabytes']} GB"
         hardware += f", {machine['gpu']}" if "gpu" in machine else ""
-        busy = "quiet" if record["quiet"] else f"others took {record['cores_busy_with_others']:.1f} cores"
+        busy = "quiet" if record["quiet"] else f"others used {record['cores_busy_with_others']:.1f} cores"
         software = ", ".join(f"{package} {version}" for package, version in versions.items())
         rows.append([f"`{name}.json`", f"`{record['command']}`", hardware, software, busy])
-    return _table(["record", "command", "machine", "versions", "machine while measuring"], rows)
+    return _table(["record", "command", "machine", "versions", "load"], rows)
 
 
 def steps(records: Records) -> str:
-    """Each loop on each workload, on one thread and on two."""
+    """Return each loop on each workload, with one and two threads."""
     rows = []
     for name, threads in ((STEPS, 1), ("steps-2-threads", 2)):
         for size, workloads in records.get(name, {"results": {}})["results"].items():
@@ -204,59 +198,59 @@ def steps(records: Records) -> str:
                     ]
                 )
     header = ["model", "tasks", "threads", *(f"{loop}, ms" for loop in LOOPS)]
-    header += ["mtl, examples/s", "mtl, tokens/s", *RATIOS.values()]
+    header += ["mtl, rows/s", "mtl, tokens/s", *RATIOS.values()]
     return _table(header, rows)
 
 
 def gpu(records: Records) -> str:
-    """Each loop on a GPU."""
+    """Return each loop on a GPU."""
     if "steps-gpu" not in records:
-        return "There is no record of a GPU yet."
+        return "There is no GPU record yet."
     rows = [
-        [size, TASKS[workload], loop, _number(figures["ms_per_step"]), f"{figures['tokens_per_second']:,.0f}"]
+        [size, TASKS[workload], loop, _number(speed["ms_per_step"]), f"{speed['tokens_per_second']:,.0f}"]
         for size, workloads in _of(records, "steps-gpu").items()
         for workload, each in workloads.items()
-        for loop, figures in each["loops"].items()
+        for loop, speed in each["loops"].items()
     ]
-    return _table(["model", "tasks", "loop", "ms a step", "tokens/s"], rows)
+    return _table(["model", "tasks", "loop", "ms per step", "tokens/s"], rows)
 
 
 def growth(records: Records) -> str:
-    """The figures at the ends of each line, and its exponents."""
+    """Return the first and last values of each axis, and the exponents."""
     rows = []
     for axis, line in _of(records, "growth").items():
         (first, low), *_, (last, high) = line["points"].items()
-        for figure, (what, unit, scale) in FIGURES.items():
-            ends = (f"{_number(scale * point[figure])} {unit}" for point in (low, high))
-            exponent = f"{line['exponents'][figure]:.2f}"
+        for measure, (what, unit, scale) in MEASURES.items():
+            ends = (f"{_number(scale * point[measure])} {unit}" for point in (low, high))
+            exponent = f"{line['exponents'][measure]:.2f}"
             rows.append([axis, f"{int(first):,} to {int(last):,}", what, *ends, exponent])
     return _table(["of", "from, to", "what", "first", "last", "exponent"], rows)
 
 
 def memory(records: Records) -> str:
-    """The peak memory of each loop."""
+    """Return the peak memory of each loop."""
     peaks = _of(records, "memory")["peak_bytes"]
     return _table(["loop", "peak memory"], ([name, f"{peak / 1e9:.2f} GB"] for name, peak in peaks.items()))
 
 
 def start(records: Records) -> str:
-    """Seconds until training starts, and of the data."""
+    """Return the time until training starts, and of loading data."""
     measured = _of(records, "start")
     first, load = measured["seconds_to_first_step"], measured["seconds_to_load"]
     rows = [
         ["`import torch`", first["import_torch"]],
-        ["`mtl train` to its first step, without it, cold", first["cold"]],
+        ["`mtl train` to its first step, without `import torch`, cold", first["cold"]],
         ["the same, warm", first["warm"]],
-        ["WikiText-2 to numbers, regular expressions and lists, each word with its place", load["tokens"]],
-        ["the same, without the places", load["words"]],
+        ["numericalizing WikiText-2 with regular expressions and lists, with word positions", load["tokens"]],
+        ["the same, without positions", load["words"]],
         ["the same, mtl", load["mtl"]],
-        ["numbers of WikiText-2 and SST-2 from mtl's cache", load["cached"]],
+        ["loading WikiText-2 and SST-2 from mtl's cache", load["cached"]],
     ]
     return _table(["what", "seconds"], ([what, _spread(seconds)] for what, seconds in rows))
 
 
 def tutorial(records: Records) -> str:
-    """The tutorial's commands."""
+    """Return the tutorial's commands."""
     rows = [
         [
             f"`{name}.json`",
@@ -269,12 +263,12 @@ def tutorial(records: Records) -> str:
         for name, run in _of(records, "tutorial").items()
         if name != "to_pytext"
     ]
-    header = ["config", "epochs", "command", "training an epoch", "examples/s of training", "peak memory"]
+    header = ["config", "epochs", "command", "training per epoch", "training rows/s", "peak memory"]
     return _table(header, rows)
 
 
 def pools(records: Records) -> str:
-    """Accuracy by how rows meet in batches."""
+    """Return the accuracy by how batches are made."""
     rows = [
         [
             name,
@@ -283,7 +277,7 @@ def pools(records: Records) -> str:
         ]
         for name, found in _of(records, "pools").items()
     ]
-    return _table(["rows in batches", "dev accuracy of each seed, %", "mean ± deviation"], rows)
+    return _table(["batches", "dev accuracy of each seed, %", "mean ± deviation"], rows)
 
 
 TABLES: Mapping[str, Callable[[Records], str]] = {
@@ -291,12 +285,12 @@ TABLES: Mapping[str, Callable[[Records], str]] = {
 }
 
 
-def _spread(figure: Mapping[str, float]) -> str:
-    return f"{_number(figure['median'])} ({_number(figure['lowest'])} to {_number(figure['highest'])})"
+def _spread(value: Mapping[str, float]) -> str:
+    return f"{_number(value['median'])} ({_number(value['lowest'])} to {_number(value['highest'])})"
 
 
 def _number(value: float) -> str:
-    """Three significant digits, or all before the point."""
+    """Return three significant digits, or all before the point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -309,12 +303,12 @@ def _table(header: list[str], rows: Iterable[list[str]]) -> str:
 
 
 def read(folder: Path) -> Records:
-    """The records of a folder, by name."""
+    """Return the records of a folder, by name."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
 def filled(document: str, records: Records) -> str:
-    """The document with what stands between `<!-- table: NAME -->` and `<!-- end -->` made of the records."""
+    """Return the document, each table from `<!-- table: NAME -->` to `<!-- end -->` made from the records."""
 
     def fill(found: re.Match[str]) -> str:
         return f"{found[1]}\n{TABLES[found[2]](records)}\n{found[3]}"
@@ -323,7 +317,7 @@ def filled(document: str, records: Records) -> str:
 
 
 def update() -> None:
-    """Write the tables of docs/performance.md anew."""
+    """Rewrite the tables of docs/performance.md."""
     text = DOCUMENT.read_text(encoding="utf-8")
     DOCUMENT.write_text(filled(text, read(RESULTS)), encoding="utf-8")
 

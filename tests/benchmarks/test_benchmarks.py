@@ -258,7 +258,7 @@ def test_growth_runs(axis: str, smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -
     line = smoke(growth)["results"][axis]
     assert len(line["points"]) == 2
     for figures in (line["exponents"], *line["points"].values()):
-        assert figures.keys() == table.FIGURES.keys()
+        assert figures.keys() == table.MEASURES.keys()
 
 
 def test_start_runs(smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
