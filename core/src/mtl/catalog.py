@@ -119,5 +119,14 @@ def _declared(cls: type) -> dict[str, Any]:
     for name, member in inspect.getmembers(cls):
         if isinstance(member, property):
             with contextlib.suppress(Exception):
-                found[name] = json_form(getattr(config, name), Path())
+                found[name] = _declaration(getattr(config, name))
     return found
+
+
+def _declaration(value: Any) -> Any:
+    """Return a declared value as JSON."""
+    if isinstance(value, tuple):
+        return [json_form(each, Path()) for each in value]
+    if isinstance(value, frozenset):
+        return sorted(json_form(each, Path()) for each in value)
+    return json_form(value, Path())

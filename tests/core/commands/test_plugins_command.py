@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -95,6 +96,13 @@ def test_show_an_unknown_name(invoke: Any) -> None:
         2,
         "mtl: nothing installed is called `RoundRobbin`; did you mean `RoundRobin`?\n",
     )
+
+
+def test_declared_columns_and_types_of_columns_are_shown(invoke: Any) -> None:
+    [task] = json.loads(invoke("plugins", "show", "DocClassificationTask", "--json")[1])["components"]
+    assert [column["name"] for column in task["declares"]["columns"]] == ["text", "label"]
+    assert re.search(r"columns +text, label\b", invoke("plugins", "show", "DocClassificationTask")[1])
+    assert re.search(r"column types +.*\ban integer\b", invoke("plugins", "show", "TSV")[1])
 
 
 def test_c8_one_of_two_with_the_same_name(invoke: Any, plugins: Plugins) -> None:

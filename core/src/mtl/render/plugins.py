@@ -105,4 +105,6 @@ def _said(value: Any) -> str:
 def _declared(value: Any) -> str | None:
     if isinstance(value, Mapping):
         return ", ".join(f"{name.replace('_', ' ')} {_said(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(each["name"] if isinstance(each, Mapping) else _said(each) for each in value)
     return None if value is None else _said(value)
