@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Union
 
@@ -20,17 +20,26 @@ from mtl.plugins import SHOW_INSTALLED, Plugins, Provided
 from mtl.suggest import did_you_mean, with_article
 
 
-def plugin_list(plugins: Plugins) -> dict[str, Any]:
-    """All plugins with their states, and what is wrong with the choice of them."""
-    return {"plugins": [attrs.asdict(status) for status in plugins.statuses], "warnings": plugins.warnings}
+def plugin_list(plugins: Plugins, commands: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Return all plugins: their states and what they provide.
+
+    `commands` are the names of the commands that each adds, by `distribution:entry point`.
+    """
+    return [
+        {
+            **attrs.asdict(status),
+            "commands": list(commands.get(f"{status.distribution}:{status.name}", ())),
+        }
+        for status in plugins.statuses
+    ]
 
 
-def described(plugins: Plugins, name: str) -> dict[str, Any]:
-    """The plugins (by distribution or entry point) and the components that are called `name`, which
-    may be `"distribution:name"`. Raises `UsageError` where nothing is."""
+def described(plugins: Plugins, commands: Mapping[str, Sequence[str]], name: str) -> dict[str, Any]:
+    """Return the plugins (by distribution or entry point) and the components that are called `name`,
+    which may be `"distribution:name"`. Raises `UsageError` if there are none."""
     found = {
         "plugins": [
-            attrs.asdict(status) for status in plugins.statuses if name in (status.distribution, status.name)
+            each for each in plugin_list(plugins, commands) if name in (each["distribution"], each["name"])
         ],
         "components": [_component(each) for each in _components(plugins, name)],
     }

@@ -203,10 +203,12 @@ class Plugins:
         else:
             hints += filter(None, [did_you_mean(plain, self._provided[kind])])
         kinds = [
-            KINDS[other].label for other, names in self._provided.items() if other != kind and plain in names
+            KINDS[other].a_label
+            for other, names in self._provided.items()
+            if other != kind and plain in names
         ]
         if kinds:
-            hints.append(f"{plain!r} is a {' and a '.join(kinds)}")
+            hints.append(f"{plain!r} is {' and '.join(kinds)}")
         hints += [
             f"{status.name} of {status.distribution} is {status.state}: {status.cause}"
             for status in self._unused

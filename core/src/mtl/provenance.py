@@ -13,7 +13,7 @@ from mtl.components import KINDS
 from mtl.config.walk import components
 from mtl.errors import PluginError, UsageError
 from mtl.files import read_json
-from mtl.plugins import Plugins
+from mtl.plugins import BLOCK_VARIABLE, Plugins
 from mtl.suggest import listed
 
 
@@ -60,7 +60,7 @@ def plugins_of_run(folder: Path, plugins: Plugins, *, needed: Any = None) -> Plu
             raise PluginError(
                 f"{folder}: {made} {'was' if len(lacking) == 1 else 'were'} made by {distribution}"
                 f" {of['version']}, {_what_became(distribution, plugins)}",
-                f"`pip install '{distribution}=={of['version']}'`",
+                _remedy(distribution, of["version"], plugins),
             )
     return plugins
 
@@ -94,6 +94,13 @@ def _recorded(folder: Path) -> Mapping[str, Any]:
         }
     except (UsageError, LookupError, AttributeError, TypeError):
         return {}
+
+
+def _remedy(distribution: str, version: str, plugins: Plugins) -> str:
+    states = {status.state for status in plugins.statuses if status.distribution == distribution}
+    if "blocked" in states:
+        return f"unblock it: remove it from {BLOCK_VARIABLE}"
+    return f"`pip install '{distribution}=={version}'`"
 
 
 def _what_became(distribution: str, plugins: Plugins) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mtl.commands import main
+from mtl.plugins import Plugins
 
 
 class FakeRun:
@@ -58,6 +59,10 @@ def invoke(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def any_config(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets a command take any config: what is right in one is not its business."""
+    """Lets a command take any config: it is loaded as its source and the options that it is loaded with."""
+
+    def load_config(source: Any, plugins: Plugins, **options: Any) -> dict[str, Any]:
+        return {"source": source, **options}
+
     module = importlib.import_module("mtl.config.load")
-    monkeypatch.setattr(module, "load_config", lambda *arguments, **options: None)
+    monkeypatch.setattr(module, "load_config", load_config)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from mtl import ComponentSpec, hookimpl
+from mtl import ComponentSpec, ConfigReader, hookimpl
 from mtl.plugins import Plugins, discover
 
 
@@ -156,3 +156,47 @@ def test_c8_a_plugin_whose_commands_fail_breaks_nothing(invoke: Any, plugins: Pl
     assert len(warnings) == 4
     assert "no commands today" in err and "`train` is a command of mtl" in err
     assert invoke("plugins")[0] == 0
+    listed = json.loads(invoke("plugins", "--json")[1])
+    assert next(each["commands"] for each in listed["plugins"] if each["distribution"] == "good") == ["hello"]
+    assert "acme-3:SimpleNamespace adds no commands: `train` is a command of mtl" in listed["warnings"]
+
+
+def test_two_plugins_with_one_command_are_named(invoke: Any, plugins: Plugins) -> None:
+    for name in ("acme-one", "acme-two"):
+        plugins.register(plugin(mtl_commands=lambda app: add_hello(app)), name)
+    [warning] = json.loads(invoke("plugins", "--json")[1])["warnings"]
+    assert re.search(
+        r"acme-(one|two):\w+ adds no commands: `hello` is a command of acme-(one|two):\w+", warning
+    )
+    assert invoke("hello", "you") == (0, "hello you\n", f"mtl: warning: {warning}\n")
+
+
+def test_commands_callbacks_and_config_readers_are_listed(invoke: Any, plugins: Plugins) -> None:
+    def mtl_run_ended(result: Any) -> None:
+        pass
+
+    reader = ConfigReader(name="Acme", detects="acme:detects", converts="acme:converts")
+    hooks = {
+        "mtl_commands": lambda app: add_hello(app),
+        "mtl_run_ended": mtl_run_ended,
+        "mtl_config_readers": lambda: [reader],
+    }
+    plugins.register(plugin(**hooks), "acme")
+    listed = json.loads(invoke("plugins", "--json")[1])["plugins"]
+    acme = next(each for each in listed if each["distribution"] == "acme")
+    assert (acme["commands"], acme["callbacks"], acme["config_readers"]) == (
+        ["hello"],
+        ["mtl_run_ended"],
+        ["Acme"],
+    )
+    for shown in (invoke("plugins")[1], invoke("plugins", "show", "acme")[1]):
+        words = " ".join(shown.split())
+        assert all(said in words for said in ("commands", "hello", "callbacks", "mtl_run_ended", "Acme"))
+
+
+def test_a_key_that_is_required_has_no_default(invoke: Any) -> None:
+    (component,) = json.loads(invoke("plugins", "show", "TSV", "--json")[1])["components"]
+    key = next(key for key in component["keys"] if key["key"] == "train_path")
+    assert (key["required"], key["default"]) == (True, None)
+    row = next(line for line in invoke("plugins", "show", "TSV")[1].splitlines() if "train_path" in line)
+    assert "required" in row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -32,7 +33,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, any_config: None) -> list[dict[str, A
     made: list[dict[str, Any]] = []
 
     def train(source: Any, **options: Any) -> SimpleNamespace:
-        made.append({"source": source, **options})
+        made.append({"loaded": source, **options})
         return SimpleNamespace(folder=options["output"], data={})
 
     monkeypatch.setattr("mtl.runs.execution.train", train)
@@ -47,14 +48,15 @@ def test_everything_is_handed_on(invoke: Any, calls: list[dict[str, Any]]) -> No
     assert len(call.pop("callbacks")) == 1
     assert isinstance(call.pop("plugins"), Plugins)
     assert call == {
-        "source": Path("c.json"),
+        "loaded": {
+            "source": Path("c.json"),
+            "base_dir": Path("data"),
+            "overrides": ["trainer.epochs=3", "seed=1", 'device="cpu"', "seed=7"],
+            "resumed": None,
+        },
         "output": Path("out"),
-        "base_dir": Path("data"),
-        "overrides": ["trainer.epochs=3", "seed=1"],
         "resume": True,
         "allow_changes": True,
-        "device": "cpu",
-        "seed": 7,
     }
 
 
@@ -65,7 +67,7 @@ def test_a_config_from_standard_input(
     monkeypatch.setattr(sys, "stdin", standard_input(b'{"tasks": {}}'))
     status, _, err = invoke("train", *argument)
     assert (status, "waiting" in err) == (0, False)
-    assert calls[0]["source"] == '{"tasks": {}}'
+    assert calls[0]["loaded"]["source"] == '{"tasks": {}}'
 
 
 def test_c3_says_what_it_waits_for_on_a_terminal(
@@ -108,4 +110,28 @@ def test_plan_as_json(invoke: Any, any_config: None, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("mtl.runs.planning.plan", plan)
     status, out, err = invoke("plan", "c.json", "--json", "--set", "seed=1", "--base-dir", "d")
     assert (status, json.loads(out), err) == (0, {"tasks": {}}, "")
-    assert seen == [((Path("c.json"),), {"base_dir": Path("d"), "overrides": ["seed=1"], "measured": False})]
+    loaded = {"source": Path("c.json"), "base_dir": Path("d"), "overrides": ["seed=1"], "resumed": None}
+    assert seen == [((loaded,), {"measured": False})]
+
+
+@pytest.mark.parametrize(("command", "module"), [("train", "execution"), ("plan", "planning")])
+def test_h2_a_config_is_read_once(
+    command: str, module: str, invoke: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Path("rows.txt").write_text("a film\n")
+    config = {"tasks": {"LM": {"LMTask": {"data": {"train_path": "rows.txt"}}}}}
+    Path("c.json").write_text(json.dumps(config))
+    documents = importlib.import_module("mtl.config.document")
+    read: list[Path] = []
+
+    def counted(path: Path) -> Any:
+        read.append(path)
+        return documents.parse(path.read_text(), str(path))
+
+    def prepare(loaded: Any, *arguments: Any) -> None:
+        raise UsageError(f"seed {loaded.config.seed}")
+
+    monkeypatch.setattr(documents, "read", counted)
+    monkeypatch.setattr(f"mtl.runs.{module}.prepare", prepare)
+    assert invoke(command, "c.json", "--set", "seed=5") == (2, "", "mtl: seed 5\n")
+    assert read == [Path("c.json")]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mtl.builtin import plugin as builtin
 from mtl.config.dumping import dump
 from mtl.config.load import load_config
+from mtl.config.migrate import migrated
 from mtl.errors import ConfigError, UsageError
 from mtl.fields import Component, configclass, option, slot
 from mtl.plugins import Plugins, discover
@@ -558,3 +559,12 @@ def test_some_tasks_of_a_dumped_config_are_resolved_without_the_rest(load: Any, 
         assert (part.seed, part.device, part.base_dir) == (whole.seed, whole.device, whole.base_dir)
     with pytest.raises(UsageError, match="no task is called `sart` \\(did you mean `sort`\\?\\)"):
         load(dumped, only_tasks=["sart"])
+
+
+def test_a_schema_is_for_editors_alone(load: Any, refused: Any, config: Any, plugins: Plugins) -> None:
+    given = {"$schema": "https://acme.example/mtl.json", **config}
+    assert load(given).config == load(config).config
+    [problem] = refused({**config, "$schema": 3})
+    assert (problem.path, problem.message) == ("$schema", "`$schema` must be a string, but is 3")
+    kept = json.loads(migrated(json.dumps(given), plugins=plugins).text)
+    assert kept["$schema"] == "https://acme.example/mtl.json"

@@ -147,3 +147,16 @@ def test_a_path_that_is_too_deep_is_refused(path: str) -> None:
     [problem] = document.problems
     assert problem.message.startswith("a path must have at most 200 parts, but has 5,001")
     assert document.value == {"c": 1}
+
+
+def test_settings_beside_a_named_component_name_the_override(load: Any, refused: Any, config: Any) -> None:
+    config["trainer"] = {"optimizer": {"SGD": {"momentum": 0.5}}}
+    [problem] = refused(config, "trainer.optimizer.lr=0.1")
+    assert problem.render("config") == (
+        "config: trainer.optimizer.lr: `lr` must be within SGD, from `--set trainer.optimizer.lr=0.1`"
+        " (as in `trainer.optimizer.SGD.lr=...`)"
+    )
+    chosen = load(config, "trainer.optimizer.SGD.lr=0.25").config.trainer.optimizer.config
+    assert (chosen.lr, chosen.momentum) == (0.25, 0.5)
+    del config["trainer"]
+    assert load(config, "trainer.optimizer.lr=0.5").config.trainer.optimizer.config.lr == 0.5

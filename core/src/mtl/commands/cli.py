@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
@@ -14,12 +13,13 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command, get_command_name
+from typer.main import get_command
 
 from mtl.commands.config import config_app
 from mtl.commands.data import data_app
 from mtl.commands.options import usage_message
 from mtl.commands.plan import plan
+from mtl.commands.plugin_commands import plugin_commands
 from mtl.commands.plugins import plugins_app
 from mtl.commands.predict import predict
 from mtl.commands.test import test
@@ -89,34 +89,15 @@ def build_app(*, with_plugins: bool) -> typer.Typer:
 
 
 def _add_plugin_commands(app: typer.Typer) -> None:
-    """Let each plugin add its commands apart, so that one that fails takes nobody's away."""
     from mtl.plugins import discover
 
-    taken = {command.__name__: "mtl" for command in COMMANDS} | dict.fromkeys(GROUPS, "mtl")
-    for implementation in discover().manager.hook.mtl_commands.get_hookimpls():
-        plugin, own = implementation.plugin_name, typer.Typer()
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                implementation.function(*([own] if implementation.argnames else []))
-                names = _names(own)
-                if names:
-                    get_command(own)
-        except (Exception, SystemExit) as error:
-            _say(f"warning: {plugin} adds no commands: {type(error).__name__}: {error}")
-            continue
-        clash = next((name for name in names if name in taken), None)
-        if clash is not None:
-            _say(f"warning: {plugin} adds no commands: `{clash}` is a command of {taken[clash]}")
-            continue
-        taken |= dict.fromkeys(names, plugin)
-        app.registered_commands += own.registered_commands
-        app.registered_groups += own.registered_groups
-
-
-def _names(app: typer.Typer) -> list[str]:
-    """The commands and groups of an app by name."""
-    commands = [info.name or get_command_name(info.callback.__name__) for info in app.registered_commands]  # type: ignore[union-attr]
-    return commands + [str(group.name) for group in app.registered_groups]
+    own = [*(command.__name__ for command in COMMANDS), *GROUPS]
+    for added in plugin_commands(discover(), own):
+        if added.problem:
+            _say(f"warning: {added.plugin} adds no commands: {added.problem}")
+        else:
+            app.registered_commands += added.app.registered_commands
+            app.registered_groups += added.app.registered_groups
 
 
 class StderrHandler(logging.Handler):

@@ -84,7 +84,7 @@ def migrate(
 
 
 def _load(config: str | None, overrides: list[str] | None, base_dir: Path | None) -> LoadedConfig:
-    loaded = load(config, overrides, base_dir)[1]
+    loaded = load(config, overrides, base_dir)[0]
     for warning in loaded.warnings:
         print(f"mtl: warning: {readable(warning)}", file=sys.stderr)
     return loaded

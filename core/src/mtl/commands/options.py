@@ -117,9 +117,12 @@ def read_config(argument: str | None) -> Any:
 
 def load(
     argument: str | None, overrides: list[str] | None, base_dir: Path | None, run: Path | None = None
-) -> tuple[Any, LoadedConfig, Plugins]:
-    """The source of a config, as `mtl.train` takes it, the checked config and the plugins: what is wrong
-    is said before torch is imported, which takes seconds. `run` is the folder of a run that goes on."""
+) -> tuple[LoadedConfig, Plugins]:
+    """Read and check a config and discover the plugins; `run` is the folder of a run to resume.
+
+    A command passes the result on, so that mistakes are reported before torch is imported, which takes
+    seconds.
+    """
     source = read_config(argument)
     from mtl.config.load import load_config
     from mtl.plugins import discover
@@ -128,10 +131,11 @@ def load(
     with results_only():
         plugins = discover()
         plugins = plugins_of_run(run, plugins) if run else plugins
+        resumed = run if run and run.is_dir() else None
         loaded = load_config(
-            source, plugins=plugins, overrides=overrides or (), base_dir=base_dir, resumed=run
+            source, plugins=plugins, overrides=overrides or (), base_dir=base_dir, resumed=resumed
         )
-        return source, loaded, plugins
+        return loaded, plugins
 
 
 def results_only() -> AbstractContextManager[object]:

@@ -30,13 +30,11 @@ def plan(
 
     Tasks and their data, the schedule, the modules and who shares them, memory. Nothing is kept.
     """
-    source, _, plugins = load(config, overrides, base_dir)
+    loaded, plugins = load(config, overrides, base_dir)
     from mtl import plan as make_plan
 
     with results_only():
-        planned = make_plan(
-            source, base_dir=base_dir, overrides=overrides or (), measured=measure, plugins=plugins
-        )
+        planned = make_plan(loaded, measured=measure, plugins=plugins)
     if as_json:
         print_json(planned)
         return

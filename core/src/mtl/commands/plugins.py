@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mtl.commands.new import new
 from mtl.commands.options import JsonOption, print_json, results_only
+from mtl.commands.plugin_commands import plugin_commands
+
+if TYPE_CHECKING:
+    from mtl.plugins import Plugins
 
 plugins_app = typer.Typer(help="Show what is installed, and from where.", invoke_without_command=True)
 plugins_app.command()(new)
@@ -22,7 +26,9 @@ def listing(context: typer.Context, as_json: JsonOption = False) -> None:
     from mtl.catalog import plugin_list
     from mtl.plugins import discover
 
-    listed = plugin_list(discover())
+    plugins = discover()
+    commands, problems = _commands(plugins, context)
+    listed = {"plugins": plugin_list(plugins, commands), "warnings": [*plugins.warnings, *problems]}
     if as_json:
         print_json(listed)
         return
@@ -32,8 +38,17 @@ def listing(context: typer.Context, as_json: JsonOption = False) -> None:
     output().print(plugins_view(listed))
 
 
+def _commands(plugins: Plugins, context: typer.Context) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Return the commands that each plugin adds, and why one adds none."""
+    own: Any = context.find_root().command
+    added = list(plugin_commands(plugins, own.commands))
+    problems = [f"{each.plugin} adds no commands: {each.problem}" for each in added if each.problem]
+    return {each.plugin: each.names for each in added}, problems
+
+
 @plugins_app.command()
 def show(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A component or a distribution.")],
     as_json: JsonOption = False,
 ) -> None:
@@ -42,7 +57,8 @@ def show(
     from mtl.plugins import discover
 
     with results_only():
-        found = described(discover(), name)
+        plugins = discover()
+        found = described(plugins, _commands(plugins, context)[0], name)
     if as_json:
         print_json(found)
         return

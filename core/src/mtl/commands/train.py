@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from itertools import count
@@ -34,12 +35,10 @@ def train(
     ] = None,
     overrides: SetOption = None,
     base_dir: BaseDirOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the folder.")] = False,
     allow_changes: Annotated[
         bool,
-        typer.Option(
-            "--allow-changes", help="Resume although config, data or vocabularies are not what they were."
-        ),
+        typer.Option("--allow-changes", help="Resume even if config, data or vocabularies have changed."),
     ] = False,
     device: DeviceOption = None,
     seed: Annotated[
@@ -47,18 +46,20 @@ def train(
         typer.Option(
             metavar="N",
             parser=whole_number("--seed"),
-            help="In place of the config's `seed`.",
+            help="Override the config's `seed`.",
             show_default=False,
         ),
     ] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Write where the time of a step goes to DIR/profile.")
+        bool, typer.Option("--profile", help="Profile the time of a step into DIR/profile.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show errors only.")] = False,
 ) -> None:
     """Train on the tasks of CONFIG and evaluate."""
     folder = output or run_folder(config, resume=resume)
-    source, _, plugins = load(config, overrides, base_dir, folder if resume else None)
+    given = {"device": device, "seed": seed}
+    stated = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    loaded, plugins = load(config, [*(overrides or ()), *stated], base_dir, folder if resume else None)
     from mtl.console import Console
 
     with Console(quiet=quiet) as console, results_only():
@@ -73,12 +74,8 @@ def train(
             profiler = Profiler(folder / "profile")
             callbacks.append(profiler)
         run(
-            source,
+            loaded,
             output=folder,
-            base_dir=base_dir,
-            overrides=overrides or (),
-            device=device,
-            seed=seed,
             resume=resume,
             allow_changes=allow_changes,
             callbacks=callbacks,
@@ -91,13 +88,12 @@ def train(
 
 
 def run_folder(config: str | None, *, resume: bool) -> Path:
-    """The folder of a run that names none: `runs/NAME`, numbered where it is taken; to resume, the
-    last of these."""
+    """Return the default run folder: `runs/NAME`, numbered if taken; to resume, the last of these."""
     name = "config" if config in (None, "-") else Path(config).stem
     numbered = (RUNS / (name if number == 1 else f"{name}-{number}") for number in count(1))
     if not resume:
         return next(folder for folder in numbered if not folder.exists())
     taken = [path for path in RUNS.glob("*") if re.fullmatch(rf"{re.escape(name)}(-\d+)?", path.name)]
     if not taken:
-        raise UsageError(f"--resume found no run {RUNS / name} to go on with; --output names another folder")
+        raise UsageError(f"--resume found no run {RUNS / name} to resume; --output names another folder")
     return max(taken, key=lambda path: int(path.name[len(name) + 1 :] or 1))

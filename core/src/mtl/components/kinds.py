@@ -10,6 +10,7 @@ from mtl.components.data import DatasetConfig, DataSourceConfig
 from mtl.components.modules import DecoderConfig, FeaturizerConfig, PoolingConfig, RepresentationConfig
 from mtl.components.tasks import TaskConfig
 from mtl.components.training import LRSchedulerConfig, ScheduleConfig
+from mtl.suggest import with_article
 
 
 @frozen
@@ -22,8 +23,13 @@ class Kind:
 
     @property
     def label(self) -> str:
-        """The kind in words."""
+        """The kind in words: "lr scheduler"."""
         return self.name.replace("_", " ")
+
+    @property
+    def a_label(self) -> str:
+        """The kind with its article: "an optimizer"."""
+        return with_article(self.label)
 
 
 KINDS: Mapping[str, Kind] = {

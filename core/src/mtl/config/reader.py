@@ -47,6 +47,10 @@ class Reader:
     def read(self) -> Settings:
         """The whole config."""
         value = dict(self.document.value)
+        schema = value.pop("$schema", "")
+        if not isinstance(schema, str):
+            message = f"`$schema` must be a string, but is {describe(schema)}"
+            self.report(("$schema",), message, "the address of a schema, for editors")
         single = value.pop("task", _ABSENT)
         if single is not _ABSENT and "tasks" in value:
             self.report(
@@ -55,7 +59,9 @@ class Reader:
                 "put all in `tasks`",
                 key=True,
             )
-        settings = self.settings(RunConfig, value, {}, (), "the config", stated=True, extra_keys=("task",))
+        settings = self.settings(
+            RunConfig, value, {}, (), "the config", stated=True, extra_keys=("task", "$schema")
+        )
         if single is not _ABSENT and "tasks" not in value:
             settings.entries["tasks"] = self._single_task(single)
         return settings
@@ -103,12 +109,21 @@ class Reader:
     def _unknown_key(self, settings: Settings, key: str, known: list[str], *, is_default: bool) -> None:
         settings.meant.update(nearest(key, known))
         kind = settings.provided.kind if settings.provided else None
+        if kind and key in self.plugins.available(kind) and (beside := self._overridden(settings.path, key)):
+            inside = render_path((*settings.path, key, beside))
+            self.report((*settings.path, beside), f"`{beside}` must be within {key}", f"as in `{inside}=...`")
+            return
         if kind and key in self.plugins.available(kind):
-            hint = f'`{key}` is a {KINDS[kind].label}: name it alone, as {{"{key}": {{...}}}}'
+            hint = f'`{key}` is {KINDS[kind].a_label}: name it alone, as {{"{key}": {{...}}}}'
         else:
             hint = nearest_or_all(key, known, "settings")
         subject = f"{settings.label}, the default here," if is_default else settings.label
         self.report((*settings.path, key), f"{subject} has no setting `{key}`", hint, key=True)
+
+    def _overridden(self, path: JSONPath, key: str) -> str | None:
+        """Return a key beside `key` that an override wrote."""
+        written = (each[len(path)] for each in self.document.origins if each[:-1] == path)
+        return next((str(part) for part in written if part != key), None)
 
     def _entry(self, cls: type[Any], field: Field, value: Any, default: Any, path: JSONPath) -> Entry | None:
         stated = value is not _ABSENT
@@ -282,7 +297,7 @@ class Reader:
         if not isinstance(value, dict):
             raise _Unfit(
                 path,
-                f"`{path[-1]}` must name a {KINDS[kind].label}, but is {describe(value)}",
+                f"`{path[-1]}` must name {KINDS[kind].a_label}, but is {describe(value)}",
                 self._must_name(kind),
             )
         keys = self._keys(kind, default)

@@ -44,6 +44,7 @@ def json_schema(plugins: Plugins) -> Schema:
     schema["properties"]["task"] = writer.slot("task") | {
         "description": "A single task, in place of `tasks`."
     }
+    schema["properties"]["$schema"] = {"type": "string", "description": "The address of this schema."}
     schema.pop("required")
     schema["oneOf"] = [{"required": ["tasks"]}, {"required": ["task"]}]
     return {

@@ -237,9 +237,9 @@ class Structurer:
         except (AttributeError, NotImplementedError) as error:
             raise PluginError(f"{component.name}: its config does not say its `{attribute}`") from error
         if declared not in accepted:
-            label = KINDS[component.kind].label
+            kind = KINDS[component.kind].a_label
             message = (
-                f"`{field.name}` needs a {label} with {attribute} {listed(map(_word, accepted))},"
+                f"`{field.name}` needs {kind} with {attribute} {listed(map(_word, accepted))},"
                 f" but {component.name} has {attribute} {_word(declared)}"
             )
             hint = self._fitting(component.kind, attribute, lambda value: value in accepted)

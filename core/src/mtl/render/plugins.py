@@ -47,7 +47,11 @@ def _seconds(seconds: float) -> str:
 
 
 def _by_kind(plugin: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield what a plugin provides: components by kind, commands, callbacks and config readers."""
     yield from ((kind.replace("_", " "), names) for kind, names in plugin["components"].items())
+    for what in ("commands", "callbacks", "config_readers"):
+        if plugin[what]:
+            yield what.replace("_", " "), plugin[what]
 
 
 def _plugin(plugin: Mapping[str, Any]) -> Group:

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from attrs import frozen
 
-from mtl.errors import ComponentError, MtlError, raised
+from mtl.errors import ComponentError, MtlError, UsageError, raised
 
 Outcome = Literal["passed", "failed", "skipped"]
 
@@ -73,6 +73,8 @@ class Rule(Generic[SubjectT_contra]):
             return Check(label, self.name, "skipped", str(skipped))
         except Failed as failed:
             return Check(label, self.name, "failed", f"{failed}; {self.why}")
+        except UsageError as error:  # what it is tried on is wrong, and for other rules as well
+            return Check(label, self.name, "failed", told(error))
         except (Exception, SystemExit) as error:
             return Check(label, self.name, "failed", f"{told(error)}; {self.why}")
         return Check(label, self.name, "passed")

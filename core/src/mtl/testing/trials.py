@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mtl.components import ColumnSpec
 from mtl.components.instantiate import instantiate
@@ -119,8 +119,14 @@ def _checked_behaviour(bench: Bench, tried: Tried, example: Example | None) -> I
         message = "it has no rows to be tried on: give a config that trains it, or a dataset with a sample"
         yield Check(bench.label, "trains", "failed", message)
         return
+    failures: dict[str, str] = {}
     with _quiet_torch():
-        yield from (rule.check(bench, bench.label) for rule in tried.rules)
+        for rule in tried.rules:
+            check = rule.check(bench, bench.label)
+            first = failures.setdefault(check.message, check.name) if not check.passed else check.name
+            if first != check.name:
+                check = evolve(check, outcome="skipped", message=f"it fails as `{first}` does")
+            yield check
 
 
 @contextmanager

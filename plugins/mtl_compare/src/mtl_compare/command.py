@@ -86,7 +86,7 @@ def compare(
     for option, number in (("--seeds", seeds), ("--jobs", jobs)):
         if number == 0:
             raise UsageError(f"`{option}` must be at least 1, but is 0")
-    _, loaded, plugins = load(config, overrides, base_dir)
+    loaded, plugins = load(config, overrides, base_dir)
     name = "config" if config in (None, "-") else Path(str(config)).stem
     with results_only():
         from mtl_compare.comparison import make_comparison
