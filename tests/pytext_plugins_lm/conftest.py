@@ -21,6 +21,7 @@ from pytext_plugins_lm.config import LMTaskConfig
 from pytext_plugins_lm.model import LanguageModel
 from pytext_plugins_lm.task import LMTask
 
+COLUMN = "text.word_feat.ids"
 WORDS = tuple("the a dog cat sees likes old young tree house".split())
 
 
@@ -90,7 +91,7 @@ def read_scores(model: LanguageModel, batch: Batch) -> dict[str, Scores]:
     shown = model.objective.show(batch, training=model.training)
     embedded, lengths = model.embedding(shown)
     readings = model.objective.read(model.representation(embedded, lengths), batch, shown)
-    time = batch["text.word_feat.ids"].shape[1]
+    time = batch[COLUMN].shape[1]
     return {
         name: Scores(model.scorer(reading.inputs).detach(), reading.rows, reading.index % time)
         for name, reading in readings.items()
@@ -99,9 +100,9 @@ def read_scores(model: LanguageModel, batch: Batch) -> dict[str, Scores]:
 
 def change(batch: Batch, row: int, place: int, word: int) -> Batch:
     """The batch with one token replaced."""
-    ids = batch["text.word_feat.ids"].clone()
+    ids = batch[COLUMN].clone()
     ids[row, place] = word
-    return evolve(batch, tensors={**batch.tensors, "text.word_feat.ids": ids})
+    return evolve(batch, tensors={**batch.tensors, COLUMN: ids})
 
 
 def build(task: LMTask, builder: Builder | None = None, seed: int = 0) -> LanguageModel:

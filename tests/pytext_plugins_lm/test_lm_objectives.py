@@ -11,8 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl import Batch, Builder
+from mtl_text.featurizers import WordFeat
 from mtl_text.text import BOS_ID, EOS_ID, MASK_ID, SPECIAL_TOKENS
-from pytext_plugins_lm.objectives import WORDS, Masked
+from pytext_plugins_lm.objectives import Masked, Tokens
+
+WORDS = "text.word_feat.ids"
+SPECIAL = WordFeat.special_tokens.fget(None)  # type: ignore[attr-defined]
 
 LINES = ("the old dog sees a young cat", "a tree", "", "the house likes the old old house a lot")
 LEAK_FREE = [("next-word", {"bidirectional": False}), ("next-word", {}), ("both-directions", {})]
@@ -112,6 +116,10 @@ def test_s4_gradients_are_finite_for_every_pooling_that_shares_the_lstm(
 # --- masks ---------------------------------------------------------------------------------------
 
 
+def masking(probability: float, size: int) -> Masked:
+    return Masked(Tokens(WORDS, size, SPECIAL), probability)
+
+
 def mask_batch(lengths: list[int], *, words: int = 50, rows: list[int] | None = None) -> Batch:
     ids = torch.zeros(len(lengths), max(lengths) + 2, dtype=torch.int32)
     for row, length in enumerate(lengths):
@@ -133,7 +141,7 @@ def test_a_share_of_each_rows_words_is_predicted_at_least_one(
     lengths: list[int], probability: float, training: bool
 ) -> None:
     batch = mask_batch(lengths)
-    objective = Masked(probability, 50)
+    objective = masking(probability, 50)
     shown = objective.show(batch, training=training)
     states = torch.zeros(*batch[WORDS].shape, 1)
     reading = objective.read(states, batch, shown)["masked"]
@@ -153,7 +161,7 @@ def test_a_share_of_each_rows_words_is_predicted_at_least_one(
 def test_of_the_predicted_words_80_percent_are_masked_and_10_replaced(training: bool) -> None:
     torch.manual_seed(0)
     batch = mask_batch([60] * 400, words=1000)
-    shown = Masked(0.15, 1000).show(batch, training=training)
+    shown = masking(0.15, 1000).show(batch, training=training)
     hidden = shown["hidden"]
     before, after = batch[WORDS][hidden], shown[WORDS][hidden]
     assert hidden.sum() == 400 * 9
@@ -171,7 +179,7 @@ def test_of_the_predicted_words_80_percent_are_masked_and_10_replaced(training: 
 
 
 def test_evaluation_masks_a_row_alike_in_every_batch() -> None:
-    objective = Masked(0.3, 50)
+    objective = masking(0.3, 50)
     together = objective.show(mask_batch([12, 7, 20]), training=False)
     alone = objective.show(mask_batch([7], rows=[1]), training=False)
     assert torch.equal(alone["hidden"][0], together["hidden"][1, :9])
@@ -179,7 +187,7 @@ def test_evaluation_masks_a_row_alike_in_every_batch() -> None:
 
 
 def test_training_masks_follow_from_the_seed_alone() -> None:
-    objective, batch = Masked(0.3, 50), mask_batch([12, 7, 20])
+    objective, batch = masking(0.3, 50), mask_batch([12, 7, 20])
 
     def shown(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
@@ -192,6 +200,6 @@ def test_training_masks_follow_from_the_seed_alone() -> None:
 def test_masks_leave_the_batch_as_it_is() -> None:
     batch = mask_batch([12, 7])
     before = evolve(batch, tensors={WORDS: batch[WORDS].clone()})
-    Masked(1.0, 50).show(batch, training=True)
+    masking(1.0, 50).show(batch, training=True)
     assert torch.equal(batch[WORDS], before[WORDS])
     assert set(batch.tensors) == {WORDS}

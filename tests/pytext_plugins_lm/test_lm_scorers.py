@@ -147,7 +147,7 @@ def test_an_adaptive_batch_without_predictions_has_no_loss() -> None:
 def test_the_counts_of_the_words_come_back_with_the_state(softmax: str, kit: Any) -> None:
     fitted, loaded = (kit.task(kit.config(softmax=softmax)) for _ in range(2))
     fitted.fit([fitted.prepare(kit.table("the cat sees the dog", "the tree"))])
-    counts = dict(zip(fitted.word_feat.vocabulary.tokens, fitted.state()["frequencies"], strict=True))
+    counts = dict(zip(fitted.token_featurizer.token_texts(), fitted.state()["frequencies"], strict=True))
     assert (counts["the"], counts["cat"], counts["house"]) == (3, 1, 0)
     loaded.load_state(fitted.state())
     assert loaded.state() == fitted.state()

@@ -17,10 +17,12 @@ from mtl.weights import load_module, save_module
 from mtl_text.text import BOS, EOS
 from pytext_plugins_lm.metrics import LMMetrics
 from pytext_plugins_lm.model import LMOutput, ScoredReading
-from pytext_plugins_lm.objectives import WORDS
 
 LINES = ("the old dog sees a cat", "a tree", "the house likes the dog")
 OBJECTIVES = ("next-word", "both-directions", "masked", "unmasked")
+
+
+WORDS = "text.word_feat.ids"
 
 
 def test_rows_keep_their_lines_and_wrap_their_words(kit: Any) -> None:
@@ -152,7 +154,7 @@ def test_the_next_words_are_those_after_the_last_word(kit: Any) -> None:
     for row, answer in enumerate(answers):
         after_last = scores.scores[scores.rows == row][-1].softmax(-1)
         best = after_last.topk(5)
-        tokens = task.word_feat.vocabulary.tokens
+        tokens = task.token_featurizer.token_texts()
         assert [item["word"] for item in answer["next"]] == [tokens[i] for i in best.indices.tolist()]
         assert [item["probability"] for item in answer["next"]] == pytest.approx(best.values.tolist())
 
@@ -161,7 +163,7 @@ def test_tied_weights_are_the_embeddings_and_stay_so_when_saved_and_loaded(kit: 
     config = kit.config(tie_weights=True)
     task = kit.task(config)
     model = kit.build(task)
-    words, dim = len(task.word_feat.vocabulary), 6
+    words, dim = task.token_featurizer.vocabulary_size, 6
     shapes = [tuple(p.shape) for p in model.parameters()]
     assert shapes.count((words, dim)) == 1
     save_module(model, tmp_path / "weights.safetensors")
@@ -244,7 +246,7 @@ def test_training_learns_a_grammar_and_the_leak_shows(kit: Any) -> None:
 
 def test_a_line_too_long_for_a_row_must_be_cut(kit: Any) -> None:
     table = kit.table("the dog", "the " * 100_001)
-    message = r"train\.txt:2: a row must have at most 100,000 words, but this line has 100,001; `max_tokens`"
+    message = r"train\.txt:2: a row must have at most 100,000 words, but this line has 100,001; set `max_tokens`"
     with pytest.raises(DataError, match=message):
         kit.task(kit.config()).prepare(table)
     for settings in ({"max_tokens": 1000}, {"rows": "stream"}):

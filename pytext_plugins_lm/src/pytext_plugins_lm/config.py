@@ -22,16 +22,25 @@ from mtl import (
 Objective = Literal["next-word", "both-directions", "masked", "unmasked"]
 
 DEFAULT_OBJECTIVES: Mapping[Direction, Objective] = {
+    Direction.ITSELF: "next-word",
     Direction.CAUSAL: "next-word",
     Direction.SPLIT: "both-directions",
     Direction.BIDIRECTIONAL: "masked",
 }
 READABLE: Mapping[Objective, tuple[Direction, ...]] = {
-    "next-word": (Direction.CAUSAL, Direction.SPLIT),
+    "next-word": (Direction.ITSELF, Direction.CAUSAL, Direction.SPLIT),
     "both-directions": (Direction.SPLIT,),
     "masked": tuple(Direction),
     "unmasked": tuple(Direction),
 }
+"""What a representation may depend on for each objective."""
+READABLE_FEATURES: Mapping[Objective, tuple[Direction, ...]] = {
+    "next-word": (Direction.ITSELF, Direction.CAUSAL),
+    "both-directions": (Direction.ITSELF,),
+    "masked": tuple(Direction),
+    "unmasked": tuple(Direction),
+}
+"""What the features may depend on for each objective."""
 MASK_PROBABILITY = 0.15
 STREAM_TOKENS = 35
 SAMPLES = 1024
@@ -61,6 +70,11 @@ class LMTaskConfig(TaskConfig):
         "Share of a row's words that `masked` predicts, at least one; 0.15 if absent.",
         above=0,
         maximum=1,
+    )
+    head: Literal["decoder", "pretrained"] = option(
+        "decoder",
+        "Score words with `decoder`, or with the pretrained output layer of the featurizer; `decoder` is then"
+        " not used.",
     )
     tie_weights: bool = option(
         False, "Score words with their embeddings, to whose width the decoder then leads."
@@ -103,7 +117,15 @@ class LMTaskConfig(TaskConfig):
         """The objective, `auto` resolved."""
         if self.objective != "auto":
             return self.objective
-        return DEFAULT_OBJECTIVES[self.representation.config.direction]
+        objective = DEFAULT_OBJECTIVES[self.representation.config.direction]
+        if self.features.direction in READABLE_FEATURES[objective]:
+            return objective
+        return "next-word" if self.features.direction in READABLE_FEATURES["next-word"] else "masked"
+
+    @property
+    def token_featurizers(self) -> list[Component]:
+        """The featurizers whose tokens can be predicted; one, if the config is right."""
+        return [part for part in self.features.featurizers.values() if part.config.predicts_tokens]
 
     @property
     def row_tokens(self) -> int | None:
@@ -114,6 +136,7 @@ class LMTaskConfig(TaskConfig):
         """An objective that would see what it predicts, and settings that would do nothing."""
         yield from self._check_objective()
         yield from self._check_features()
+        yield from self._check_head()
         if self.softmax == "adaptive" and self.tie_weights:
             yield Problem(
                 "tie_weights", "`tie_weights` needs the `softmax` full or sampled, but it is adaptive"
@@ -149,20 +172,56 @@ class LMTaskConfig(TaskConfig):
             )
 
     def _check_features(self) -> Iterator[Problem]:
-        names = list(self.features.featurizers)
-        if "word_feat" not in names:
+        """Yield features without a vocabulary to predict, and those that show a word that is predicted."""
+        featurizers = self.features.featurizers.values()
+        if len(self.token_featurizers) != 1:
+            names = ", ".join(part.name for part in featurizers) or "none"
             yield Problem(
                 "features",
-                "`features` must name word_feat, whose words are predicted,"
-                f" but names {', '.join(names) or 'none'}",
+                "`features` must name one featurizer whose tokens can be predicted, such as word_feat,"
+                f" but names {names}",
             )
-        others = [name for name in names if name != "word_feat"]
-        if self.resolved_objective == "masked" and others:
+            return
+        [predicted] = self.token_featurizers
+        objective = self.resolved_objective
+        for part in featurizers:
+            if part.config.direction not in READABLE_FEATURES[objective]:
+                yield Problem(
+                    f"features.{part.name}",
+                    f"`objective` {objective!r} needs features that depend on"
+                    f" {DEPENDS_ON[READABLE_FEATURES[objective]]}, but {part.name} is"
+                    f" {part.config.direction.value}: a vector that {self.representation.path} reads has seen"
+                    " the word that it would predict",
+                    "remove it, or use another task's features",
+                )
+            elif objective == "masked" and part is not predicted:
+                yield Problem(
+                    f"features.{part.name}",
+                    f"`objective` 'masked' hides words in {predicted.path} only, but {part.name} still shows"
+                    " them",
+                    "remove it, or use another task's features",
+                )
+
+    def _check_head(self) -> Iterator[Problem]:
+        """Yield what does not go with a pretrained output layer."""
+        if self.head != "pretrained":
+            return
+        if self.softmax != "full" or self.tie_weights:
+            yield Problem("head", '`head` "pretrained" needs the full `softmax` without `tie_weights`')
+        width = self.features.output_dim
+        made = self.representation.config.output_dim(width)
+        if made != width or self.resolved_objective == "both-directions":
             yield Problem(
-                "features",
-                "`features` must be word_feat alone where words are masked, as the others still show the"
-                f" word, but names {', '.join(others)} as well",
+                "head",
+                f'`head` "pretrained" reads vectors of {width} numbers, those of the features,'
+                f" but {self.representation.name} makes vectors of {made}",
             )
+
+
+DEPENDS_ON: Mapping[tuple[Direction, ...], str] = {
+    (Direction.ITSELF,): "their own word only",
+    (Direction.ITSELF, Direction.CAUSAL): "their own word and those before it only",
+}
 
 
 @configclass

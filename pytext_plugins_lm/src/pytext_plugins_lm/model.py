@@ -9,8 +9,7 @@ from attrs import define
 from torch import Tensor, nn
 
 from mtl import Batch, Loss, ModelOutput
-from mtl_text.text import EOS_ID
-from pytext_plugins_lm.objectives import WORDS, Objective, Reading
+from pytext_plugins_lm.objectives import Objective, Reading
 from pytext_plugins_lm.scorers import AdaptiveWordScorer, WordScorer
 
 NEXT_WORDS = 5
@@ -79,8 +78,10 @@ class LanguageModel(nn.Module):
         if forward is None:
             return None
         row = torch.arange(len(batch), device=forward.states.device)
-        last = batch.lengths[WORDS] - 1
-        last = last - (batch[WORDS][row, last] == EOS_ID).long()
+        tokens = self.objective.tokens
+        last = batch.lengths[tokens.column] - 1
+        if tokens.special.end is not None:
+            last = last - (batch[tokens.column][row, last] == tokens.special.end).long()
         scores = self.scorer(forward.states[row, last]).float()
         best = scores.log_softmax(-1).topk(min(NEXT_WORDS, scores.shape[-1]))
         return NextWords(best.indices, best.values.exp())

@@ -5,15 +5,33 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import attrs
 import torch
 from attrs import define, evolve, frozen
 from torch import Tensor
 
-from mtl import Batch, Direction
-from mtl_text.text import EOS_ID, MASK_ID, SPECIAL_TOKENS
+from mtl import Batch, ConfigError, Direction, Problem, SpecialTokens, Unit
 from pytext_plugins_lm.config import MASK_PROBABILITY, LMTaskConfig
 
-WORDS = "text.word_feat.ids"
+
+@frozen
+class Tokens:
+    """What is predicted: the `column` of token ids in a batch, the number of tokens, and the special ones."""
+
+    column: str
+    size: int
+    special: SpecialTokens
+    unit: Unit = Unit.WORD
+
+    @property
+    def first(self) -> int:
+        """The id of the first token that is not special."""
+        special = set(attrs.astuple(self.special))
+        return next(number for number in range(self.size + 1) if number not in special)
+
+    def count(self, batch: Batch) -> int:
+        """Return the number of tokens in a batch, without waiting for a GPU."""
+        return batch.pieces if self.unit is Unit.PIECE else batch.words
 
 
 @define(eq=False)
@@ -35,9 +53,11 @@ class Reading:
         return self.states.flatten(0, 1).index_select(0, self.index)
 
 
+@frozen
 class Objective(ABC):
     """How a batch is shown to the representation and how its vectors are read."""
 
+    tokens: Tokens
     readings: ClassVar[tuple[str, ...]]
 
     def width(self, output_dim: int) -> int:
@@ -67,9 +87,9 @@ class NextWord(Objective):
         return output_dim // 2 if self.split else output_dim
 
     def read(self, states: Tensor, batch: Batch, shown: Batch) -> dict[str, Reading]:
-        index, rows = pairs(batch)
+        index, rows = pairs(batch, self.tokens)
         forward = states[..., : self.width(states.shape[-1])]
-        return {"forward": Reading(forward, index, batch[WORDS].flatten()[index + 1], rows)}
+        return {"forward": Reading(forward, index, batch[self.tokens.column].flatten()[index + 1], rows)}
 
 
 @frozen
@@ -79,8 +99,8 @@ class Unmasked(Objective):
     readings: ClassVar[tuple[str, ...]] = ("leaking",)
 
     def read(self, states: Tensor, batch: Batch, shown: Batch) -> dict[str, Reading]:
-        index, rows = pairs(batch)
-        return {"leaking": Reading(states, index, batch[WORDS].flatten()[index + 1], rows)}
+        index, rows = pairs(batch, self.tokens)
+        return {"leaking": Reading(states, index, batch[self.tokens.column].flatten()[index + 1], rows)}
 
 
 @frozen
@@ -97,8 +117,8 @@ class BothDirections(Objective):
 
     def read(self, states: Tensor, batch: Batch, shown: Batch) -> dict[str, Reading]:
         forward, backward = states.chunk(2, dim=-1)
-        index, rows = pairs(batch)
-        words = batch[WORDS].flatten()
+        index, rows = pairs(batch, self.tokens)
+        words = batch[self.tokens.column].flatten()
         return {
             "forward": Reading(forward, index, words[index + 1], rows),
             "backward": Reading(backward, index + 1, words[index], rows),
@@ -107,36 +127,39 @@ class BothDirections(Objective):
 
 @frozen
 class Masked(Objective):
-    """The vectors of some words predict them; the input hides them.
+    """The vectors of some tokens predict them; the input hides them.
 
-    `probability` of a row's words are predicted, at least one, or its end where it has none. Of
-    these 80 % are shown as `MASK`, 10 % as another word, 10 % as they are: Devlin et al., "BERT:
+    `probability` of a row's tokens are predicted, at least one, or its end if it has no other. Of these,
+    80 % are shown as the mask token, 10 % as another token, 10 % unchanged: Devlin et al., "BERT:
     Pre-training of Deep Bidirectional Transformers for Language Understanding", NAACL 2019, section
-    3.1. Training draws from torch's generator; evaluation always hides the same words of a row.
+    3.1. Training draws from torch's generator; evaluation always hides the same tokens of a row.
     """
 
     probability: float
-    vocabulary_size: int
     readings: ClassVar[tuple[str, ...]] = ("masked",)
 
     def show(self, batch: Batch, *, training: bool) -> Batch:
-        words = batch[WORDS]
+        column, mask = self.tokens.column, self.tokens.special.mask
+        if mask is None:
+            raise ValueError("the vocabulary has no mask token")
+        ids = batch[column]
         draw = _draw if training else _fixed_draw
-        hidden = self._choose(words, batch.lengths[WORDS], draw(batch, 0))
-        fate, other = draw(batch, 1), draw(batch, 2)
-        first_word = len(SPECIAL_TOKENS)
-        others = first_word + (other * max(self.vocabulary_size - first_word, 1)).long()
-        others = others.clamp(max=self.vocabulary_size - 1).to(words.dtype)
-        shown = torch.where(fate < 0.8, MASK_ID, torch.where(fate < 0.9, others, words))
-        tensors = {**batch.tensors, WORDS: torch.where(hidden, shown, words), "hidden": hidden}
+        hidden = self._choose(ids, batch.lengths[column], draw(batch, ids, 0))
+        fate, other = draw(batch, ids, 1), draw(batch, ids, 2)
+        first, size = self.tokens.first, self.tokens.size
+        others = first + (other * max(size - first, 1)).long()
+        others = others.clamp(max=size - 1).to(ids.dtype)
+        shown = torch.where(fate < 0.8, mask, torch.where(fate < 0.9, others, ids))
+        tensors = {**batch.tensors, column: torch.where(hidden, shown, ids), "hidden": hidden}
         return evolve(batch, tensors=tensors)
 
-    def _choose(self, words: Tensor, lengths: Tensor, order: Tensor) -> Tensor:
-        """Which tokens are predicted, `[batch, time]`: those that `order` puts first."""
-        position = torch.arange(words.shape[1], device=words.device)
-        tokens = (position > 0) & (position < lengths[:, None])
-        allowed = tokens & (words != EOS_ID)
-        allowed |= tokens & ~allowed.any(1, keepdim=True)
+    def _choose(self, ids: Tensor, lengths: Tensor, order: Tensor) -> Tensor:
+        """Return which tokens are predicted, `[batch, time]`: those that `order` puts first."""
+        position = torch.arange(ids.shape[1], device=ids.device)
+        inside = (position > 0) & (position < lengths[:, None])
+        end = self.tokens.special.end
+        allowed = inside if end is None else inside & (ids != end)
+        allowed = allowed | (inside & ~allowed.any(1, keepdim=True))
         counts = (allowed.sum(1, keepdim=True) * self.probability).round().clamp(min=1)
         rank = order.masked_fill(~allowed, 2.0).argsort(dim=1, stable=True).argsort(dim=1)
         return allowed & (rank < counts)
@@ -145,51 +168,54 @@ class Masked(Objective):
         hidden = shown["hidden"]
         index = hidden.flatten().nonzero().squeeze(1)
         rows = index.div(hidden.shape[1], rounding_mode="floor")
-        return {"masked": Reading(states, index, batch[WORDS].flatten()[index], rows)}
+        return {"masked": Reading(states, index, batch[self.tokens.column].flatten()[index], rows)}
 
 
-def make_objective(config: LMTaskConfig, vocabulary_size: int) -> Objective:
-    """The objective of a task's config."""
+def make_objective(config: LMTaskConfig, tokens: Tokens) -> Objective:
+    """Return the objective of a task's config.
+
+    Raises `ConfigError` if it needs a mask token that the vocabulary does not have.
+    """
     match config.resolved_objective:
         case "next-word":
-            return NextWord(split=config.representation.config.direction is Direction.SPLIT)
+            return NextWord(tokens, split=config.representation.config.direction is Direction.SPLIT)
         case "both-directions":
-            return BothDirections()
+            return BothDirections(tokens)
         case "masked":
-            return Masked(config.mask_probability or MASK_PROBABILITY, vocabulary_size)
+            if tokens.special.mask is None:
+                featurizer = config.token_featurizers[0]
+                message = f"`objective` 'masked' needs a mask token, but {featurizer.name} has none"
+                raise ConfigError([Problem(featurizer.path, message)])
+            return Masked(tokens, config.mask_probability or MASK_PROBABILITY)
         case "unmasked":
-            return Unmasked()
+            return Unmasked(tokens)
 
 
-def pairs(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Where each token that another one follows stands in the batch, row by row, and its row: `[n]`.
-
-    `batch.words` says how many there are, so that a GPU need not be waited for.
-    """
-    lengths = batch.lengths[WORDS]
+def pairs(batch: Batch, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """Return the place in the batch, counted row by row, of each token that another one follows, and its
+    row, both `[n]`."""
+    lengths = batch.lengths[tokens.column]
     counts = lengths - 1
-    number = batch.words - len(batch)
+    number = tokens.count(batch) - len(batch)
     row_numbers = torch.arange(len(counts), device=counts.device)
     rows = torch.repeat_interleave(row_numbers, counts, output_size=number)
     place = torch.arange(number, device=counts.device) - (counts.cumsum(0) - counts)[rows]
-    return rows * batch[WORDS].shape[1] + place, rows
+    return rows * batch[tokens.column].shape[1] + place, rows
 
 
-def _draw(batch: Batch, purpose: int) -> Tensor:
-    words = batch[WORDS]
-    return torch.rand(words.shape, device=words.device)
+def _draw(batch: Batch, ids: Tensor, purpose: int) -> Tensor:
+    return torch.rand(ids.shape, device=ids.device)
 
 
-def _fixed_draw(batch: Batch, purpose: int) -> Tensor:
-    """Numbers in [0, 1) for each token, from its row in the split and its place alone."""
-    words = batch[WORDS]
-    rows = batch.rows.to(words.device, non_blocking=True)[:, None]
-    place = torch.arange(words.shape[1], device=words.device)
+def _fixed_draw(batch: Batch, ids: Tensor, purpose: int) -> Tensor:
+    """Return numbers in [0, 1) for each token, from its row in the split and its place alone."""
+    rows = batch.rows.to(ids.device, non_blocking=True)[:, None]
+    place = torch.arange(ids.shape[1], device=ids.device)
     return _hash(_hash(rows * 3 + purpose) ^ place) / 2.0**32
 
 
 def _hash(numbers: Tensor) -> Tensor:
-    """Spreads integers over 32 bits: `lowbias32` of Chris Wellons' "Prospecting for Hash Functions"."""
+    """Spread integers over 32 bits: `lowbias32` of Chris Wellons' "Prospecting for Hash Functions"."""
     numbers = ((numbers ^ (numbers >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
     numbers = ((numbers ^ (numbers >> 15)) * 0x846CA68B) & 0xFFFFFFFF
     return numbers ^ (numbers >> 16)

@@ -22,13 +22,14 @@ from mtl import (
     Ragged,
     Table,
     Task,
+    TokenFeaturizer,
+    Unit,
 )
-from mtl_text.featurizers import WordEmbedding, WordFeat
 from pytext_plugins_lm.config import SAMPLES, LMTaskConfig
 from pytext_plugins_lm.metrics import LMMetrics, figures
 from pytext_plugins_lm.model import LanguageModel, LMOutput, NextWords, ScoredReading
-from pytext_plugins_lm.objectives import Objective, make_objective
-from pytext_plugins_lm.rows import LMRows, line_rows, refuse_endless_lines, split_lines, stream_rows
+from pytext_plugins_lm.objectives import Objective, Tokens, make_objective
+from pytext_plugins_lm.rows import LMRows, RowMaker
 from pytext_plugins_lm.scorers import AdaptiveWordScorer, SampledWordScorer, WordScorer
 
 NOTICES = {
@@ -50,6 +51,10 @@ SOFTMAX_NOTICES = {
     "adaptive": "rare words have narrower vectors: another model than the full softmax",
 }
 
+PIECES_NOTICE = (
+    "`perplexity` is per piece of {}, not per word: compare it only with that of models with the same pieces"
+)
+
 
 class LMTask(Task[LMTaskConfig]):
     """Predicts the words of a text, in the way that its objective says."""
@@ -60,63 +65,83 @@ class LMTask(Task[LMTaskConfig]):
         self.frequencies: torch.Tensor | None = None
 
     @property
-    def word_feat(self) -> WordFeat:
-        """The featurizer whose words are predicted."""
-        return cast(WordFeat, self.features.featurizers["word_feat"])
+    def predicted(self) -> str:
+        """The name of the featurizer whose tokens are predicted."""
+        return self.config.token_featurizers[0].name
+
+    @property
+    def token_featurizer(self) -> TokenFeaturizer[Any]:
+        """The featurizer whose tokens are predicted."""
+        return cast(TokenFeaturizer[Any], self.features.featurizers[self.predicted])
+
+    @property
+    def unit(self) -> Unit:
+        """What a token is."""
+        return self.config.features.unit
 
     @property
     def objective(self) -> Objective:
-        """What is predicted from what. Its vocabulary must be there."""
-        return make_objective(self.config, len(self.word_feat.vocabulary))
+        """What is predicted from what. The vocabulary must be known."""
+        featurizer = self.token_featurizer
+        [sequence] = self.features.sequences(self.config.texts)
+        column = f"{sequence}.{self.predicted}.{featurizer.token_column}"
+        tokens = Tokens(column, featurizer.vocabulary_size, featurizer.special_tokens, self.unit)
+        return make_objective(self.config, tokens)
+
+    @property
+    def _maker(self) -> RowMaker:
+        return RowMaker(self.features, self.token_featurizer.bounds, self.unit is Unit.PIECE)
 
     def prepare(self, table: Table) -> pl.DataFrame:
-        """Return `text` as words, the first of which is not predicted, and `line`; see `rows`.
+        """Return `text` as words and `line`; see `rows`.
 
-        A stream is cut where a piece of its file ends, too. Raises `DataError` for a line too long to
-        be a row, where nothing cuts it.
+        A stream is also cut where a chunk of its file ends. Raises `DataError` for a line too long to
+        be a row if nothing cuts it.
         """
-        lines = split_lines(table.frame, self.features)
+        maker = self._maker
+        lines = maker.split(table.frame)
         if self.config.row_tokens is None:
-            refuse_endless_lines(lines, table.path)
-        rows = self._rows(lines)
+            maker.refuse_endless(lines, table.path)
+        rows = self._rows(maker, lines)
         if rows.cut_lines:
-            self.truncated[table.path, table.frame["line"][0]] = rows.cut_lines, rows.cut_tokens
+            self.truncated[table.path, table.frame["line"][0]] = rows.cut_lines, rows.cut_words
         return rows.frame
 
     def prepare_input(self, table: Table) -> pl.DataFrame:
         """As `prepare`, but each line stays whole."""
-        return line_rows(split_lines(table.frame, self.features)).frame
+        return self._maker.split(table.frame)
 
-    def _rows(self, lines: pl.DataFrame) -> LMRows:
-        max_tokens = self.config.row_tokens
-        if self.config.rows == "stream" and max_tokens is not None:
-            return stream_rows(lines, max_tokens=max_tokens)
-        return line_rows(lines, max_tokens=max_tokens, truncate=self.config.long_lines == "truncate")
+    def _rows(self, maker: RowMaker, lines: pl.DataFrame) -> LMRows:
+        max_words = self.config.row_tokens
+        if self.config.rows == "stream" and max_words is not None:
+            return maker.stream(lines, max_words=max_words)
+        return maker.lines(lines, max_words=max_words, truncate=self.config.long_lines == "truncate")
 
     def fit(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Count the words, where the softmax asks how frequent they are."""
+        """Count the tokens, if the softmax needs their frequencies."""
         if self.config.softmax != "full":
-            self.frequencies = torch.zeros(len(self.word_feat.vocabulary), dtype=torch.int64)
+            featurizer = self.token_featurizer
+            self.frequencies = torch.zeros(featurizer.vocabulary_size, dtype=torch.int64)
             for frame in frames:
-                ids = cast(Ragged, self.word_feat.encode(frame["text"])["ids"]).values
+                ids = cast(Ragged, featurizer.encode(frame["text"])[featurizer.token_column]).values
                 self.frequencies += ids.bincount(minlength=len(self.frequencies))
 
     def state(self) -> dict[str, Any]:
-        """How often each word is in the training data, where the softmax asks for it."""
+        """Return how often each token occurs in the training data, if the softmax needs it."""
         return {} if self.frequencies is None else {"frequencies": self.frequencies.tolist()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave. Raises `DataError` for anything else."""
+        """Restore `state()`. Raises `DataError` for anything else."""
         counts = state.get("frequencies")
         if counts is None:
             return
-        words = len(self.word_feat.vocabulary)
+        words = self.token_featurizer.vocabulary_size
         if not isinstance(counts, list) or len(counts) != words or not all(type(n) is int for n in counts):
-            raise DataError(f"`frequencies` must be a count for each of {words:,} words")
+            raise DataError(f"`frequencies` must be a count for each of {words:,} tokens")
         self.frequencies = torch.tensor(counts)
 
     def encode(self, frame: pl.DataFrame) -> dict[str, Dense | Ragged]:
-        """Nothing: the words are their own targets."""
+        """Return no columns: the tokens are their own targets."""
         return {}
 
     def build_model(self, build: Builder) -> nn.Module:
@@ -134,9 +159,17 @@ class LMTask(Task[LMTaskConfig]):
         )
 
     def _scorer(self, build: Builder, embedding: Embedding, width: int) -> WordScorer | AdaptiveWordScorer:
-        config, tokens = self.config, self.word_feat.vocabulary.tokens
+        config, tokens = self.config, self.token_featurizer.token_texts()
         words = len(tokens)
-        tied = _word_vectors(embedding) if config.tie_weights else None
+        part = embedding.parts[self.predicted]
+        if config.head == "pretrained":
+            head = self.token_featurizer.output_head(part)
+            if head is None:
+                raise self._misfit("head", '`head` "pretrained" needs a pretrained output layer, but')
+            return WordScorer(head, words=tokens)
+        tied = self.token_featurizer.output_weight(part) if config.tie_weights else None
+        if config.tie_weights and tied is None:
+            raise self._misfit("tie_weights", "`tie_weights` needs one vector per token, but")
         leads_to = width if config.softmax == "adaptive" else words if tied is None else tied.shape[1]
         names = tokens if tied is None and config.softmax != "adaptive" else None
         decoder = build(config.decoder, input_dim=width, output_dim=leads_to, output_names=names)
@@ -154,12 +187,21 @@ class LMTask(Task[LMTaskConfig]):
             raise ConfigError(
                 [
                     Problem(
-                        f"{self.features.path.removesuffix('.features')}.cutoffs",
+                        f"{self._path}.cutoffs",
                         f"`cutoffs` must be below the number of words, {words:,}, but has {cutoffs[-1]:,}",
                     )
                 ]
             )
         return AdaptiveWordScorer(decoder, words=tokens, dim=width, frequencies=frequencies, cutoffs=cutoffs)
+
+    @property
+    def _path(self) -> str:
+        """The JSON path of the config."""
+        return self.features.path.removesuffix(".features")
+
+    def _misfit(self, option: str, needs: str) -> ConfigError:
+        part = self.config.token_featurizers[0]
+        return ConfigError([Problem(f"{self._path}.{option}", f"{needs} {part.path} has none")])
 
     def metrics(self) -> LMMetrics:
         return LMMetrics(self.objective.readings)
@@ -177,9 +219,9 @@ class LMTask(Task[LMTaskConfig]):
         return [{**answer, "next": words} for answer, words in zip(answers, following, strict=True)]
 
     def _named(self, next_words: NextWords) -> list[list[dict[str, Any]]]:
-        tokens = self.word_feat.vocabulary.tokens
+        tokens = self.token_featurizer.token_texts()
         return [
-            [{"word": tokens[word], "probability": p} for word, p in zip(words, likely, strict=True)]
+            [{self.unit.value: tokens[word], "probability": p} for word, p in zip(words, likely, strict=True)]
             for words, likely in zip(
                 next_words.words.tolist(), next_words.probabilities.tolist(), strict=True
             )
@@ -193,7 +235,8 @@ class LMTask(Task[LMTaskConfig]):
         for (path, _), (cut_lines, cut_tokens) in self.truncated.items():
             lines[path] += cut_lines
             tokens[path] += cut_tokens
-        return [*(NOTICES[name] for name in NOTICES if name == objective), *softmax] + [
+        pieces = [PIECES_NOTICE.format(self.predicted)] if self.unit is Unit.PIECE else []
+        return [*(NOTICES[name] for name in NOTICES if name == objective), *softmax, *pieces] + [
             f"{path}: {lines[path]} lines are longer than `max_tokens` ({self.config.max_tokens})"
             f" and lost {tokens[path]} tokens"
             for path in lines
@@ -205,8 +248,3 @@ def _sum_rows(reading: ScoredReading, count: int) -> list[tuple[float, int]]:
     losses, rows = reading.losses.cpu().double(), reading.rows.cpu()
     totals = torch.zeros(count, dtype=torch.float64).index_add_(0, rows, losses)
     return list(zip(totals.tolist(), rows.bincount(minlength=count).tolist(), strict=True))
-
-
-def _word_vectors(embedding: Embedding) -> nn.Parameter:
-    """The weight of the words' embedding, `[words, dim]`."""
-    return cast(nn.Parameter, cast(WordEmbedding, embedding.parts["word_feat"]).weight)

@@ -33,6 +33,12 @@ from mtl.components.data import (
     Split,
     Table,
 )
+from mtl.components.featurizers import (
+    Featurizer,
+    FeaturizerConfig,
+    SpecialTokens,
+    TokenFeaturizer,
+)
 from mtl.components.kinds import (
     KINDS,
     Kind,
@@ -40,8 +46,6 @@ from mtl.components.kinds import (
 from mtl.components.modules import (
     DecoderConfig,
     Direction,
-    Featurizer,
-    FeaturizerConfig,
     ModuleConfig,
     Output,
     PoolingConfig,
@@ -102,10 +106,12 @@ __all__ = [
     "RepresentationConfig",
     "Schedule",
     "ScheduleConfig",
+    "SpecialTokens",
     "Split",
     "Table",
     "Task",
     "TaskConfig",
+    "TokenFeaturizer",
     "Tokenizer",
     "Unit",
 ]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from mtl.components.data import DatasetConfig, DataSourceConfig
-from mtl.components.modules import DecoderConfig, FeaturizerConfig, PoolingConfig, RepresentationConfig
+from mtl.components.featurizers import FeaturizerConfig
+from mtl.components.modules import DecoderConfig, PoolingConfig, RepresentationConfig
 from mtl.components.tasks import TaskConfig
 from mtl.components.training import LRSchedulerConfig, ScheduleConfig
 from mtl.suggest import with_article

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from attrs import define, frozen
 
 from mtl.components.data import ColumnSpec, Table
-from mtl.components.modules import ModuleConfig, Tokenizer, Unit
+from mtl.components.modules import Direction, ModuleConfig, Tokenizer, Unit
 from mtl.errors import Problem
 from mtl.fields import Component, configclass, inline_slots, option
 
@@ -38,6 +38,15 @@ class FeaturesConfig(ModuleConfig):
     def output_dim(self) -> int:
         """Width of the vectors of all featurizers together."""
         return sum(component.config.output_dim for component in self.featurizers.values())
+
+    @property
+    def direction(self) -> Direction:
+        """Which words a concatenated vector depends on."""
+        directions = {component.config.direction for component in self.featurizers.values()}
+        if directions <= {Direction.ITSELF}:
+            return Direction.ITSELF
+        is_causal = directions <= {Direction.ITSELF, Direction.CAUSAL}
+        return Direction.CAUSAL if is_causal else Direction.BIDIRECTIONAL
 
     @property
     def unit(self) -> Unit:

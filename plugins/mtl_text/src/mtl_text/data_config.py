@@ -49,6 +49,11 @@ class WordFeatConfig(FeaturizerConfig):
             raise ValueError("`vocab_from_train_data` must be true without a `vocab_file`, but is false")
 
     @property
+    def predicts_tokens(self) -> bool:
+        """A language model can predict the words."""
+        return True
+
+    @property
     def output_dim(self) -> int:
         """Width of a word's vector."""
         return self.embed_dim

@@ -12,9 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtl import Builder, DataError, Dense, Featurizer, Ragged
+from mtl import Builder, DataError, Dense, Featurizer, Ragged, SpecialTokens, TokenFeaturizer
 from mtl_text.data_config import CharFeatConfig, WordFeatConfig
-from mtl_text.text import PAD_ID, SPECIAL_TOKENS, UNK_ID, UNKNOWN_IN_TEXT
+from mtl_text.text import (
+    BOS,
+    BOS_ID,
+    EOS,
+    EOS_ID,
+    MASK_ID,
+    PAD_ID,
+    SPECIAL_TOKENS,
+    UNK_ID,
+    UNKNOWN_IN_TEXT,
+)
 from mtl_text.vocabulary import (
     DistinctWords,
     Vocabulary,
@@ -28,7 +38,7 @@ from mtl_text.vocabulary import (
 )
 
 
-class WordFeat(Featurizer[WordFeatConfig]):
+class WordFeat(TokenFeaturizer[WordFeatConfig]):
     """A row of an embedding a word.
 
     `vocabulary` is there after `fit` or `load_state`; all tasks that share the featurizer have this one.
@@ -98,6 +108,21 @@ class WordFeat(Featurizer[WordFeatConfig]):
             self._ids_of[words] = self.vocabulary.ids(words.words).to_numpy()
         return self._ids_of[words]
 
+    @property
+    def special_tokens(self) -> SpecialTokens:
+        return SpecialTokens(padding=PAD_ID, unknown=UNK_ID, begin=BOS_ID, end=EOS_ID, mask=MASK_ID)
+
+    def token_texts(self) -> Sequence[str]:
+        return self.vocabulary.tokens
+
+    @property
+    def bounds(self) -> tuple[str, str]:
+        return BOS, EOS
+
+    def output_weight(self, embedding: nn.Module) -> nn.Parameter:
+        assert isinstance(embedding, WordEmbedding)
+        return embedding.weight
+
     def build_embedding(self, build: Builder) -> nn.Module:
         return WordEmbedding(self.vocabulary.tokens, self.config, self.counts)
 
@@ -162,9 +187,10 @@ class WordEmbedding(nn.Module):
         return {"embedding.weight": self.tokens}
 
     @property
-    def weight(self) -> Tensor:
-        """A row a token, `[tokens, embed_dim]`."""
-        return self.embedding.weight
+    def weight(self) -> nn.Parameter:
+        """One row per token, `[tokens, embed_dim]`."""
+        weight: nn.Parameter = self.embedding.get_parameter("weight")
+        return weight
 
     def forward(self, columns: Mapping[str, Tensor]) -> Tensor:
         ids = columns["ids"]
