@@ -11,7 +11,7 @@ from targets import FOLDER, HERE, ROWS, Target, classifier, plugins
 
 import mtl
 from mtl.files import MANIFEST, write_manifest
-from mtl.training.checkpoint import load_checkpoint
+from mtl.training.checkpoint import open_checkpoint
 
 
 @cache
@@ -31,7 +31,7 @@ def model(data: bytes) -> None:
 
 def checkpoint(data: bytes) -> None:
     """A checkpoint, one file of which is another."""
-    load_checkpoint(_spoiled("checkpoint", data))
+    open_checkpoint(_spoiled("checkpoint", data)).tensors()
 
 
 def _original(kind: str) -> Path:

@@ -246,7 +246,9 @@ def test_training_learns_a_grammar_and_the_leak_shows(kit: Any) -> None:
 
 def test_a_line_too_long_for_a_row_must_be_cut(kit: Any) -> None:
     table = kit.table("the dog", "the " * 100_001)
-    message = r"train\.txt:2: a row must have at most 100,000 words, but this line has 100,001; set `max_tokens`"
+    message = (
+        r"train\.txt:2: a row must have at most 100,000 words, but this line has 100,001; set `max_tokens`"
+    )
     with pytest.raises(DataError, match=message):
         kit.task(kit.config()).prepare(table)
     for settings in ({"max_tokens": 1000}, {"rows": "stream"}):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from attrs import field, frozen
@@ -10,8 +12,16 @@ from torch import nn
 
 from mtl.components import ModuleConfig
 from mtl.components.instantiate import instantiate
-from mtl.errors import ConfigError, Problem
+from mtl.errors import ConfigError, Problem, component_errors
 from mtl.fields import Component
+
+
+@frozen
+class Owner:
+    """The component of a module's config, and the name that its state is saved by."""
+
+    key: str
+    component: Component
 
 
 @frozen
@@ -29,11 +39,65 @@ class Builder:
 
     Called with the component in a slot and the shapes that its place asks for:
     `build(config.lstm, input_dim=100)`.
+
+    `owners` are the components of the run by the `id` of their configs. `states` are those of the modules
+    of a model that is loaded.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        owners: Mapping[int, Sequence[Owner]] = MappingProxyType({}),
+        states: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._owners = owners
+        self._states = states
         self._shared: dict[int, BuiltModule] = {}
         self.built: list[BuiltModule] = []
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the weights of a run will be loaded, so that a module need not find any to start from."""
+        return self._states is not None
+
+    def module_state(self, config: ModuleConfig) -> Mapping[str, Any] | None:
+        """Return what `state()` of the module of this config returned when it was saved; None if it was not.
+
+        Any module may have a method `state()` that returns, as JSON, what is needed to build it again
+        besides config and shapes: it is saved with the model.
+        """
+        for owner in self._owners.get(id(config), ()):
+            if self._states is not None and owner.key in self._states:
+                return owner.component.spec.migrate_state(self._states[owner.key])
+        return None
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Return the state of each module that has one, by the names of its config.
+
+        Raises `ComponentError` for a state that is not JSON, or of a config that is not the run's.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for built in self.built:
+            if not hasattr(type(built.module), "state"):
+                continue
+            with component_errors(built.module, "to save its state"):
+                state: dict[str, Any] = built.module.state()  # type: ignore[operator]
+                json.dumps(state, allow_nan=False)
+                if not isinstance(state, dict):
+                    raise TypeError(f"`state()` must return a dict, but returns {state!r}")
+                owners = self._owners.get(id(built.config), ())
+                if state and not owners:
+                    raise ValueError("its config is not in the config of the run")
+            found |= {owner.key: state for owner in owners}
+        return found
+
+    def renamed_weights(self) -> list[tuple[nn.Module, Mapping[str, str]]]:
+        """Return the modules whose tensors had other names in an older version, and those names."""
+        pairs = [
+            (built.module, owners[0].component.spec.load_renamed_weights())
+            for built in self.built
+            if (owners := self._owners.get(id(built.config)))
+        ]
+        return [(module, renamed) for module, renamed in pairs if renamed]
 
     def __call__(
         self, component: Component, *, output_names: Sequence[str] | None = None, **shapes: int

@@ -4,40 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from mtl.builder import Builder, BuiltModule
+from mtl.builder import Builder, BuiltModule, Owner
+from mtl.components import ModuleConfig
+from mtl.config.json_path import render_path
+from mtl.config.walk import walk
 from mtl.data.load import Tasks
 from mtl.errors import ComponentError, UsageError, component_errors
-from mtl.weights import load_module, load_named, match_rows, open_weights, row_names, unique_tensors
+from mtl.fields import Component
+from mtl.weights import (
+    load_module,
+    load_named,
+    match_rows,
+    open_weights,
+    row_names,
+    unique_tensors,
+    with_new_names,
+)
 
 
 class MultitaskModel(nn.Module):
-    """The tasks' models by name, and the modules that they were built from.
+    """The tasks' models by name, and the builder of their modules.
 
     `notices` say which rows of a `load_path` were moved, new or dropped.
     """
 
     def __init__(
-        self, models: Mapping[str, nn.Module], built: Iterable[BuiltModule], notices: Iterable[str] = ()
+        self, models: Mapping[str, nn.Module], builder: Builder, notices: Iterable[str] = ()
     ) -> None:
         super().__init__()
         self.tasks = dict(models)
-        self.built = tuple(built)
+        self.builder = builder
         self.notices = tuple(notices)
         for name, model in models.items():
             self.add_module(f"task-{name}", model)
 
+    @property
+    def built(self) -> tuple[BuiltModule, ...]:
+        """The modules that the config names, shared ones once."""
+        return tuple(self.builder.built)
 
-def build_model(tasks: Tasks, seed: int, *, load_paths: bool = True) -> MultitaskModel:
+
+ModuleStates = Mapping[str, Mapping[str, Any]]
+"""What modules have saved besides their tensors, by the places of their configs."""
+
+
+def build_model(tasks: Tasks, seed: int, states: ModuleStates | None = None) -> MultitaskModel:
     """Build the model of a run; its initial weights are a function of the seed.
 
-    With `load_paths` modules start from their `load_path`, as is right for a model to train.
+    Modules start from their `load_path`, unless the model is built to be loaded: from the `states` that its
+    modules have saved.
     """
     torch.manual_seed(seed)
-    builder = Builder()
+    builder = Builder(_owners(tasks), states)
     models = {}
     for name, task in tasks.tasks.items():
         with component_errors(task, f"to build the model of {name}"):
@@ -45,17 +68,31 @@ def build_model(tasks: Tasks, seed: int, *, load_paths: bool = True) -> Multitas
     notices = []
     for built in builder.built:
         path = built.config.load_path
-        if load_paths and path is not None:
-            match = load_module(built.module, path)
+        if path is not None and not builder.is_loading:
+            match = load_module(built.module, path, builder.renamed_weights())
             if match.maps:
                 notices.append(f"{built.users[0]}: rows of {path} were matched by name: {match}")
         if built.config.freeze:
             built.module.requires_grad_(False)
-    return MultitaskModel(models, builder.built, notices)
+    return MultitaskModel(models, builder, notices)
 
 
-def load_model(tasks: Tasks, seed: int, weights: Path) -> MultitaskModel:
-    """Build the model of a run with the weights of a file.
+def _owners(tasks: Tasks) -> dict[int, list[Owner]]:
+    """Return the components of all modules; one that is shared has a name in each task."""
+    owners: dict[int, list[Owner]] = {}
+    for task, component in tasks.components.items():
+        components: dict[int, Component] = {}
+        for node in walk(component.config, (task,)):
+            if isinstance(node.value, Component):
+                components[id(node.value.config)] = node.value
+            elif isinstance(node.value, ModuleConfig) and id(node.value) in components:
+                owner = Owner(render_path(node.path), components[id(node.value)])
+                owners.setdefault(id(node.value), []).append(owner)
+    return owners
+
+
+def load_model(tasks: Tasks, seed: int, weights: Path, states: ModuleStates) -> MultitaskModel:
+    """Build the model of a run with the weights of a file and the states that its modules have saved.
 
     Names and shapes are compared before memory is taken: a file says how large a model may be.
 
@@ -64,7 +101,7 @@ def load_model(tasks: Tasks, seed: int, weights: Path) -> MultitaskModel:
     with open_weights(weights) as stored:
         try:
             with torch.device("meta"):
-                outline: MultitaskModel | None = build_model(tasks, seed, load_paths=False)
+                outline: MultitaskModel | None = build_model(tasks, seed, states)
         except ComponentError as error:
             if "overflow" in str(error):
                 message = f"{weights}: the model that its config describes fits no memory"
@@ -72,9 +109,10 @@ def load_model(tasks: Tasks, seed: int, weights: Path) -> MultitaskModel:
             # A module whose constructor reads values of tensors has no outline.
             outline = None
         if outline is not None:
-            match_rows(dict(unique_tensors(outline)), row_names(outline), stored)
-        model = build_model(tasks, seed, load_paths=False)
-        match = load_named(model, stored)
+            renamed = with_new_names(stored, outline, outline.builder.renamed_weights())
+            match_rows(dict(unique_tensors(outline)), row_names(outline), renamed)
+        model = build_model(tasks, seed, states)
+        match = load_named(model, stored, model.builder.renamed_weights())
     if match.new or match.dropped:
         raise UsageError(f"{weights}: these are the weights of other words or labels: {match}")
     return model

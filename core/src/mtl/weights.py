@@ -145,21 +145,57 @@ def open_weights(path: Path) -> Iterator[Weights]:
         raise UsageError(f"{path}: not a file of weights: {error}") from None
 
 
-def load_module(module: nn.Module, path: Path) -> Match:
+Renamed = Sequence[tuple[nn.Module, Mapping[str, str]]]
+"""Modules, and the names that tensors or modules within them had and have: `{"old": "new"}`."""
+
+
+def load_module(module: nn.Module, path: Path, renamed: Renamed = ()) -> Match:
     """Read a module's tensors from a safetensors file, as `load_named` does."""
     with open_weights(path) as stored:
-        return load_named(module, stored)
+        return load_named(module, stored, renamed)
 
 
-def load_named(module: nn.Module, stored: Weights) -> Match:
+def load_named(module: nn.Module, stored: Weights, renamed: Renamed = ()) -> Match:
     """Copy stored tensors into a module; rows that have names go where their names are.
 
+    Tensors of `renamed` modules within it may be stored by the names that they had.
     Nothing is read before all names and shapes are checked. Raises `UsageError` if they do not fit.
     """
     tensors = dict(unique_tensors(module))
+    stored = with_new_names(stored, module, renamed)
     match = match_rows(tensors, row_names(module), stored)
     copy_rows(tensors, stored, match)
     return match
+
+
+def with_new_names(stored: Weights, module: nn.Module, renamed: Renamed) -> Weights:
+    """Return the stored tensors by the names that those of `module` have now."""
+    names_of = {id(part): names for part, names in renamed}
+    places = module.named_modules(remove_duplicate=False) if names_of else ()
+    changes = [
+        (f"{place}." if place else "", names_of[id(part)]) for place, part in places if id(part) in names_of
+    ]
+    # Outer modules first: one within them may itself have been renamed.
+    changes.sort(key=lambda change: len(change[0]))
+    current = {name for name, _ in unique_tensors(module)}
+
+    def new_name(name: str) -> str:
+        for prefix, names in changes:
+            for old, new in names.items() if name not in current else ():
+                if name == prefix + old or name.startswith(f"{prefix}{old}."):
+                    name = prefix + new + name[len(prefix + old) :]
+                    break
+        return name
+
+    if not changes:
+        return stored
+    old_names = {new_name(name): name for name in stored.shapes}
+    return Weights(
+        stored.source,
+        {new: stored.shapes[old] for new, old in old_names.items()},
+        {new: stored.row_names[old] for new, old in old_names.items() if old in stored.row_names},
+        lambda name: stored.read(old_names[name]),
+    )
 
 
 def copy_rows(tensors: Mapping[str, Tensor], stored: Weights, match: Match) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from mtl.components import ComponentSpec
 from mtl.data.load import SharedFeaturizer, Tasks
 from mtl.errors import ComponentError, DataError
+from mtl.fields import Component
 
 
 class Learner:
@@ -23,7 +25,10 @@ class Learner:
 
 
 def load(state: Any) -> Tasks:
-    tasks = Tasks({"A": Learner()}, {"A.words": SharedFeaturizer(Learner(), ["A"])})  # type: ignore[arg-type, dict-item]
+    learner: Any = Learner
+    component = Component("", "", ComponentSpec(name="Learner", config="", factory=""), None)
+    shared = SharedFeaturizer(learner(), component, ["A"])
+    tasks = Tasks({"A": learner()}, {"A.words": shared}, {"A": component})
     tasks.load_state({"tasks": {"A": {"words": ["x"]}}, "featurizers": state})
     return tasks
 

@@ -19,6 +19,11 @@ class ComponentSpec:
     that cannot be imported is a `PluginError` then. `migrations`, written alike, is a list of
     `Migration`s, oldest first, and `formerly` the names that the component had: with them a config
     that was written for an older version of the plugin still runs.
+
+    With the other two a model that an older version has saved can still be loaded. `state_migrations`,
+    written alike, are `Migration`s of the keys that `state()` returns; `renamed_weights` is a dict of the
+    names that parameters, or modules with all that is in them, had in the component's module, and of those
+    that they have now.
     """
 
     name: str
@@ -26,6 +31,8 @@ class ComponentSpec:
     factory: str
     summary: str = ""
     migrations: str = ""
+    state_migrations: str = ""
+    renamed_weights: str = ""
     formerly: tuple[str, ...] = ()
 
     def load_config(self) -> Any:
@@ -39,6 +46,41 @@ class ComponentSpec:
     def load_migrations(self) -> Any:
         """The migrations; none where the component names none."""
         return _load(self.migrations) if self.migrations else ()
+
+    def load_renamed_weights(self) -> Mapping[str, str]:
+        """Import and return `renamed_weights`."""
+        renamed: Mapping[str, str] = _load(self.renamed_weights) if self.renamed_weights else {}
+        return renamed
+
+    def migrate_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `state()` of an older version would return today.
+
+        Raises `PluginError` if both an old key and its successor are there, or a migration refuses a value.
+        """
+        migrated = dict(state)
+        for migration in _load(self.state_migrations) if self.state_migrations else ():
+            if migration.old not in migrated:
+                continue
+            written = self._written(migration, migrated.pop(migration.old))
+            both = written.keys() & migrated.keys()
+            if both:
+                raise PluginError(
+                    f"{self.name}: `{migration.old}` of its state is `{min(both)}` since {migration.since},"
+                    " but it has both"
+                )
+            migrated |= written
+        return migrated
+
+    def _written(self, migration: Migration, value: Any) -> Mapping[str, Any]:
+        if not callable(migration.new):
+            return {} if migration.new is None else {migration.new: value}
+        try:
+            return migration.new(value)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise PluginError(
+                f"{self.name}: `{migration.old}` of its state cannot be migrated: {reason}"
+            ) from error
 
 
 @frozen(kw_only=True)

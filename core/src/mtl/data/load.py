@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from attrs import Factory, define, frozen
 
-from mtl.components import DataSource, FeaturesConfig, Featurizer, Split, Table, Task, Unit
+from mtl.components import ComponentSpec, DataSource, FeaturesConfig, Featurizer, Split, Table, Task, Unit
 from mtl.components.instantiate import instantiate
 from mtl.config.document import describe
 from mtl.config.run_config import RunConfig
@@ -28,19 +28,21 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 @define
 class SharedFeaturizer:
-    """A featurizer of the run and the tasks that use it."""
+    """A featurizer of the run, the component that it was made from and the tasks that use it."""
 
     featurizer: Featurizer[Any]
+    component: Component
     tasks: list[str] = Factory(list)
 
 
 @frozen(eq=False)
 class Tasks:
     """The tasks of a run by name, and their featurizers by key: a featurizer that several tasks
-    share stands there once."""
+    share stands there once. `components` are what the tasks were made from."""
 
     tasks: Mapping[str, Task[Any]]
     featurizers: Mapping[str, SharedFeaturizer]
+    components: Mapping[str, Component]
 
     def state(self) -> dict[str, dict[str, Any]]:
         """What was learnt from the data, as JSON."""
@@ -51,8 +53,12 @@ class Tasks:
 
     def load_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         """Take back what `state` gave. Raises `DataError` for anything else."""
+        specs = {
+            "featurizers": {key: shared.component.spec for key, shared in self.featurizers.items()},
+            "tasks": {name: component.spec for name, component in self.components.items()},
+        }
         for kind, name, owner in self._owners():
-            _load_state(kind, name, owner, state)
+            _load_state(kind, name, owner, specs[kind][name], state)
 
     def save_files(self, folder: Path) -> None:
         """Write the files that featurizers and tasks need besides their state."""
@@ -78,14 +84,18 @@ class Tasks:
 
 
 def _load_state(
-    kind: str, name: str, owner: Featurizer[Any] | Task[Any], state: Mapping[str, Mapping[str, Any]]
+    kind: str,
+    name: str,
+    owner: Featurizer[Any] | Task[Any],
+    spec: ComponentSpec,
+    state: Mapping[str, Mapping[str, Any]],
 ) -> None:
     learnt = state[kind].get(name)
     if not isinstance(learnt, dict):
         raise DataError(f"{kind}.{name}: must be an object of what was learnt, but is {describe(learnt)}")
     try:
         with component_errors(owner, "to take back what it had learnt"):
-            owner.load_state(learnt)
+            owner.load_state(spec.migrate_state(learnt))
     except DataError as error:
         raise DataError(f"{kind}.{name}: {error}") from None
 
@@ -117,7 +127,7 @@ def make_tasks(config: RunConfig) -> Tasks:
     for name, component in config.tasks.items():
         features = _make_features(name, component, featurizers, keys)
         tasks[name] = instantiate(component, name=name, features=features)
-    return Tasks(tasks, featurizers)
+    return Tasks(tasks, featurizers, config.tasks)
 
 
 def _make_features(
@@ -134,7 +144,7 @@ def _make_features(
             if key in featurizers:  # a task may be called like a key
                 key = component.path
             keys[id(component.config)] = key
-            featurizers[key] = SharedFeaturizer(instantiate(component))
+            featurizers[key] = SharedFeaturizer(instantiate(component), component)
         featurizers[key].tasks.append(task)
         parts[name] = featurizers[key].featurizer
     return Features(config, parts, f"{owner.path}.features")

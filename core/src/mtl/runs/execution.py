@@ -21,7 +21,7 @@ from mtl.runs.folder import WEIGHTS, RunFolder
 from mtl.runs.observer import Callbacks, RunObserver, logger
 from mtl.runs.planning import describe
 from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
-from mtl.runs.resume import check_config, identity, restore
+from mtl.runs.resume import check_config, identity, module_states, newest_checkpoint, restore
 from mtl.training.selection import tasks_in_phases
 from mtl.training.state import COUNTED, rates
 from mtl.training.trainer import Trainer
@@ -76,7 +76,7 @@ def train(
         if resume and folder.is_unused:
             logger.warning("%s: there is no run to resume here; starting from the beginning", folder.path)
             resume = False
-        files = None
+        files, checkpoint = None, None
         if resume:
             changes = check_config(folder, loaded, plugins, allow_changes=allow_changes)
             files = None if any(path.startswith("tasks.") for path in changes) else folder.saved_files()
@@ -86,7 +86,9 @@ def train(
         else:
             folder.refuse_used()
         held.enter_context(torch_settings(loaded.config))
-        prepared = prepare(loaded, plugins, files)
+        if resume:
+            checkpoint = newest_checkpoint(folder)
+        prepared = prepare(loaded, plugins, files, module_states(checkpoint))
         # Before the first phase freezes parameters that others train.
         planned = describe(prepared)
         trainer = make_trainer(prepared)
@@ -95,7 +97,7 @@ def train(
             held.enter_context(folder.locked())
             folder.refuse_used()
         if resume:
-            restore(trainer, folder, now, allow_changes=allow_changes)
+            restore(trainer, folder, checkpoint, now, allow_changes=allow_changes)
         folder.create(now["config"])
         if files is None:
             folder.save_files(prepared.tasks.save_files)
@@ -164,7 +166,7 @@ def _finish(prepared: Prepared, trainer: Trainer, observer: RunObserver) -> Resu
     folder, state = observer.folder, trainer.state
     tasks, scored = tasks_in_phases(prepared.config), state.best.metrics if state.best else {}
     if state.best is not None:
-        load_module(prepared.model, folder.model / WEIGHTS)
+        load_module(prepared.model, folder.model / WEIGHTS, prepared.model.builder.renamed_weights())
     evaluated = {**scored, **trainer.evaluate("eval", [task for task in tasks if task not in scored])}
     test = trainer.evaluate("test", tasks)
     _raise_if_interrupted(trainer, observer)

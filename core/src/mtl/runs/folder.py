@@ -33,7 +33,7 @@ WEIGHTS = "weights.safetensors"
 FILES = "files"
 """The folder, of a run and of its model, with the files of featurizers and tasks."""
 OWNERS = ("featurizers", "tasks")
-MODEL_FILES = ("config", "tasks", "featurizers", "versions")
+MODEL_FILES = ("config", "tasks", "featurizers", "modules", "versions")
 """What stands beside the weights: the resolved config, what was learnt from the data, and the versions
 of all plugins."""
 
@@ -189,7 +189,10 @@ class RunFolder:
             )
             raise UsageError(f"{self.path}: {what}")
         check_manifest(self.model, [WEIGHTS, *(f"{name}.json" for name in MODEL_FILES)], within=[FILES])
-        return {name: read_json(self.model / f"{name}.json") for name in MODEL_FILES}
+        parts = {name: read_json(self.model / f"{name}.json") for name in MODEL_FILES}
+        if not all(isinstance(state, dict) for state in parts["modules"].values()):
+            raise UsageError(f"{self.model / 'modules.json'}: must be an object of objects")
+        return parts
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Add a line to the metrics, whole or not at all. Raises `OSError`."""

@@ -128,6 +128,6 @@ def load(run: Path | str, *, device: str = "auto", plugins: Plugins | None = Non
             f"{folder.model}: what was learnt from the data cannot be used: {type(error).__name__}: {error}"
         ) from error
     with torch_settings(loaded.config):
-        model = load_model(tasks, loaded.config.seed, folder.model / WEIGHTS)
+        model = load_model(tasks, loaded.config.seed, folder.model / WEIGHTS, parts["modules"])
     chosen = choose_device(device)
     return LoadedRun(loaded.config, tasks, model.to(chosen).eval(), chosen)

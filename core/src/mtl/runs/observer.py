@@ -87,7 +87,8 @@ class RunObserver:
         if best:
             weights = cpu_copy(dict(unique_tensors(self.model)))
             names = row_names(self.model)
-            self.writer.submit(lambda: self.folder.save_model(weights, names, self.model_files))
+            files = {**self.model_files, "modules": self.model.builder.states()}
+            self.writer.submit(lambda: self.folder.save_model(weights, names, files))
         self.callbacks.call(
             "mtl_evaluated",
             step=evaluation.step,

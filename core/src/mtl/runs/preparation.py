@@ -24,7 +24,7 @@ from mtl.data.batching import Batching, seed_generators
 from mtl.data.cache import load_cached
 from mtl.data.load import TaskData, Tasks, make_tasks
 from mtl.errors import UsageError
-from mtl.model import MultitaskModel, build_model
+from mtl.model import ModuleStates, MultitaskModel, build_model
 from mtl.plugins import Plugins
 from mtl.training.phase import Phase
 from mtl.training.selection import Selection, selection, task_weights
@@ -84,10 +84,16 @@ class Prepared:
         return self.phases[-1].selection
 
 
-def prepare(loaded: LoadedConfig, plugins: Plugins, files: Path | None = None) -> Prepared:
+def prepare(
+    loaded: LoadedConfig,
+    plugins: Plugins,
+    files: Path | None = None,
+    states: ModuleStates | None = None,
+) -> Prepared:
     """Read the data of a config and build the model.
 
-    `files` are those that the run's featurizers and tasks have saved, if it is resumed.
+    `files` are those that the featurizers and tasks of a run have saved, if it is resumed, and `states` those
+    of the modules in the checkpoint to restore, if there is one.
 
     Raises `ConfigError` for modules that do not fit together, `DataError` for data.
     """
@@ -100,7 +106,7 @@ def prepare(loaded: LoadedConfig, plugins: Plugins, files: Path | None = None) -
     if files is not None:
         tasks.load_files(files)
     data = load_cached(config, tasks, plugins)
-    model = build_model(tasks, config.seed)
+    model = build_model(tasks, config.seed, states)
     phases = tuple(_phases(config, data.tasks, model))
     notices = (*data.notices, *model.notices)
     return Prepared(loaded, plugins, tasks, data.tasks, notices, model.to(device), phases, device)

@@ -17,7 +17,7 @@ from mtl.runs.folder import RunFolder
 from mtl.runs.observer import logger
 from mtl.runs.preparation import Prepared
 from mtl.suggest import argument
-from mtl.training.checkpoint import load_checkpoint
+from mtl.training.checkpoint import Checkpoint, open_checkpoint
 from mtl.training.trainer import Trainer
 
 LENGTH = ("trainer.epochs", "trainer.max_steps")
@@ -75,39 +75,62 @@ def identity(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def restore(trainer: Trainer, folder: RunFolder, now: Mapping[str, Any], *, allow_changes: bool) -> None:
-    """Go on from the newest checkpoint that is whole, or from the start where there is none.
+def newest_checkpoint(folder: RunFolder) -> Checkpoint | None:
+    """Return the newest checkpoint that is whole; None if there is none."""
+    for path in folder.saved_checkpoints():
+        try:
+            return open_checkpoint(path)
+        except DamagedFolder as error:
+            logger.warning("%s; the one before is used", error)
+    return None
+
+
+def module_states(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+    """Return the states of the modules in a checkpoint. Raises `UsageError` if it does not have them."""
+    if checkpoint is None:
+        return None
+    states = checkpoint.state.get("modules")
+    if not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
+        raise UsageError(f"{checkpoint.path}: `modules` of this state must be an object of objects")
+    return states
+
+
+def restore(
+    trainer: Trainer,
+    folder: RunFolder,
+    checkpoint: Checkpoint | None,
+    now: Mapping[str, Any],
+    *,
+    allow_changes: bool,
+) -> None:
+    """Continue from a checkpoint, or from the start if there is none.
 
     Raises `UsageError` for rows or vocabularies that are not what they were, or a damaged best model.
     """
-    for path in folder.saved_checkpoints():
-        try:
-            tensors, state = load_checkpoint(path)
-        except DamagedFolder as error:
-            logger.warning("%s; the one before is used", error)
-            continue
-        try:
-            metrics_size = max(int(state["metrics_size"]), 0)
-            _check_identity(folder, state["run"], now, allow_changes)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UsageError(f"{path}: this state does not say what its run began with: {reason}") from error
-        match = trainer.restore(tensors, state, path)
-        if match.maps:
-            logger.warning("%s: rows of the model were matched by name: %s", path, match)
-        timeline = trainer.phase.timeline
-        done, planned = trainer.state.step - trainer.state.phase.step, timeline.total_steps
-        if done > planned and not timeline.schedule.adapts:
-            raise UsageError(
-                f"{folder.path}: {done:,} steps are done already, but the config asks for {planned:,}"
-            )
-        if trainer.state.best is not None:
-            _check_model(folder)
-        folder.keep_checkpoints(trainer.config.keep_checkpoints, path)
-        if not folder.truncate_metrics(metrics_size):
-            logger.warning("%s: lines have been lost", folder.metrics)
+    if checkpoint is None:
+        folder.truncate_metrics(0)
         return
-    folder.truncate_metrics(0)
+    path, state = checkpoint.path, checkpoint.state
+    try:
+        metrics_size = max(int(state["metrics_size"]), 0)
+        _check_identity(folder, state["run"], now, allow_changes)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{path}: this state does not say what its run began with: {reason}") from error
+    match = trainer.restore(checkpoint.tensors(), state, path)
+    if match.maps:
+        logger.warning("%s: rows of the model were matched by name: %s", path, match)
+    timeline = trainer.phase.timeline
+    done, planned = trainer.state.step - trainer.state.phase.step, timeline.total_steps
+    if done > planned and not timeline.schedule.adapts:
+        raise UsageError(
+            f"{folder.path}: {done:,} steps are done already, but the config asks for {planned:,}"
+        )
+    if trainer.state.best is not None:
+        _check_model(folder)
+    folder.keep_checkpoints(trainer.config.keep_checkpoints, path)
+    if not folder.truncate_metrics(metrics_size):
+        logger.warning("%s: lines have been lost", folder.metrics)
 
 
 def _check_model(folder: RunFolder) -> None:

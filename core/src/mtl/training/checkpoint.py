@@ -8,13 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from attrs import frozen
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from mtl.errors import UsageError
 from mtl.files import DamagedFolder, atomic_write, check_manifest, read_json, write_manifest
-from mtl.weights import RowMap, write_tensors
+from mtl.weights import RowMap, open_weights, write_tensors
 
 TENSORS = "tensors.safetensors"
 STATE = "state.json"
@@ -29,12 +30,28 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: str) -> No
         write_manifest(folder)
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the state of a checkpoint. Raises `DamagedFolder`."""
+@frozen(eq=False)
+class Checkpoint:
+    """A checkpoint that is whole; `tensors` reads its tensors."""
+
+    path: Path
+    state: Mapping[str, Any]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Read the tensors. Raises `DamagedFolder`."""
+        try:
+            return load_file(self.path / TENSORS)
+        except (OSError, SafetensorError) as error:
+            raise DamagedFolder(f"{self.path}: cannot be read: {error}") from None
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint's state, and check its tensors without reading them. Raises `DamagedFolder`."""
     check_manifest(path, (TENSORS, STATE))
     try:
-        return load_file(path / TENSORS), read_json(path / STATE)
-    except (OSError, UsageError, SafetensorError) as error:
+        with open_weights(path / TENSORS):
+            return Checkpoint(path, read_json(path / STATE))
+    except UsageError as error:
         raise DamagedFolder(f"{path}: cannot be read: {error}") from None
 
 

@@ -399,6 +399,7 @@ class Trainer:
             "lr_scheduler": active.lr_scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "row_names": row_names(self.model),
+            "modules": self.model.builder.states(),
         }
         return tensors, state
 
@@ -415,7 +416,8 @@ class Trainer:
             self.state.restore(state["training"], parts["report"])
             self.start_phase(self.phases[self.state.phase.index])
             active, names = self.active, state["row_names"]
-            match = load_named(self.model, _named(parts["model"], names, source))
+            renamed = self.model.builder.renamed_weights()
+            match = load_named(self.model, _named(parts["model"], names, source), renamed)
             moved = {id(p): match.maps[name] for name, p in unique_tensors(self.model) if name in match.maps}
             restore_optimizer(active.optimizer, parts["optimizer"], state["optimizer"], moved)
             self.balancer.load_state_dict(parts["balancer"])
