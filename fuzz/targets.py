@@ -12,16 +12,17 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from attrs import frozen
 
 import mtl
-from mtl.commands.predict import read_rows
 from mtl.config.document import decode
 from mtl.config.dumping import dump
 from mtl.config.load import load_config
 from mtl.plugins import Plugins, discover
+from mtl.runs.lines import LINE_FORMATS, line_rows
 from mtl_text import (
     JSONL,
     TSV,
@@ -170,10 +171,13 @@ def _filled(table: mtl.Table) -> None:
 
 def predictions_input(data: bytes) -> None:
     """The rows that `mtl predict` reads; the first byte chooses the format."""
-    path = FOLDER / "input"
-    path.write_bytes(data[1:])
-    for row in read_rows(str(path), ("auto", "text", "jsonl")[(data[0] if data else 0) % 3]):
-        assert isinstance(row, dict)
+    inputs = (mtl.ColumnSpec("text"), mtl.ColumnSpec("other", may_be_empty=True))
+    task: Any = SimpleNamespace(name="T", config=SimpleNamespace(input_columns=inputs))
+    format = LINE_FORMATS[(data[0] if data else 0) % 3]
+    for row in line_rows(task, data[1:].splitlines(keepends=True), "input", format):
+        assert isinstance(row.values, dict)
+        if row.problem is not None:
+            raise mtl.DataError(row.problem)
 
 
 # --- vocabularies ---------------------------------------------------------------------------------------

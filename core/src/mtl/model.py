@@ -17,6 +17,7 @@ from mtl.data.load import Tasks
 from mtl.errors import ComponentError, UsageError, component_errors
 from mtl.fields import Component
 from mtl.weights import (
+    Weights,
     load_module,
     load_named,
     match_rows,
@@ -91,14 +92,26 @@ def _owners(tasks: Tasks) -> dict[int, list[Owner]]:
     return owners
 
 
-def load_model(tasks: Tasks, seed: int, weights: Path, states: ModuleStates) -> MultitaskModel:
+def load_model(
+    tasks: Tasks, seed: int, weights: Path, states: ModuleStates, *, part: bool = False
+) -> MultitaskModel:
     """Build the model of a run with the weights of a file and the states that its modules have saved.
+
+    `part` says that the file holds the weights of other tasks, too.
 
     Names and shapes are compared before memory is taken: a file says how large a model may be.
 
     Raises `UsageError` if the file cannot be read, or does not fit the model.
     """
     with open_weights(weights) as stored:
+
+        def fitting(model: MultitaskModel) -> Weights:
+            renamed = model.builder.renamed_weights()
+            if not part:
+                return with_new_names(stored, model, renamed)
+            found = with_new_names(stored.with_aliases(), model, renamed)
+            return found.part(name for name, _ in unique_tensors(model))
+
         try:
             with torch.device("meta"):
                 outline: MultitaskModel | None = build_model(tasks, seed, states)
@@ -109,10 +122,9 @@ def load_model(tasks: Tasks, seed: int, weights: Path, states: ModuleStates) -> 
             # A module whose constructor reads values of tensors has no outline.
             outline = None
         if outline is not None:
-            renamed = with_new_names(stored, outline, outline.builder.renamed_weights())
-            match_rows(dict(unique_tensors(outline)), row_names(outline), renamed)
+            match_rows(dict(unique_tensors(outline)), row_names(outline), fitting(outline))
         model = build_model(tasks, seed, states)
-        match = load_named(model, stored, model.builder.renamed_weights())
+        match = load_named(model, fitting(model))
     if match.new or match.dropped:
         raise UsageError(f"{weights}: these are the weights of other words or labels: {match}")
     return model

@@ -8,13 +8,13 @@ them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from attrs import define, frozen
+from attrs import define, field, frozen
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ RowNames = Mapping[str, Sequence[str]]
 ROW_NAMES = "row_names"
 """The key in a safetensors file's metadata whose value is `RowNames` as JSON."""
 
+ALIASES = "aliases"
+"""The key in a safetensors file's metadata whose value is `Weights.aliases` as JSON."""
+
 UNNAMED = "its rows have no names"
 _PROBLEMS_SHOWN = 5
 
@@ -40,6 +43,25 @@ class Weights:
     shapes: Mapping[str, Sequence[int]]
     row_names: RowNames
     read: Callable[[str], Tensor]
+    aliases: Mapping[str, str] = field(factory=dict)
+    """Other names of stored tensors: modules that share a tensor store it once."""
+
+    def with_aliases(self) -> Weights:
+        """Return the stored tensors by all their names."""
+        return self.by_names({**{name: name for name in self.shapes}, **self.aliases})
+
+    def part(self, names: Iterable[str]) -> Weights:
+        """Return the tensors of these names that are stored, without the others."""
+        return self.by_names({name: name for name in names if name in self.shapes})
+
+    def by_names(self, stored: Mapping[str, str]) -> Weights:
+        """Return stored tensors by other names: `stored` maps each to its own."""
+        return Weights(
+            self.source,
+            {name: self.shapes[own] for name, own in stored.items()},
+            {name: self.row_names[own] for name, own in stored.items() if own in self.row_names},
+            lambda name: self.read(stored[name]),
+        )
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], row_names: RowNames, source: str) -> Self:
@@ -85,6 +107,13 @@ def unique_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from ((name, buffer) for name, buffer in module.named_buffers() if name in persistent)
 
 
+def tensor_aliases(module: nn.Module) -> dict[str, str]:
+    """Return the other names of a module's tensors, each with the name that `unique_tensors` gives it."""
+    first = {id(tensor): name for name, tensor in unique_tensors(module)}
+    named = module.state_dict(keep_vars=True)
+    return {name: own for name, tensor in named.items() if (own := first.get(id(tensor), name)) != name}
+
+
 def row_names(module: nn.Module) -> dict[str, tuple[str, ...]]:
     """Return the names of rows that a module and those within it give, by `unique_tensors`' names.
 
@@ -114,14 +143,21 @@ def cpu_copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path, names: RowNames | None = None) -> None:
-    """Write tensors and the names of their rows as safetensors. Raises `OSError`."""
+def write_tensors(
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    names: RowNames | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> None:
+    """Write tensors, the names of their rows and their aliases as safetensors. Raises `OSError`."""
     # save_file makes a file that nobody else may read, whatever the umask says.
     path.touch()
     mode = path.stat().st_mode
     try:
         # In ASCII, because a name may be half of a surrogate pair, which is no UTF-8.
-        save_file(dict(tensors), path, {ROW_NAMES: json.dumps(names)} if names else None)
+        metadata = {ROW_NAMES: names, ALIASES: aliases}
+        said = {key: json.dumps(value) for key, value in metadata.items() if value}
+        save_file(dict(tensors), path, said or None)
         path.chmod(mode)
     except SafetensorError as error:
         raise OSError(None, str(error), str(path)) from None
@@ -139,8 +175,12 @@ def open_weights(path: Path) -> Iterator[Weights]:
     try:
         with safe_open(path, framework="pt") as stored:
             shapes = {name: stored.get_slice(name).get_shape() for name in stored.keys()}  # noqa: SIM118
-            names = _parse_names(path, stored.metadata() or {})
-            yield Weights(str(path), shapes, _checked_names(names, shapes, str(path)), stored.get_tensor)
+            metadata = stored.metadata() or {}
+            names = _checked_names(_parsed(path, metadata, ROW_NAMES), shapes, str(path))
+            aliases = _parsed(path, metadata, ALIASES)
+            if not isinstance(aliases, dict) or not all(of in shapes for of in map(str, aliases.values())):
+                raise UsageError(f"{path}: its `{ALIASES}` must be an object of names of tensors")
+            yield Weights(str(path), shapes, names, stored.get_tensor, aliases)
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{path}: not a file of weights: {error}") from None
 
@@ -190,12 +230,7 @@ def with_new_names(stored: Weights, module: nn.Module, renamed: Renamed) -> Weig
     if not changes:
         return stored
     old_names = {new_name(name): name for name in stored.shapes}
-    return Weights(
-        stored.source,
-        {new: stored.shapes[old] for new, old in old_names.items()},
-        {new: stored.row_names[old] for new, old in old_names.items() if old in stored.row_names},
-        lambda name: stored.read(old_names[name]),
-    )
+    return stored.by_names(old_names)
 
 
 def copy_rows(tensors: Mapping[str, Tensor], stored: Weights, match: Match) -> None:
@@ -265,11 +300,11 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown}, … ({len(names):,})" if len(names) > 3 else shown
 
 
-def _parse_names(path: Path, metadata: Mapping[str, str]) -> Any:
+def _parsed(path: Path, metadata: Mapping[str, str], key: str) -> Any:
     try:
-        return json.loads(metadata.get(ROW_NAMES, "{}"))
+        return json.loads(metadata.get(key, "{}"))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: its `{ROW_NAMES}` are not JSON: {error}") from None
+        raise UsageError(f"{path}: its `{key}` are not JSON: {error}") from None
 
 
 def _checked_names(names: Any, shapes: Mapping[str, Sequence[int]], source: str) -> RowNames:

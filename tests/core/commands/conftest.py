@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from mtl.plugins import Plugins
 
 
 class FakeRun:
-    """What `mtl.load` gives, without a model: a prediction is its row."""
+    """What `mtl.load` gives, without a model: a prediction says what was asked."""
 
     task_names = ("SST2", "LM")
 
@@ -22,9 +22,14 @@ class FakeRun:
         figures = {"loss": 0.25, "accuracy": 0.875, "confusion_matrix": [[4, 0], [1, 3]]}
         return {name: figures | {"data": str(data)} for name in self.task_names if task in (None, name)}
 
-    def predict(self, task: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        for row in rows:
-            yield {"task": task, **row}
+    def predict_file(self, task: str, path: str, **options: Any) -> Iterator[dict[str, Any]]:
+        yield {"task": task, "file": path, **options}
+
+    def predict_lines(
+        self, task: str, lines: Iterable[bytes], name: str, **options: Any
+    ) -> Iterator[dict[str, Any]]:
+        for line in lines:
+            yield {"task": task, "line": line.decode(), "name": name, **options}
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Makes `mtl.load` give a `FakeRun`; holds the folders that were asked for."""
     folders: list[Path] = []
 
-    def load(run: Path) -> FakeRun:
+    def load(run: Path, *, task: str | None = None) -> FakeRun:
         folders.append(run)
         return FakeRun()
 

@@ -26,6 +26,6 @@ def test_the_table_shows_figures_that_fit_and_names_the_others(invoke: Any, load
 def test_data_is_for_one_task(invoke: Any, loaded: list[Path]) -> None:
     assert invoke("test", "r", "--data", "x.tsv")[::2] == (
         2,
-        "mtl: `--data` needs `--task`, one of: SST2, LM\n",
+        "mtl: `--task` is needed, one of: SST2, LM\n",
     )
     assert "x.tsv" in invoke("test", "r", "--data", "x.tsv", "--task", "LM")[1]

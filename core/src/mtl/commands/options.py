@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -136,6 +136,15 @@ def load(
             source, plugins=plugins, overrides=overrides or (), base_dir=base_dir, resumed=resumed
         )
         return loaded, plugins
+
+
+def choose_task(task: str | None, names: Sequence[str]) -> str:
+    """Return the task of an option, or a run's only one. Raises `UsageError` if it is not clear which."""
+    if task is None and len(names) > 1:
+        raise UsageError(f"`--task` is needed, one of: {', '.join(names)}")
+    if task is not None and task not in names:
+        raise UsageError(f"`--task` must be one of {', '.join(names)}, but is `{task}`")
+    return task or names[0]
 
 
 def results_only() -> AbstractContextManager[object]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from mtl.commands.options import RunArgument, one_of, print_json, results_only, say_waiting
-from mtl.errors import DataError, UsageError
+from mtl.commands.options import RunArgument, choose_task, one_of, print_json, results_only, say_waiting
+from mtl.errors import DataError, MtlError, UsageError
+
+if TYPE_CHECKING:
+    from mtl.runs import LoadedRun
 
 STANDARD_INPUT = "<stdin>"
 
@@ -24,89 +26,89 @@ def predict(
         typer.Argument(metavar="FILE", help="Rows; `-` or nothing reads standard input.", show_default=False),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The task to predict for.", show_default=False)
+        str | None, typer.Option(metavar="NAME", help="Task to predict for.", show_default=False)
     ] = None,
     format: Annotated[
         str,
         typer.Option(
-            metavar="auto|text|jsonl",
-            parser=one_of("--format", "auto", "text", "jsonl"),
-            help="A text a line, or a JSON object a line; auto looks at the first line.",
+            metavar="auto|data|text|jsonl",
+            parser=one_of("--format", "auto", "data", "text", "jsonl"),
+            help="Format of the rows: `data` reads FILE as the task's data source does, the default for a"
+            " file; `text` is one text per line, `jsonl` one JSON object per line.",
         ),
     ] = "auto",
+    text: Annotated[bool, typer.Option("--text", help="Short for --format text.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write here, not to standard output.", show_default=False),
+    ] = None,
+    on_bad_row: Annotated[
+        str,
+        typer.Option(
+            metavar="report|skip|error",
+            parser=one_of("--on-bad-row", "report", "skip", "error"),
+            help="Answer a row that cannot be predicted with an `error`, skip it, or stop there.",
+        ),
+    ] = "report",
 ) -> None:
     """Predict for the rows of FILE.
 
-    One JSON object a line for each row, in order, by the run's best model.
+    Writes one JSON object per row, in order: the prediction of the run's best model and the row's other
+    columns. Labels are not needed.
     """
     from mtl import load
 
-    results = sys.stdout
-    with results_only():
-        loaded = load(run)
-        names = ", ".join(loaded.task_names)
-        if task is None and len(loaded.task_names) > 1:
-            raise UsageError(f"`--task` is needed, one of: {names}")
-        if task is not None and task not in loaded.task_names:
-            raise UsageError(f"`--task` must be one of {names}, but is `{task}`")
-        for prediction in loaded.predict(task or loaded.task_names[0], read_rows(file, format)):
-            print_json(prediction, indent=None, file=results)
+    with _results(output) as results, results_only():
+        loaded = load(run, task=task)
+        name = choose_task(task, loaded.task_names)
+        for answer in _answers(loaded, name, file, "text" if text else format, on_bad_row):
+            print_json(answer, indent=None, file=results)
 
 
-def read_rows(file: str | None, format: str) -> Iterator[dict[str, Any]]:
-    """The rows of a file or of standard input, read as they are asked for.
-
-    Raises `DataError` with file and line for what is no UTF-8, no JSON object, or cannot be opened.
-    """
+def _answers(
+    loaded: LoadedRun, task: str, file: str | None, format: str, on_bad_row: str
+) -> Iterable[dict[str, Any]]:
+    options: dict[str, Any] = {"on_bad_row": on_bad_row}
+    of_lines = options | {"format": format}
     if file in (None, "-"):
-        say_waiting("rows, one a line,")
-        yield from _rows(sys.stdin.buffer, STANDARD_INPUT, format)
-        return
+        if format == "data":
+            raise UsageError("`--format data` needs a FILE")
+        say_waiting("rows, one per line,")
+        yield from loaded.predict_lines(task, sys.stdin.buffer, STANDARD_INPUT, **of_lines)
+    elif format in ("auto", "data"):
+        yield from loaded.predict_file(task, str(file), **options)
+    else:
+        with _opened(str(file)) as lines:
+            yield from loaded.predict_lines(task, lines, str(file), **of_lines)
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[Iterable[bytes]]:
     try:
         stream = Path(file).open("rb")  # noqa: SIM115 - closed below; only opening it can fail here
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     with stream:
-        yield from _rows(stream, file, format)
+        yield stream
 
 
-def _rows(stream: Iterable[bytes], name: str, format: str) -> Iterator[dict[str, Any]]:
-    lines = _lines(stream, name)
-    if format == "auto":
-        first = next(lines, None)
-        if first is None:
+@contextmanager
+def _results(output: Path | None) -> Iterator[TextIO]:
+    """Open the file for the answers, which is complete or absent; without one, standard output."""
+    if output is None:
+        yield sys.stdout
+        return
+    from mtl.files import atomic_write
+
+    try:
+        if output.exists() and not output.is_file():  # a pipe or a device: nothing may take its place
+            with output.open("w", encoding="utf-8") as file:
+                yield file
             return
-        format = "jsonl" if _is_object(first) else "text"
-        lines = chain([first], lines)
-    for number, line in enumerate(lines, start=1):
-        if format == "text":
-            yield {"text": line}
-        elif line.strip():
-            yield _object(line, f"{name}:{number}")
-
-
-def _lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
-    for number, line in enumerate(stream, start=1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{name}:{number}:{error.start + 1}: must be UTF-8, but is not") from None
-
-
-def _is_object(line: str) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where}: must be a JSON object, but is not JSON: {error}") from None
-    except RecursionError:
-        raise DataError(f"{where}: must be a JSON object, but is too deep") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: must be a JSON object, but is `{line[:40]}`")
-    return row
+        with (
+            atomic_write(output, make_parents=False) as temporary,
+            temporary.open("w", encoding="utf-8") as file,
+        ):
+            yield file
+    except OSError as error:
+        raise MtlError(f"{output}: cannot be written: {error.strerror or error}") from error

@@ -7,20 +7,19 @@ from typing import Annotated
 
 import typer
 
-from mtl.commands.options import JsonOption, RunArgument, print_json, results_only
-from mtl.errors import UsageError
+from mtl.commands.options import JsonOption, RunArgument, choose_task, print_json, results_only
 
 
 def test(
     run: RunArgument,
     task: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="This task only; all tasks if absent.", show_default=False),
+        typer.Option(metavar="NAME", help="Only this task; all tasks if absent.", show_default=False),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Rows to test on, in place of the task's test data.", show_default=False
+            metavar="FILE", help="File to evaluate on instead of the task's test data.", show_default=False
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -29,16 +28,14 @@ def test(
     from mtl import load
 
     with results_only():
-        loaded = load(run)
-        if data is not None and task is None:
-            if len(loaded.task_names) > 1:
-                raise UsageError(f"`--data` needs `--task`, one of: {', '.join(loaded.task_names)}")
-            task = loaded.task_names[0]
-        figures = loaded.test(task, data)
+        loaded = load(run, task=task)
+        if data is not None or task is not None:
+            task = choose_task(task, loaded.task_names)
+        metrics = loaded.test(task, data)
     if as_json:
-        print_json(figures)
+        print_json(metrics)
         return
     from mtl.render.results import figures_view
     from mtl.render.terminal import output
 
-    output().print(figures_view(figures))
+    output().print(figures_view(metrics))

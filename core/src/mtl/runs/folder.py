@@ -225,14 +225,22 @@ class RunFolder:
             os.fsync(file.fileno())
             return file.tell()
 
-    def save_model(self, tensors: Mapping[str, Tensor], names: RowNames, files: Mapping[str, Any]) -> None:
-        """Replace the best model: its weights with the names of their rows, and `files` (`MODEL_FILES`) as
-        `NAME.json`."""
+    def save_model(
+        self,
+        tensors: Mapping[str, Tensor],
+        names: RowNames,
+        aliases: Mapping[str, str],
+        files: Mapping[str, Any],
+    ) -> None:
+        """Replace the best model: its weights, and `files` (`MODEL_FILES`) as `NAME.json`.
+
+        `names` are those of the tensors' rows, `aliases` other names of tensors.
+        """
         self.require()
         # A folder that somebody has deleted is not made again.
         with atomic_write(self.model, make_parents=False) as folder:
             folder.mkdir()
-            write_tensors(tensors, folder / WEIGHTS, names)
+            write_tensors(tensors, folder / WEIGHTS, names, aliases)
             for name in MODEL_FILES:
                 (folder / f"{name}.json").write_text(as_json(files[name]), encoding="utf-8")
             for owners in OWNERS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,34 @@ import polars as pl
 import torch
 from attrs import frozen
 
-from mtl.components import Table, Task
-from mtl.config.load import load_config
-from mtl.data.load import Tasks, encode_rows, make_tasks, skipped_rows
-from mtl.data.tables import table_schema
-from mtl.errors import UsageError, component_errors
+from mtl.components import Task
+from mtl.config.load import load_config, only
+from mtl.data.load import Tasks, make_tasks, skipped_rows
+from mtl.errors import UsageError
 from mtl.model import MultitaskModel, load_model
 from mtl.plugins import Plugins, discover
-from mtl.provenance import plugins_of_run
+from mtl.provenance import plugins_of_run, provenance
+from mtl.runs.arguments import DEVICES, as_path, require_choice, shown
 from mtl.runs.folder import FILES, WEIGHTS, RunFolder
+from mtl.runs.lines import LINE_FORMATS, LineFormat, line_rows
 from mtl.runs.observer import logger
+from mtl.runs.predicting import (
+    ON_BAD_ROW,
+    OnBadRow,
+    file_rows,
+    is_pandas_table,
+    predict_input,
+    python_rows,
+)
 from mtl.runs.preparation import choose_device, torch_settings
-from mtl.runs.rows import predict_rows, read_rows
-from mtl.suggest import argument
+from mtl.runs.rows import read_rows
+from mtl.suggest import argument, listed
 from mtl.training.evaluation import PRECISIONS, evaluate
-
-PREDICTION_ROWS = 1024
-"""Rows that `predict` reads before it answers them."""
 
 
 @frozen(eq=False)
 class LoadedRun:
-    """The best model of a run, ready to score and to predict."""
+    """The best model of a run, ready to be evaluated and to predict."""
 
     config: Any
     tasks: Tasks
@@ -41,31 +46,32 @@ class LoadedRun:
 
     @property
     def task_names(self) -> list[str]:
-        """The tasks of the run."""
+        """The names of the tasks."""
         return list(self.tasks.tasks)
 
     def task(self, name: str) -> Task[Any]:
-        """A task by name. Raises `UsageError` where there is none."""
-        if name not in self.tasks.tasks:
-            raise UsageError(f"no task is called {name!r}; this run has {', '.join(self.task_names)}")
+        """Return a task by name. Raises `UsageError` if the run has no such task."""
+        if not isinstance(name, str) or name not in self.tasks.tasks:
+            raise UsageError(f"no task is called {shown(name)}; this run has {', '.join(self.task_names)}")
         return self.tasks.tasks[name]
 
-    def test(self, task: str | None = None, data: Path | None = None) -> dict[str, dict[str, Any]]:
-        """Loss and metrics of each task's test data, or of the file `data` for one task.
+    def test(self, task: str | None = None, data: Path | str | None = None) -> dict[str, dict[str, Any]]:
+        """Return the loss and metrics of each task on its test data, or of one task on the file `data`.
 
-        Raises `UsageError` for a task that has no test data, where it is named.
+        Raises `UsageError` if there is no test data, `DataError` if it cannot be read.
         """
         if data is not None and task is None:
-            raise UsageError(f"say which task {data} is for: one of {', '.join(self.task_names)}")
-        figures: dict[str, dict[str, Any]] = {}
-        for name in [task] if task else self.task_names:
-            paths = (data,) if data else self.task(name).config.data.config.paths("test")
+            raise UsageError(f"`task` must be one of {', '.join(self.task_names)} if `data` is given")
+        given = None if data is None else as_path("data", data)
+        metrics: dict[str, dict[str, Any]] = {}
+        for name in self.task_names if task is None else [task]:
+            paths = (given,) if given is not None else self.task(name).config.data.config.paths("test")
             if paths:
-                figures[name] = self._score(self.task(name), paths)
-        if not figures:
-            what = f"{task} has no" if task else "no task has"
+                metrics[name] = self._score(self.task(name), paths)
+        if not metrics:
+            what = "no task has" if task is None else f"{task} has no"
             raise UsageError(f"{what} test data; name a file with {argument('data', 'FILE')}")
-        return figures
+        return metrics
 
     def _score(self, task: Task[Any], paths: Sequence[Path]) -> dict[str, Any]:
         rows = read_rows(self, task.name, paths)
@@ -74,51 +80,87 @@ class LoadedRun:
         precision = PRECISIONS[self.config.trainer.precision]
         return evaluate(task, self.model.tasks[task.name], rows, device=self.device, precision=precision)
 
-    def predict(self, task: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """One JSON object for each row, in order; a row names the task's input columns.
+    def predict(self, task: str, rows: Any, *, on_bad_row: OnBadRow = "error") -> Any:
+        """Return a prediction per row, in order.
 
-        Raises `UsageError` for a row that lacks one.
+        A row is a text, a mapping of the task's input columns, or a tuple of their values; `rows` is one
+        row, a list of them, or a polars or pandas table. The result is a list of JSON objects, a table for
+        a table, and an iterator for an iterator. `on_bad_row` says what becomes of a row that cannot be
+        predicted: "error" raises, "skip" leaves it out and counts it, "report" answers it with an object
+        that has `error`.
+
+        Raises `UsageError` for rows of any other form, `DataError` for a bad row.
         """
         chosen = self.task(task)
-        iterator = iter(rows)
-        first_line = 1
-        while chunk := list(islice(iterator, PREDICTION_ROWS)):
-            yield from self._predict(chosen, chunk, first_line)
-            first_line += len(chunk)
+        require_choice("on_bad_row", on_bad_row, ON_BAD_ROW)
+        answers = predict_input(self, chosen, python_rows(chosen, rows), "row {}".format, on_bad_row)
+        if isinstance(rows, Iterator):
+            return answers
+        if isinstance(rows, pl.DataFrame):
+            return pl.DataFrame(list(answers), infer_schema_length=None)
+        if is_pandas_table(rows) and hasattr(rows, "columns"):
+            return type(rows)(list(answers), index=rows.index if on_bad_row != "skip" else None)
+        return list(answers)
 
-    def _predict(
-        self, task: Task[Any], chunk: Sequence[Mapping[str, Any]], first_line: int
-    ) -> list[dict[str, Any]]:
-        inputs = task.config.input_columns
-        for line, row in enumerate(chunk, start=first_line):
-            for column in inputs:
-                value = row.get(column.name)
-                if not (column.type.holds(value) or (value is None and column.may_be_empty)):
-                    raise UsageError(
-                        f"row {line}: {column.name!r} must be {column.type.value}, but is {value!r}"
-                    )
-        frame = pl.DataFrame(
-            {
-                "line": range(first_line, first_line + len(chunk)),
-                **{column.name: [row.get(column.name) for row in chunk] for column in inputs},
-            },
-            schema=table_schema(inputs),
-        )
-        table = Table(frame, path="input")
-        with component_errors(task, "to predict"):
-            return predict_rows(self, task.name, encode_rows(task, table, task.prepare_input(table)))
+    def predict_file(
+        self, task: str, path: Path | str, *, on_bad_row: OnBadRow = "report"
+    ) -> Iterator[dict[str, Any]]:
+        """Yield a prediction per row of a file, in order, as the task's data source reads it.
+
+        Labels are not needed. Each answer carries the row's other columns; one with the name of a part of
+        the prediction is called `input_NAME`. `on_bad_row` is that of `predict`.
+
+        Raises `DataError` if the file cannot be used.
+        """
+        chosen, file = self.task(task), as_path("path", path)
+        require_choice("on_bad_row", on_bad_row, ON_BAD_ROW)
+        return predict_input(self, chosen, file_rows(chosen, file), f"{file}:{{}}".format, on_bad_row)
+
+    def predict_lines(
+        self,
+        task: str,
+        lines: Iterable[bytes],
+        name: str = "lines",
+        *,
+        format: LineFormat = "auto",
+        on_bad_row: OnBadRow = "report",
+    ) -> Iterator[dict[str, Any]]:
+        """Yield a prediction per line, of a text or of a JSON object, whose other keys it carries.
+
+        With the format "auto", lines are JSON objects if the first one is. A tab separates the texts of a
+        task that reads several, and what follows them is not read. `name` is that of the lines in messages.
+
+        Raises `DataError` for lines that are not UTF-8.
+        """
+        chosen = self.task(task)
+        require_choice("format", format, LINE_FORMATS)
+        require_choice("on_bad_row", on_bad_row, ON_BAD_ROW)
+        rows = line_rows(chosen, lines, name, format)
+        return predict_input(self, chosen, rows, f"{name}:{{}}".format, on_bad_row)
 
 
-def load(run: Path | str, *, device: str = "auto", plugins: Plugins | None = None) -> LoadedRun:
-    """The best model of the run in the folder `run`.
+def load(
+    run: Path | str, *, task: str | None = None, device: str = "auto", plugins: Plugins | None = None
+) -> LoadedRun:
+    """Return the best model of the run in the folder `run`.
 
-    Raises `UsageError` where the folder holds no model, `PluginError` where a plugin that the model
-    needs is not installed.
+    With `task` only this task is loaded, and only its components need to be installed.
+
+    Raises `UsageError` if the folder holds no model or no such task, `PluginError` if a plugin that the
+    model needs is not installed.
     """
-    folder = RunFolder(Path(run).absolute())
-    plugins = plugins_of_run(folder.path, plugins or discover())
+    require_choice("device", device, DEVICES)
+    folder = RunFolder(as_path("run", run).absolute())
     parts = folder.read_model()
-    loaded = load_config(parts["config"], plugins=plugins, check_paths=False)
+    config, part = parts["config"], None
+    if task is not None:
+        known = config.get("tasks")
+        if not isinstance(task, str) or not isinstance(known, dict) or task not in known:
+            raise UsageError(f"no task is called {shown(task)}; this run has {', '.join(known or ())}")
+        part = [task]
+    plugins = plugins_of_run(folder.path, plugins or discover(), needed=only(config, part) if part else None)
+    loaded = load_config(config, plugins=plugins, check_paths=False, only_tasks=part)
+    _warn_of_other_versions(folder, parts["versions"], provenance(loaded.config, plugins))
     tasks = make_tasks(loaded.config)
     tasks.load_files(folder.model / FILES)
     try:
@@ -128,6 +170,21 @@ def load(run: Path | str, *, device: str = "auto", plugins: Plugins | None = Non
             f"{folder.model}: what was learnt from the data cannot be used: {type(error).__name__}: {error}"
         ) from error
     with torch_settings(loaded.config):
-        model = load_model(tasks, loaded.config.seed, folder.model / WEIGHTS, parts["modules"])
+        model = load_model(
+            tasks, loaded.config.seed, folder.model / WEIGHTS, parts["modules"], part=part is not None
+        )
     chosen = choose_device(device)
     return LoadedRun(loaded.config, tasks, model.to(chosen).eval(), chosen)
+
+
+def _warn_of_other_versions(
+    folder: RunFolder, recorded: Mapping[str, Any], installed: Mapping[str, Any]
+) -> None:
+    """Say if the run was made by other versions of mtl, torch or the plugins that it needs."""
+    changed = [
+        f"{name} {made['version']} ({of['version']} is installed)"
+        for name, of in installed.items()
+        if isinstance(made := recorded.get(name), dict) and made.get("version") != of["version"]
+    ]
+    if changed:
+        logger.warning("%s: made with %s; results may differ", folder.path, listed(changed, last="and"))
