@@ -187,7 +187,7 @@ def vocabulary_file(data: bytes) -> None:
     """A vocabulary file; the first byte chooses the case."""
     path = FOLDER / "words.txt"
     path.write_bytes(data[1:])
-    words = read_word_list(path, lowercase=data[:1] == b"\1").words
+    words = read_word_list(path, lowercase=data[:1] == b"\1", normalization="NFC").words
     WordFeat(WordFeatConfig(vocab_file=path)).load_state({"words": words.to_list()})
 
 
@@ -209,7 +209,10 @@ def saved_state(data: bytes) -> None:
 def _words(state: Config) -> None:
     featurizer = WordFeat(WordFeatConfig())
     featurizer.load_state(state)
-    assert featurizer.state() == {"words": state["words"]}
+    assert featurizer.state() == {
+        "words": state["words"],
+        "normalization": state.get("normalization", "none"),
+    }
 
 
 def _characters(state: Config) -> None:

@@ -91,7 +91,7 @@ def test_tokens_are_looked_at_once_and_forgotten_when_they_are_gone() -> None:
             featurizer.encode(tokens)
             featurizer.report([tokens])
         assert of.call_count == 1
-    words_of, tokens = WordsOf(), column([["a"]])
+    words_of, tokens = WordsOf("none"), column([["a"]])
     words_of(tokens)
     assert len(words_of._found) == 1
     del tokens

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import Factory
 
-from mtl import ColumnType, DataSourceConfig, FeaturizerConfig, InputPath, configclass, option
+from mtl import ColumnType, DataSourceConfig, FeaturizerConfig, InputPath, Tokenizer, configclass, option
+
+Normalization = Literal["NFC", "NFKC", "none"]
+
+
+def _tokenizer() -> Any:
+    return option(
+        None,
+        "How text is split into words: at `whitespace`, at `unicode` word boundaries as well, or into"
+        " `characters`, as for languages without spaces; if null, as another featurizer of the block says, or"
+        " at whitespace.",
+    )
+
+
+def _normalization() -> Any:
+    return option(
+        "NFC",
+        "Unicode normalization form of words: an accented letter is the same letter whether it is one code"
+        " point or two (NFC); also without variants such as ligatures and full-width forms (NFKC).",
+    )
 
 
 @configclass
@@ -32,6 +51,8 @@ class WordFeatConfig(FeaturizerConfig):
         1, "How often a word must occur in the training data to be taken from there.", minimum=1
     )
     lowercase: bool = option(True, "Read words in lower case.")
+    tokenizer: Tokenizer | None = _tokenizer()
+    normalization: Normalization = _normalization()
     init_range: float | None = option(
         None,
         "Start from uniform numbers between plus and minus this; from the standard normal if absent.",
@@ -76,6 +97,8 @@ class CharFeatConfig(FeaturizerConfig):
     kernel_num: int = option(100, "Filters of each convolution.", minimum=1)
     max_word_length: int = option(20, "Characters read of a word; the rest is cut off.", minimum=1)
     min_count: int = option(1, "How often a character must occur in training to be known.", minimum=1)
+    tokenizer: Tokenizer | None = _tokenizer()
+    normalization: Normalization = _normalization()
 
     def __attrs_post_init__(self) -> None:
         if not self.kernel_sizes:
@@ -106,6 +129,8 @@ class NgramFeatConfig(FeaturizerConfig):
     longest: int = option(5, "Characters of the longest n-grams.", minimum=1)
     buckets: int = option(20000, "Rows that n-grams are hashed into.", minimum=1)
     max_ngrams: int = option(24, "N-grams read of a word, the short ones first.", minimum=1)
+    tokenizer: Tokenizer | None = _tokenizer()
+    normalization: Normalization = _normalization()
 
     def __attrs_post_init__(self) -> None:
         if self.longest < self.shortest:

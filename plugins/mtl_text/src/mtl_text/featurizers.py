@@ -50,7 +50,7 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
 
     def __init__(self, config: WordFeatConfig) -> None:
         super().__init__(config)
-        self._words_of = WordsOf()
+        self._words_of = WordsOf(config.normalization)
         self._notices: list[str] = []
 
     def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
@@ -63,7 +63,9 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
         )
         words = counts.filter(pl.col("count") >= config.min_count)["word"]
         if config.vocab_file is not None:
-            listed = read_word_list(config.vocab_file, lowercase=config.lowercase)
+            listed = read_word_list(
+                config.vocab_file, lowercase=config.lowercase, normalization=config.normalization
+            )
             words = pl.concat([listed.words, words]) if config.vocab_from_train_data else listed.words
             if listed.idle_lines:
                 self._notices.append(
@@ -128,10 +130,11 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
 
     def state(self) -> dict[str, Any]:
         counts = {} if self.counts is None else {"counts": list(self.counts)}
-        return {"words": list(self.vocabulary.words), **counts}
+        return {"words": list(self.vocabulary.words), **counts, **self._words_of.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         words = saved_words(state, "words")
+        self._words_of.load_state(state)
         self._set_words(words)
         if self.config.rare_word_dropout:
             self.counts = _saved_counts(state, len(words))
@@ -217,7 +220,7 @@ class CharFeat(Featurizer[CharFeatConfig]):
 
     def __init__(self, config: CharFeatConfig) -> None:
         super().__init__(config)
-        self._words_of = WordsOf()
+        self._words_of = WordsOf(config.normalization)
 
     def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
         """Choose the characters."""
@@ -251,10 +254,11 @@ class CharFeat(Featurizer[CharFeatConfig]):
         return CharEmbedding(self.vocabulary.tokens, self.config)
 
     def state(self) -> dict[str, Any]:
-        return {"characters": list(self.vocabulary.words)}
+        return {"characters": list(self.vocabulary.words), **self._words_of.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.vocabulary = Vocabulary(saved_words(state, "characters"))
+        self._words_of.load_state(state)
 
     def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
         """`truncated`: the share of words that are longer than `max_word_length`."""

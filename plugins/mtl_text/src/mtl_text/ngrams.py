@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,7 +30,7 @@ class NgramFeat(Featurizer[NgramFeatConfig]):
 
     def __init__(self, config: NgramFeatConfig) -> None:
         super().__init__(config)
-        self._words_of = WordsOf()
+        self._words_of = WordsOf(config.normalization)
 
     def encode(self, tokens: pl.Series) -> dict[str, Column]:
         """`ngrams`: `[tokens, max_ngrams]`, padded; a special token is one of its own."""
@@ -64,6 +65,12 @@ class NgramFeat(Featurizer[NgramFeatConfig]):
 
     def build_embedding(self, build: Builder) -> nn.Module:
         return NgramEmbedding(self.config)
+
+    def state(self) -> dict[str, Any]:
+        return self._words_of.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._words_of.load_state(state)
 
     def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
         """`truncated`: the share of words that have more than `max_ngrams` n-grams."""

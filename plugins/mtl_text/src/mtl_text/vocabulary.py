@@ -5,13 +5,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mtl import DataError
+from mtl_text.data_config import Normalization
 from mtl_text.lines import bad_lines, read_lines
 from mtl_text.text import SPECIAL_TOKENS, UNK_ID, UNKNOWN_IN_TEXT
 
@@ -52,8 +53,8 @@ class WordList:
     repeating_lines: int
 
 
-def read_word_list(path: Path, *, lowercase: bool) -> WordList:
-    """The words of a file: one a line, or a word, a tab and something that is not read.
+def read_word_list(path: Path, *, lowercase: bool, normalization: Normalization) -> WordList:
+    """Return the words of a file: one per line, optionally followed by a tab and something that is not read.
 
     Raises `DataError` with file and line for a file that is missing, is no UTF-8, lists no words,
     or has a space within a word.
@@ -69,7 +70,7 @@ def read_word_list(path: Path, *, lowercase: bool) -> WordList:
             f"{path}:{number + 1}: a line must be a word, or a word, a tab and a count,"
             f" but {first[number]!r} has a space"
         )
-    listed = first.filter(first != "")
+    listed = normalize(first.filter(first != ""), normalization)
     named = _lower(listed) if lowercase else listed
     named = named.filter(_are_known(named))
     words = named.unique(maintain_order=True)
@@ -124,18 +125,44 @@ class DistinctWords:
 
 
 class WordsOf:
-    """Finds the distinct words of columns of tokens: of a column that it has seen before, and that is still
-    there, without looking again, as what is fitted to tokens often has to encode them too."""
+    """Finds the distinct words of columns of words, in a Unicode normalization form.
 
-    def __init__(self) -> None:
+    A column that it has seen before, and that still exists, is not searched again: what a featurizer is
+    fitted to it often has to encode too.
+    """
+
+    def __init__(self, normalization: Normalization) -> None:
+        self.normalization = normalization
         self._found: dict[int, DistinctWords] = {}
 
-    def __call__(self, tokens: pl.Series) -> DistinctWords:
-        key = id(tokens)
+    def __call__(self, words: pl.Series) -> DistinctWords:
+        key = id(words)
         if key not in self._found:
-            self._found[key] = DistinctWords.of(tokens)
-            weakref.finalize(tokens, self._found.pop, key).atexit = False
+            found = DistinctWords.of(words)
+            self._found[key] = evolve(found, words=normalize(found.words, self.normalization))
+            weakref.finalize(words, self._found.pop, key).atexit = False
         return self._found[key]
+
+    def state(self) -> dict[str, Any]:
+        """Return the form, as JSON."""
+        return {"normalization": self.normalization}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the form; a run from before there was a choice did not normalize.
+
+        Raises `DataError` for anything else.
+        """
+        form = state.get("normalization", "none")
+        if form not in get_args(Normalization):
+            raise DataError(f"`normalization` must be one of {', '.join(get_args(Normalization))}")
+        self.normalization = form
+
+
+def normalize(words: pl.Series, form: Normalization) -> pl.Series:
+    """Return words in a Unicode normalization form."""
+    if form == "none" or not (words.str.len_bytes() != words.str.len_chars()).any():
+        return words
+    return words.str.normalize(form)
 
 
 def count_tokens(corpora: Iterable[DistinctWords], *, lowercase: bool = False) -> pl.DataFrame:
