@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import mtl
 from mtl import DataError, Featurizer
 from mtl.config.load import load_config
+from mtl.plugins import discover
 from mtl_text.data_config import CharFeatConfig, NgramFeatConfig, WordFeatConfig
 from mtl_text.featurizers import CharFeat, WordFeat
 from mtl_text.ngrams import NgramFeat
@@ -27,7 +28,7 @@ FEATURIZERS: list[Any] = [
     lambda **options: CharFeat(CharFeatConfig(**options)),
     lambda **options: NgramFeat(NgramFeatConfig(**options)),
 ]
-ACCENTED = st.text(st.sampled_from("aeéèñüÅ각ｆﬁ①ô"), min_size=1, max_size=6)
+ACCENTED = st.text(st.sampled_from("aeéèñüÅ각ﬁ①ô"), min_size=1, max_size=6)
 
 
 def column(rows: list[list[str]], form: Form | None = None) -> pl.Series:
@@ -128,11 +129,11 @@ def test_one_tokenizer_splits_for_all_featurizers_of_a_block(tmp_path: Path) -> 
     config = chinese(tmp_path, tokenizer="characters")
     features = config["tasks"]["Reviews"]["DocClassificationTask"]["features"]
     features["char_feat"] = {}
-    loaded = load_config(config)
+    loaded = load_config(config, plugins=discover())
     assert loaded.config.tasks["Reviews"].config.features.tokenizer == "characters"
     features["char_feat"] = {"tokenizer": "unicode"}
     with pytest.raises(mtl.ConfigError) as caught:
-        load_config(config)
+        load_config(config, plugins=discover())
     [problem] = caught.value.problems
     path = "tasks.Reviews.DocClassificationTask.features"
     assert problem.path == f"{path}.char_feat"
