@@ -64,7 +64,7 @@ from mtl.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mtl.builder import Builder, BuiltModule
-    from mtl.data.columns import Batch, Column, Dense, Ragged
+    from mtl.data.columns import Batch, Column, Dense, Ragged, Rows
     from mtl.data.features import Embedding, Features
     from mtl.data.tables import table_schema
     from mtl.data.words import split_words
@@ -81,6 +81,7 @@ _LAZY = {
     "Features": "mtl.data.features",
     "LoadedRun": "mtl.runs",
     "Ragged": "mtl.data.columns",
+    "Rows": "mtl.data.columns",
     "Result": "mtl.runs",
     "load": "mtl.runs",
     "plan": "mtl.runs",
@@ -138,6 +139,7 @@ __all__ = [
     "Ragged",
     "RepresentationConfig",
     "Result",
+    "Rows",
     "Schedule",
     "ScheduleConfig",
     "SpecialTokens",

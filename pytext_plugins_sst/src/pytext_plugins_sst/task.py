@@ -10,7 +10,7 @@ import torch
 from attrs import evolve
 from torch import nn
 
-from mtl import Batch, Builder, ConfigError, DataError, Dense, Features, Table, Task
+from mtl import Batch, Builder, ConfigError, DataError, Dense, Features, Rows, Table, Task
 from mtl.data.columns import Column
 from pytext_plugins_sst.config import DocClassificationTaskConfig
 from pytext_plugins_sst.labels import SeenLabels, number_labels, saved_labels
@@ -99,6 +99,15 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.labels = saved_labels(state)
+
+    def label_counts(self, rows: Rows) -> dict[str, int]:
+        """Return how many rows have each label."""
+        column = rows.columns.get("label")
+        if column is None:
+            return {}
+        numbers = column.values[column.values >= 0]
+        counts = torch.bincount(numbers, minlength=len(self.labels)).tolist()
+        return dict(zip(self.labels, counts, strict=True))
 
     def notices(self) -> list[str]:
         """Labels that the config gives and no training row has."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mtl.builder import Builder
-    from mtl.data.columns import Batch, Column
+    from mtl.data.columns import Batch, Column, Rows
     from mtl.data.features import Features
 
 
@@ -254,6 +254,10 @@ class Task(ABC, Generic[TaskConfigT]):
 
     def load_files(self, folder: Path) -> None:
         """Read what `save_files` wrote, instead of the files that the config names; see `Featurizer`."""
+
+    def label_counts(self, rows: Rows) -> Mapping[str, int]:
+        """Return how many of the encoded rows have each label, for a task with labels: plans show them."""
+        return {}
 
     def notices(self) -> list[str]:
         """What a user should know before the run starts, such as that an objective leaks."""

@@ -14,6 +14,7 @@ from rich.tree import Tree
 from mtl.render.cells import count, duration, message, number, section, share, size, table
 
 SPLITS = ("train", "eval", "test")
+LABELS_IN_A_SUMMARY, LABELS_IN_A_TABLE = 8, 20
 
 
 def plan_view(plan: Mapping[str, Any]) -> Group:
@@ -21,6 +22,7 @@ def plan_view(plan: Mapping[str, Any]) -> Group:
     return Group(
         section("Tasks", _task_table(plan)),
         section("Data", _data_table(plan)),
+        *([section("Labels", _label_table(plan))] if _labelled(plan) else []),
         section("Schedule", *_schedule(plan)),
         section("Modules", *_modules(plan)),
         section("Memory", _memory(plan["memory"])),
@@ -42,6 +44,12 @@ def plan_summary(plan: Mapping[str, Any], folder: object) -> Group:
     rows.add_row(
         "model", count(parameters["total"], "parameter") + (f", {frozen:,} frozen" if frozen else "")
     )
+    for index, name in enumerate(_labelled(plan)):
+        counts = plan["tasks"][name]["train"]["labels"]
+        of = f"{name}: " if len(plan["tasks"]) > 1 else ""
+        rows.add_row(
+            "" if index else "labels", Text(of + _labels(counts, LABELS_IN_A_SUMMARY), overflow="fold")
+        )
     rows.add_row("schedule", _steps(schedule))
     if len(schedule["phases"]) == 1:
         rows.add_row("epoch", schedule["epoch"])
@@ -76,6 +84,43 @@ def _counted(plan: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what the texts are counted in: pieces only if a task has any."""
     splits = (task[split] or {} for task in plan["tasks"].values() for split in SPLITS)
     return ("words", "pieces") if any(facts.get("pieces") for facts in splits) else ("words",)
+
+
+def _shares_by_split(task: Mapping[str, Any], name: str) -> str:
+    """What a featurizer reports of each split that there is: `0.0 / 9.2 %`."""
+    shares = [share(task[split]["figures"].get(name)) for split in SPLITS if task[split]]
+    same_unit = all(each.endswith(" %") for each in shares[:-1])
+    return " / ".join([*(each.removesuffix(" %") if same_unit else each for each in shares[:-1]), shares[-1]])
+
+
+def _labelled(plan: Mapping[str, Any]) -> list[str]:
+    return [name for name, task in plan["tasks"].items() if (task["train"] or {}).get("labels")]
+
+
+def _labels(labels: Mapping[str, Any], most: int) -> str:
+    """The most frequent labels with their counts."""
+    shown = list(labels["counts"].items())[:most]
+    more = labels["number"] - len(shown)
+    text = ", ".join(f"{label or repr(label)} {amount:,}" for label, amount in shown)
+    return f"{text} and {count(more, 'label')} more" if more else text
+
+
+def _label_table(plan: Mapping[str, Any]) -> Table:
+    splits = [
+        split for split in SPLITS if any((task[split] or {}).get("labels") for task in plan["tasks"].values())
+    ]
+    made = table("task", "label", *splits, right=splits)
+    for name in _labelled(plan):
+        task = plan["tasks"][name]
+        counts = {split: ((task[split] or {}).get("labels") or {}).get("counts", {}) for split in splits}
+        title = Text(name, style="bold")
+        for label in list(counts["train"])[:LABELS_IN_A_TABLE]:
+            made.add_row(title, label, *(number(counts[split].get(label)) for split in splits))
+            title = Text()
+        more = task["train"]["labels"]["number"] - min(len(counts["train"]), LABELS_IN_A_TABLE)
+        if more:
+            made.add_row("", Text(f"and {count(more, 'label')} more", style="dim"))
+    return made
 
 
 def _task_table(plan: Mapping[str, Any]) -> Table:

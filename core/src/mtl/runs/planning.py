@@ -13,6 +13,7 @@ from mtl.components import Split
 from mtl.data.columns import Dense, Rows
 from mtl.data.load import SPLITS, skipped_rows
 from mtl.plugins import Plugins, discover
+from mtl.runs.inspection import label_notices, label_summary, overlap_notices, unknown_notices
 from mtl.runs.measure import measure
 from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
 from mtl.training.evaluation import batches_to_score
@@ -96,6 +97,7 @@ def _split(prepared: Prepared, name: str, split: Split) -> dict[str, Any] | None
         "words": int(rows.words.sum()),
         "pieces": int(rows.pieces.sum()),
         "longest": int(lengths.max(initial=0)),
+        "labels": label_summary(prepared.tasks.tasks[name].label_counts(rows)),
         "figures": dict(data.figures[split]),
     }
 
@@ -200,10 +202,19 @@ def _notices(prepared: Prepared) -> list[str]:
     for name, data in prepared.data.items():
         for split, rows in data.splits.items():
             if rows is not None and not len(rows):
-                notices.append(f"{name}: {rows.path} has no rows, so {split} scores nothing")
+                notices.append(f"{name}: {rows.path} has no rows, so there are no {split} metrics")
         skipping = {rows.path: rows for rows in data.splits.values() if rows is not None and rows.skipped}
         notices += [f"{name}: {path}: {skipped_rows(rows)}" for path, rows in skipping.items()]
+        notices += [f"{name}: {notice}" for notice in _data_notices(prepared, name)]
     return notices
+
+
+def _data_notices(prepared: Prepared, name: str) -> Iterator[str]:
+    """Yield what is suspicious about a task's labels, words and splits."""
+    task, data = prepared.tasks.tasks[name], prepared.data[name]
+    yield from label_notices(task.label_counts(data.train))
+    yield from unknown_notices(data.figures)
+    yield from overlap_notices(data.splits, data.figures)
 
 
 def _idle(prepared: Prepared) -> Iterator[str]:
