@@ -118,7 +118,7 @@ def test_the_files_read_back_as_they_were_meant(tmp_path: Path, config: Callable
     data = config().data
     source = data.spec.load_factory()(data.config)
     for name, reviews in zip(("train", "dev"), sample.reviews(0), strict=True):
-        frame = source.read(tmp_path / f"SST-2/{name}.tsv", COLUMNS).frame
+        frame = source.read(tmp_path / f"SST-2/{name}.tsv", config().columns).frame
         assert frame["text"].str.strip_chars().to_list() == [review.text for review in reviews]
         assert frame["label"].to_list() == [str(review.label) for review in reviews]
         assert frame["line"].to_list() == list(range(2, len(reviews) + 2))
