@@ -48,6 +48,15 @@ class DocClassificationTaskConfig(TaskConfig):
     labels: list[str] = option(
         Factory(list), "The labels, in the order of the scores; those of the training rows, sorted, if empty."
     )
+    ignore_labels: list[str] = option(
+        Factory(list), "Labels that stand for no label, such as `-`: their rows are left out and counted."
+    )
+    ignore_empty_labels: bool = option(
+        False, "Leave out and count rows whose label is empty; otherwise these are bad rows."
+    )
+    max_tokens: int | None = option(
+        None, "Words read of a document; what is cut off is counted. No limit if null.", minimum=1
+    )
     class_weights: dict[str, float] = option(
         Factory(dict), "Factor of the loss of each label's rows; 1 for a label that is not named.", above=0
     )
@@ -66,10 +75,23 @@ class DocClassificationTaskConfig(TaskConfig):
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
         """`text`, and the target `label`."""
-        return ColumnSpec("text"), ColumnSpec("label", input=False)
+        label = ColumnSpec("label", input=False, may_be_empty=self.ignore_empty_labels)
+        return ColumnSpec("text"), label
 
     def check(self) -> Iterator[Problem]:
-        """Labels that cannot be told apart, and settings that do not fit the labels given here."""
+        """Find labels that cannot be told apart, and settings that do not fit the labels given here."""
+        for position, label in enumerate(self.ignore_labels):
+            if label in self.labels or label in self.class_weights:
+                yield Problem(
+                    f"ignore_labels[{position}]",
+                    f"`ignore_labels` must name no label of the task, but names {label!r}",
+                )
+            elif label != label.strip() or not label:
+                yield Problem(
+                    f"ignore_labels[{position}]",
+                    f"a label must not be empty or have spaces around it, but is {label!r}",
+                    "" if label else "for empty labels there is `ignore_empty_labels`",
+                )
         if not self.labels:
             return
         if len(self.labels) == 1:

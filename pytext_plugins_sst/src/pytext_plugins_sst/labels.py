@@ -90,6 +90,6 @@ def number_labels(frame: pl.DataFrame, labels: Sequence[str]) -> pl.Series:
         more = f", and so for {len(unknown) - 1} more rows" if len(unknown) > 1 else ""
         raise DataError(
             f"{path}:{line}: `label` must be one of the task's labels, but is {label!r}{more}"
-            f" ({nearest(label, labels)})"
+            f" ({nearest(label, labels)}; list it in `ignore_labels` if it stands for no label)"
         )
     return numbered["place"]

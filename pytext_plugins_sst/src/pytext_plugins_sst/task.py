@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -25,18 +26,44 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
         super().__init__(config, name=name, features=features)
         self.labels = list(config.labels)
         self.unseen: list[str] = []
+        self.ignored: dict[tuple[str, int], Counter[str]] = {}
+        self.cut: dict[tuple[str, int], tuple[int, int]] = {}
 
     def prepare(self, table: Table) -> pl.DataFrame:
         """Return `text` as words, `label` if the table has it, `line` and `path`.
 
-        Raises `DataError` for a row without a word or without a label.
+        Rows without a label are left out if the config says so. Raises `DataError` for a row without a word
+        or, otherwise, without a label.
         """
         columns = [self.features.split(table.frame["text"]).alias("text")]
         if "label" in table.frame.columns:
             columns.append(table.frame["label"].str.strip_chars())
         frame = table.frame.select(*columns, "line", pl.lit(table.path).alias("path"))
+        return self._cut(self._labelled(frame))
+
+    def _labelled(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Leave out the rows without a label, and count them."""
+        if "label" in frame.columns:
+            label = pl.col("label").fill_null("")
+            nothing = [*self.config.ignore_labels, *([""] if self.config.ignore_empty_labels else [])]
+            ignored = frame.filter(label.is_in(nothing))
+            if len(ignored):
+                counts = Counter(ignored.select(label).to_series().to_list())
+                self.ignored[ignored["path"][0], ignored["line"][0]] = counts
+            frame = frame.filter(~label.is_in(nothing))
         _require_filled(frame)
         return frame
+
+    def _cut(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Cut documents to `max_tokens`, and count what they lose."""
+        most = self.config.max_tokens
+        if most is None:
+            return frame
+        excess = frame["text"].list.len().cast(pl.Int64) - most
+        lost = excess.filter(excess > 0)
+        if len(lost):
+            self.cut[frame["path"][0], frame["line"][0]] = len(lost), int(lost.sum())
+        return frame.with_columns(pl.col("text").list.head(most))
 
     def fit(self, frames: Iterable[pl.DataFrame]) -> None:
         """Find the labels, unless the config gives them.
@@ -110,8 +137,26 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
         return dict(zip(self.labels, counts, strict=True))
 
     def notices(self) -> list[str]:
-        """Labels that the config gives and no training row has."""
-        return [f"no training row has the label {label!r}" for label in self.unseen]
+        """Return labels that only the config has, rows without a label and words that were cut off."""
+        unseen = [f"no training row has the label {label!r}" for label in self.unseen]
+        return [*unseen, *self._ignored_rows(), *self._cut_words()]
+
+    def _ignored_rows(self) -> Iterator[str]:
+        for path in dict.fromkeys(path for path, _ in self.ignored):
+            counts = sum((each for (file, _), each in self.ignored.items() if file == path), Counter[str]())
+            rows = "1 row has" if counts.total() == 1 else f"{counts.total():,} rows have"
+            shown = ", ".join(f"{label or 'empty'}: {count:,}" for label, count in counts.most_common())
+            yield f"{path}: {rows} no label and are left out ({shown})"
+
+    def _cut_words(self) -> Iterator[str]:
+        for path in dict.fromkeys(path for path, _ in self.cut):
+            cut = [each for (file, _), each in self.cut.items() if file == path]
+            documents, words = (sum(numbers) for numbers in zip(*cut, strict=True))
+            are = "1 document is" if documents == 1 else f"{documents:,} documents are"
+            yield (
+                f"{path}: {are} longer than `max_tokens` ({self.config.max_tokens:,}); {words:,} words were"
+                " cut off"
+            )
 
 
 def _require_filled(frame: pl.DataFrame) -> None:
