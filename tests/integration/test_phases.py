@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import mtl
+import mtl.runs.planning
 from mtl import Interrupted, hookimpl
 from mtl.config.load import load_config
 from mtl.errors import ConfigError, UsageError
@@ -157,7 +158,7 @@ def test_averages_and_the_best_model_begin_anew_with_a_phase(plain: Config, tmp_
 def test_a_dataset_goes_on_from_one_phase_to_the_next(plain: Config, plugins: Plugins) -> None:
     plain["phases"] = [{"steps": 7}, {"steps": 6}]
     prepared = prepare(load_config(plain, plugins=plugins), plugins)
-    planned = mtl.api.describe(prepared)["schedule"]["phases"]
+    planned = mtl.runs.planning.describe(prepared)["schedule"]["phases"]
     assert [phase["steps"] for phase in planned] == [7, 6]
 
 
@@ -188,7 +189,7 @@ def test_what_the_first_phase_freezes_counts_as_trainable(plain: Config, tmp_pat
     plain["phases"] = [{"epochs": 1, "freeze": ["LSTM"]}, {"epochs": 1}]
     seen = Seen()
     mtl.train(plain, output=tmp_path / "run", callbacks=[seen])
-    assert seen.plan == mtl.api.plan(plain)
+    assert seen.plan == mtl.runs.plan(plain)
     assert seen.plan["parameters"]["trainable"] == seen.plan["parameters"]["total"]
 
 
@@ -201,7 +202,7 @@ def test_a_phase_that_has_nothing_to_train_is_refused_before_the_first_step(
         {"name": "idle", "tasks": ["SST2"], "epochs": 1, "freeze": ["SST2"]},
     ]
     with pytest.raises(UsageError, match="SST2: all its modules are frozen in phase idle"):
-        mtl.api.plan(plain) if through == "plan" else mtl.train(plain, output=tmp_path / "run")
+        mtl.runs.plan(plain) if through == "plan" else mtl.train(plain, output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -228,7 +229,7 @@ def test_a_phases_rate_follows_the_steps_that_it_has_from_where_it_begins(
 
 def test_a_task_in_no_phase_is_named(plain: Config) -> None:
     plain["phases"] = [{"tasks": ["SST2"], "epochs": 1}]
-    assert "LM: in no phase, so it is not trained" in mtl.api.plan(plain)["notices"]
+    assert "LM: in no phase, so it is not trained" in mtl.runs.plan(plain)["notices"]
 
 
 def test_what_follows_evaluations_says_that_there_are_none(plain: Config) -> None:
@@ -236,7 +237,7 @@ def test_what_follows_evaluations_says_that_there_are_none(plain: Config) -> Non
         task(plain, name)["data"].pop("eval_path")
     task(plain, "LM")["early_stop_after"] = 2
     plain["trainer"] |= {"early_stop_after": 2, "lr_scheduler": "ReduceOnPlateau"}
-    notices = mtl.api.plan(plain)["notices"]
+    notices = mtl.runs.plan(plain)["notices"]
     assert "LM: no evaluation data, so `early_stop_after` never ends its training" in notices
     assert "no evaluation data, so `trainer.early_stop_after` never ends the training" in notices
     assert "no evaluation data, so ReduceOnPlateau never lowers the rate" in notices
