@@ -348,7 +348,7 @@ def test_a_tasks_rate_is_that_of_its_steps(plain: Config, plugins: Plugins) -> N
     task(config, "SST2")["lr_factor"] = 1.0
     config["trainer"]["optimizer"] = {"SGD": {"lr": 0.1}}
     assert_close(weights(half), weights(trained(config, plugins, 3)))
-    assert half.optimizer.param_groups[0]["lr"] == 0.5
+    assert half.active.optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_a_rate_of_its_own_steps_is_refused_where_steps_are_joint(plain: Config, plugins: Plugins) -> None:
@@ -406,10 +406,32 @@ def test_parameter_groups_move_at_their_own_rates(plain: Config, plugins: Plugin
     assert any(not torch.allclose(undecayed[name], change) for name, change in whole.items())
 
 
+def test_patterns_of_parameter_names_give_groups(plain: Config, plugins: Plugins) -> None:
+    plain["trainer"] |= {
+        "parameter_groups": {"LSTM": {"lr_factor": 0.1}, "*bias*": {"weight_decay": 0}},
+        "optimizer": {"AdamW": {"lr": 1.0, "weight_decay": 0.5}},
+    }
+    run = training(plain, plugins)
+    names = {parameter: name for name, parameter in run.model.named_parameters()}
+    seen = set()
+    for group in run.active.optimizer.param_groups:
+        for name in (names[parameter] for parameter in group["params"]):
+            assert group["weight_decay"] == (0 if "bias" in name else 0.5), name
+            assert group["lr"] == pytest.approx(0.1 if ".lstm." in name else 1.0), name
+            seen.add((group["weight_decay"], round(group["lr"], 3)))
+    assert seen == {(0, 0.1), (0, 1.0), (0.5, 0.1), (0.5, 1.0)}
+
+
+def test_a_pattern_that_matches_no_parameter_is_refused(plain: Config, plugins: Plugins) -> None:
+    plain["trainer"] |= {"parameter_groups": {"*.biass": {"weight_decay": 0}}}
+    with pytest.raises(UsageError, match=r"no parameter matches `\*.biass`; their names are task-"):
+        training(plain, plugins)
+
+
 def test_an_optimizer_without_weight_decay_cannot_be_given_one(plain: Config, plugins: Plugins) -> None:
     plain["trainer"] |= {"parameter_groups": {"LSTM": {"weight_decay": 0.1}}}
     run = training(plain, plugins)
-    assert [group["weight_decay"] for group in run.optimizer.param_groups] == [0.0, 0.1]
+    assert [group["weight_decay"] for group in run.active.optimizer.param_groups] == [0.0, 0.1]
 
 
 def test_a_task_is_scored_as_often_as_it_says_and_at_the_end(plain: Config, tmp_path: Path) -> None:

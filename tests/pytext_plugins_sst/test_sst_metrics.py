@@ -41,6 +41,22 @@ def scored(draw: st.DrawFn, sizes: st.SearchStrategy[int]) -> tuple[Tensor, Tens
     return torch.tensor(scores, dtype=torch.float32), torch.tensor(label)
 
 
+@given(scored(st.integers(2, 4)), st.integers(0, 12))
+def test_metrics_of_two_halves_merge_to_those_of_the_whole(rows: tuple[Tensor, Tensor], cut: int) -> None:
+    scores, label = rows
+    names = NAMES[: scores.shape[1]]
+    merged = ClassificationMetrics(names)
+    for part in (slice(None, cut), slice(cut, None)):
+        metrics = ClassificationMetrics(names)
+        if len(label[part]):
+            metrics.update(ClassifierOutput(loss=None, scores=scores[part]), batch_of(label[part]))
+        before = {name: tensor.clone() for name, tensor in metrics.state().items()}
+        merged.merge(metrics.state())
+        merged.merge(ClassificationMetrics(names).state())
+        assert all(torch.equal(tensor, before[name]) for name, tensor in metrics.state().items())
+    assert merged.compute() == figures(scores, label, names)
+
+
 @given(scored(st.integers(2, 4)))
 def test_figures_equal_those_of_torchmetrics(rows: tuple[Tensor, Tensor]) -> None:
     scores, label = rows

@@ -87,9 +87,8 @@ class Console:
     def mtl_recorded(self, record: Mapping[str, Any]) -> None:
         """Note a task's loss and speed; without a terminal, a line every few seconds."""
         if record["kind"] == "stopped" and not self.quiet:
-            text = (
-                f"{record['task']} has not become better and is trained no more after step {record['step']:,}"
-            )
+            stale = count(record["evaluations_without_improvement"], "evaluation")
+            text = f"{record['task']}: early stopping at step {record['step']:,} (no improvement in {stale})"
             self.errors.print(text, soft_wrap=True)
         if record["kind"] == "gradients" and record["cosine"] is not None:
             self._cosines.setdefault(record["module"], deque(maxlen=COSINES)).append(record["cosine"])

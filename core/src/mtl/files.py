@@ -46,7 +46,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def as_json(value: Any) -> str:
     """JSON as files have it."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

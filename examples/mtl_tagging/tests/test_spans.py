@@ -52,13 +52,25 @@ def spans(rows: Sequence[Sequence[str]]) -> list[list[tuple[str, int, int]]]:
 
 
 def figures(batches: Sequence[Sequence[Pair]]) -> dict[str, Any]:
+    return gathered(batches).compute()
+
+
+def gathered(batches: Sequence[Sequence[Pair]]) -> SpanMetrics:
     metrics = SpanMetrics(READER)
     for rows in batches:
         true, predicted = padded([row[0] for row in rows], -100), padded([row[1] for row in rows], 0)
         lengths = torch.tensor([len(row[0]) for row in rows])
         output = TaggerOutput(loss=None, tags=predicted, lengths=lengths)
         metrics.update(output, Batch({"tags": true}, {"tags": lengths}, torch.arange(len(rows)), 0))
-    return metrics.compute()
+    return metrics
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(pairs(), min_size=1, max_size=3), max_size=4), st.integers(0, 4))
+def test_metrics_of_two_halves_merge_to_those_of_the_whole(batches: list[list[Pair]], cut: int) -> None:
+    merged = gathered(batches[:cut])
+    merged.merge(gathered(batches[cut:]).state())
+    assert merged.compute() == figures(batches)
 
 
 @settings(max_examples=300, deadline=None)

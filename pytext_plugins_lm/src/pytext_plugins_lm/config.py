@@ -110,7 +110,7 @@ class LMTaskConfig(TaskConfig):
     @property
     def metric(self) -> Metric:
         """Perplexity, of the predictions that the objective makes."""
-        return Metric("perplexity", higher_is_better=False)
+        return Metric("perplexity", higher_is_better=False, minimum=1.0)
 
     @property
     def resolved_objective(self) -> Objective:

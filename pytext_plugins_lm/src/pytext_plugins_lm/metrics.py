@@ -26,6 +26,18 @@ class LMMetrics(Metrics[LMOutput]):
             self.totals[name] = self.totals[name].to(total.device) + total
             self.counts[name] += len(reading.losses)
 
+    def state(self) -> dict[str, Tensor]:
+        return {
+            **{f"total.{name}": total for name, total in self.totals.items()},
+            **{f"count.{name}": torch.tensor(count) for name, count in self.counts.items()},
+        }
+
+    def merge(self, state: Mapping[str, Tensor]) -> None:
+        for name in self.totals:
+            total = state[f"total.{name}"]
+            self.totals[name] = self.totals[name].to(total.device) + total
+            self.counts[name] += int(state[f"count.{name}"])
+
     def compute(self) -> dict[str, Any]:
         return figures({name: (total.item(), self.counts[name]) for name, total in self.totals.items()})
 

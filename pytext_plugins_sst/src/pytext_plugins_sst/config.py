@@ -64,13 +64,14 @@ class DocClassificationTaskConfig(TaskConfig):
         0.0, "Share of the target that is spread evenly over all labels.", minimum=0, below=1
     )
     selection_metric: SelectionMetric = option(
-        "accuracy", "The figure that chooses the best model; `roc_auc` is for two labels."
+        "accuracy", "The metric that selects the best model; `roc_auc` is for two labels."
     )
 
     @property
     def metric(self) -> Metric:
-        """The figure named by `selection_metric`; for all of them higher is better."""
-        return Metric(self.selection_metric, higher_is_better=True)
+        """The metric named by `selection_metric`."""
+        minimum = -1.0 if self.selection_metric == "matthews_correlation" else 0.0
+        return Metric(self.selection_metric, higher_is_better=True, minimum=minimum, maximum=1.0)
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:

@@ -7,7 +7,7 @@ rounds scores to float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,6 +52,22 @@ class ClassificationMetrics(Metrics[ClassifierOutput]):
         if size == 2:
             figures["roc_auc"] = self._roc_auc()
         return figures
+
+    def state(self) -> dict[str, Tensor]:
+        state = {} if self.confusion is None else {"confusion": self.confusion}
+        if self.margins:
+            margins, labels = zip(*self.margins, strict=True)
+            state |= {"margins": torch.cat(margins), "labels": torch.cat(labels)}
+        return state
+
+    def merge(self, state: Mapping[str, Tensor]) -> None:
+        if "confusion" in state:
+            other = state["confusion"]
+            self.confusion = (
+                other.clone() if self.confusion is None else self.confusion.to(other.device) + other
+            )
+        if "margins" in state:
+            self.margins.append((state["margins"], state["labels"]))
 
     def _roc_auc(self) -> float | None:
         if not self.margins:

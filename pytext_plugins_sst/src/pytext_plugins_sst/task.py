@@ -108,6 +108,14 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
             label_smoothing=config.label_smoothing,
         )
 
+    def undefined_metrics(self, rows: Rows) -> Mapping[str, str]:
+        labels = torch.unique(rows.columns["label"].values).tolist()
+        if len(labels) > 1:
+            return {}
+        reason = f"all rows have the label {self.labels[labels[0]]}" if labels else "there are no rows"
+        always = ("matthews_correlation", *(["roc_auc"] if len(self.labels) == 2 else []))
+        return dict.fromkeys(always if labels else (*always, self.config.metric.name), reason)
+
     def metrics(self) -> ClassificationMetrics:
         return ClassificationMetrics(self.labels)
 

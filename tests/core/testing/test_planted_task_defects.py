@@ -106,6 +106,12 @@ class SquaredError(Metrics[StarsOutput]):
     def update(self, output: StarsOutput, batch: Batch) -> None:
         self.parts.append((output.stars - batch["stars"]).square())
 
+    def state(self) -> dict[str, Tensor]:
+        return {"parts": torch.cat(self.parts)} if self.parts else {}
+
+    def merge(self, state: Mapping[str, Tensor]) -> None:
+        self.parts += state.values()
+
     def compute(self) -> dict[str, Any]:
         return {"squared_error": torch.cat(self.parts).mean().item() if self.parts else None}
 
@@ -289,6 +295,37 @@ class UpConfig(StarsConfig):
 
 @defect("metrics_add_up", "`metric` names `mse`", "a metric under another name", config=OtherNameConfig)
 class Misnamed(Stars):
+    pass
+
+
+@defect("metrics_merge", "merged", "a merge that forgets what it had")
+class Forgets(Stars):
+    def metrics(self) -> Metrics[Any]:
+        class Replaced(SquaredError):
+            def merge(self, state: Mapping[str, Tensor]) -> None:
+                self.parts = list(state.values()) or self.parts
+
+        return Replaced()
+
+
+@defect("metrics_merge", "NotImplementedError", "metrics that cannot be merged")
+class Alone(Stars):
+    def metrics(self) -> Metrics[Any]:
+        class Single(SquaredError):
+            state = Metrics.state
+
+        return Single()
+
+
+@configclass
+class NarrowConfig(StarsConfig):
+    """Fine."""
+
+    metric = Metric("squared_error", higher_is_better=False, minimum=1000.0)
+
+
+@defect("metric_is_in_its_range", "below its minimum 1000", "a range that is too narrow", config=NarrowConfig)
+class Narrow(Stars):
     pass
 
 

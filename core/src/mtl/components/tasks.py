@@ -89,38 +89,42 @@ def _shown(value: Any) -> str:
 
 @frozen
 class Metric:
-    """The figure that tells how good a task is, by its name in the results, and its direction."""
+    """The metric that selects a task's best model: its name in the results, direction and range.
+
+    `minimum` and `maximum` bound its values; None if there is no bound. Selection over several tasks puts
+    their metrics on one scale by them. Raises `ValueError` if the range is empty.
+    """
 
     name: str
     higher_is_better: bool
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
+            raise ValueError(f"the range of {self.name} is empty: {self.minimum} to {self.maximum}")
 
 
 @configclass
 class TaskConfig:
     """What every task takes. A task's own config class adds `data`, `features` and its model."""
 
-    batch_size: int = option(128, "Rows a batch.", minimum=1)
+    batch_size: int = option(128, "Rows per batch.", minimum=1)
     batch_tokens: int | None = option(
-        None, "Cut batches by tokens, padding included, instead of rows.", minimum=1
+        None, "Tokens per batch, padding included, instead of `batch_size` rows.", minimum=1
     )
     eval_batch_size: int | None = option(
-        None, "Rows a batch in evaluation; `batch_size` if absent.", minimum=1
+        None, "Rows per batch in evaluation; `batch_size` if absent.", minimum=1
     )
     accumulate_batches: int | None = option(
-        None, "Batches of this task a step; the trainer's `accumulate_batches` if absent.", minimum=1
+        None, "Batches of this task per step; the trainer's `accumulate_batches` if absent.", minimum=1
     )
-    lr_factor: float = option(
-        1.0, "The learning rate of this task's steps, as a share of the run's.", above=0
-    )
-    max_clip_norm: float | None = option(
-        None, "Scale this task's part of a step's gradient down to this norm.", above=0
-    )
-    evaluate_every: int = option(
-        1, "Score this task at every so many evaluations, and at the last.", minimum=1
-    )
+    lr_factor: float = option(1.0, "Factor of the learning rate in steps of this task.", above=0)
+    max_clip_norm: float | None = option(None, "Clip the norm of this task's gradient.", above=0)
+    evaluate_every: int = option(1, "Evaluate this task at every Nth evaluation, and at the last.", minimum=1)
     early_stop_after: int | None = option(
         None,
-        "After this many evaluations in a row without a better figure the task leaves the schedule.",
+        "Stop training this task after N evaluations without improvement of its metric.",
         minimum=1,
     )
     default_features: ClassVar[tuple[str, ...]] = ()
@@ -140,7 +144,7 @@ class TaskConfig:
 
     @property
     def metric(self) -> Metric:
-        """The figure that selects the best model for this task."""
+        """The metric that selects the best model for this task."""
         raise NotImplementedError
 
     @property
@@ -182,7 +186,7 @@ OutputT = TypeVar("OutputT", bound=ModelOutput)
 
 
 class Metrics(ABC, Generic[OutputT]):
-    """Figures gathered over batches; sums stay on the device until `compute`."""
+    """Metrics over the rows of several batches; sums stay on the device until `compute`."""
 
     @abstractmethod
     def update(self, output: OutputT, batch: Batch) -> None:
@@ -190,7 +194,18 @@ class Metrics(ABC, Generic[OutputT]):
 
     @abstractmethod
     def compute(self) -> dict[str, Any]:
-        """The figures, as JSON values; None for one that is not defined on the rows seen."""
+        """Return the metrics, as JSON values; None for one that the rows seen do not define.
+
+        A value that is not finite counts as undefined, too.
+        """
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what `update` gathered, as tensors."""
+        raise NotImplementedError
+
+    def merge(self, state: Mapping[str, Tensor]) -> None:
+        """Add the `state()` of other rows: the metrics are then those of the rows of both."""
+        raise NotImplementedError
 
 
 TaskConfigT = TypeVar("TaskConfigT", bound=TaskConfig)
@@ -257,6 +272,11 @@ class Task(ABC, Generic[TaskConfigT]):
 
     def label_counts(self, rows: Rows) -> Mapping[str, int]:
         """Return how many of the encoded rows have each label, for a task with labels: plans show them."""
+        return {}
+
+    def undefined_metrics(self, rows: Rows) -> Mapping[str, str]:
+        """Return the metrics that these encoded rows cannot define whatever the model predicts, with the
+        reason, as in `{"roc_auc": "all rows have the label 0"}`. It is asked before the first step."""
         return {}
 
     def notices(self) -> list[str]:

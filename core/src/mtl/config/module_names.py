@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from mtl.config.json_path import parse_path
 
 
+def is_pattern(name: str) -> bool:
+    """Return whether a parameter group's name is a pattern of parameter names, such as `*.bias`."""
+    return any(character in name for character in "*?[")
+
+
 def find_modules(name: str, modules: Mapping[str, str | None]) -> list[str]:
     """The paths that `name` means, of `modules`: JSON paths with their `shared_module_key`.
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from mtl.components import ModuleConfig, ScheduleConfig
 from mtl.config.document import Document
 from mtl.config.json_path import JSONPath, render_path
-from mtl.config.module_names import find_modules
-from mtl.config.settings import Items, Settings
+from mtl.config.module_names import find_modules, is_pattern
+from mtl.config.settings import Items, Settings, Value
 from mtl.errors import Problem
 from mtl.suggest import nearest_or_all
 
@@ -32,6 +32,9 @@ def check_references(settings: Settings, document: Document) -> Iterator[Problem
     if not trained:
         message = "`task_weights` must leave a task with a weight above 0, but all are 0"
         yield document.problem(("task_weights",), message, "nothing would be trained")
+    selection = settings.entries.get("selection")
+    if isinstance(selection, Settings) and isinstance(tasks, Items):
+        yield from _check_selection(selection, tasks, document)
     modules = dict(_modules(tasks)) if isinstance(tasks, Items) else {}
     schedule = settings.entries.get("schedule")
     phases = _settings_in(settings.entries.get("phases"))
@@ -40,6 +43,28 @@ def check_references(settings: Settings, document: Document) -> Iterator[Problem
     for phase in phases:
         yield from _check_phase(phase, schedule, document, names, target, trained, modules)
     yield from _check_trainer(settings, document, bool(phases), modules)
+
+
+def _check_selection(selection: Settings, tasks: Items, document: Document) -> Iterator[Problem]:
+    """The tasks that select the best model exist and have evaluation data."""
+    names = [str(name) for name in tasks.items]
+    for key in ("tasks", "early_stopping_tasks"):
+        for name in selection.value(key) or {}:
+            path = (*selection.path, key, name)
+            if name not in names:
+                yield document.problem(path, *_no_task(f"`{key}`", name, names), key=True)
+            elif not _has_eval_path(tasks.items[name]):
+                message = f"`{key}` must name tasks with evaluation data, but `{name}` has none"
+                yield document.problem(path, message, "give its data an `eval_path`", key=True)
+
+
+def _has_eval_path(task: object) -> bool:
+    """Whether a task has evaluation data, as far as the settings of its data source say."""
+    data = task.entries.get("data") if isinstance(task, Settings) else None
+    if not isinstance(data, Settings):
+        return True
+    entries = [data.entries.get(key) for key in ("eval_path", "eval_fraction")]
+    return any(isinstance(entry, Value) and entry.json is not None for entry in entries)
 
 
 def _check_schedule(
@@ -130,7 +155,7 @@ def _check_trainer(
             yield document.problem((*trainer.path, key), message, "each phase says how long it is")
     groups = trainer.entries.get("parameter_groups")
     for name in groups.items if isinstance(groups, Items) else ():
-        if not find_modules(name, modules):
+        if not is_pattern(name) and not find_modules(name, modules):
             path = (*trainer.path, "parameter_groups", name)
             yield document.problem(path, *_no_module("`parameter_groups`", name, modules), key=True)
 

@@ -197,7 +197,7 @@ class RunFolder:
     def record(self, record: Mapping[str, Any]) -> None:
         """Add a line to the metrics, whole or not at all. Raises `OSError`."""
         self.require()
-        line = json.dumps(record, ensure_ascii=False) + "\n"
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
         with self.metrics.open("ab", buffering=0) as file:
             size = file.tell()
             try:

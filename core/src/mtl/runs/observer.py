@@ -82,9 +82,9 @@ class RunObserver:
         self.folder.record(record)
         self.callbacks.call("mtl_recorded", record=record)
 
-    def evaluated(self, best: bool, evaluation: Evaluation, metric: str) -> None:
-        """Keep the best model."""
-        if best:
+    def evaluated(self, evaluation: Evaluation, metric: str, *, kept: bool, best: bool) -> None:
+        """Save the model that is kept."""
+        if kept:
             weights = cpu_copy(dict(unique_tensors(self.model)))
             names, aliases = row_names(self.model), tensor_aliases(self.model)
             files = {**self.model_files, "modules": self.model.builder.states()}

@@ -12,6 +12,7 @@ from torch import nn
 from mtl.components import Split
 from mtl.data.columns import Dense, Rows
 from mtl.data.load import SPLITS, skipped_rows
+from mtl.errors import component_errors
 from mtl.plugins import Plugins, discover
 from mtl.runs.inspection import label_notices, label_summary, overlap_notices, unknown_notices
 from mtl.runs.measure import measure
@@ -199,6 +200,7 @@ def _notices(prepared: Prepared) -> list[str]:
         f"{name}: weight 0, so it is evaluated but not trained" for name, w in weights.items() if w == 0
     ]
     notices += _idle(prepared)
+    notices += _undefined(prepared)
     for name, data in prepared.data.items():
         for split, rows in data.splits.items():
             if rows is not None and not len(rows):
@@ -215,6 +217,22 @@ def _data_notices(prepared: Prepared, name: str) -> Iterator[str]:
     yield from label_notices(task.label_counts(data.train))
     yield from unknown_notices(data.figures)
     yield from overlap_notices(data.splits, data.figures)
+
+
+def _undefined(prepared: Prepared) -> Iterator[str]:
+    """Metrics that select the best model, but that the evaluation data cannot define."""
+    for name, task in prepared.tasks.tasks.items():
+        rows, metric = prepared.data[name].splits["eval"], task.config.metric.name
+        counts = any(name in p.selection.metrics or name in p.early_stopping.metrics for p in prepared.phases)
+        if rows is None or not counts:
+            continue
+        with component_errors(task, f"to check {rows.path}"):
+            reason = task.undefined_metrics(rows).get(metric)
+        if reason is not None:
+            yield (
+                f"{name}: {metric} is undefined on {rows.path}, as {reason}: no evaluation can be the best;"
+                " select by another metric or other rows"
+            )
 
 
 def _idle(prepared: Prepared) -> Iterator[str]:

@@ -7,6 +7,8 @@ import random
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from torch import nn
 from mtl.components import Balancer
 from mtl.components.instantiate import instantiate
 from mtl.config.load import LoadedConfig, load_config
-from mtl.config.module_names import find_modules
+from mtl.config.module_names import find_modules, is_pattern
 from mtl.config.run_config import PhaseConfig, RunConfig
 from mtl.data.batching import Batching, seed_generators
 from mtl.data.cache import load_cached
@@ -27,7 +29,7 @@ from mtl.errors import UsageError
 from mtl.model import ModuleStates, MultitaskModel, build_model
 from mtl.plugins import Plugins
 from mtl.training.phase import Phase
-from mtl.training.selection import Selection, selection, task_weights
+from mtl.training.selection import Selection, early_stopping, selection, task_weights
 from mtl.training.state import TrainingState
 from mtl.training.timeline import Cursor, EpochRule, Timeline
 from mtl.training.trainer import Trainer
@@ -118,7 +120,7 @@ def _phases(config: RunConfig, data: Mapping[str, TaskData], model: MultitaskMod
     whole = PhaseConfig(epochs=trainer.epochs, steps=trainer.max_steps)
     if whole.epochs is None and whole.steps is None:
         whole = PhaseConfig(epochs=DEFAULT_EPOCHS)
-    groups = [(group, _modules(model, [name])) for name, group in trainer.parameter_groups.items()]
+    groups = [(group, _parameters(model, name)) for name, group in trainer.parameter_groups.items()]
     begin = {name: Cursor() for name in config.tasks}
     phases = config.phases or [whole]
     for index, phase in enumerate(phases):
@@ -130,6 +132,7 @@ def _phases(config: RunConfig, data: Mapping[str, TaskData], model: MultitaskMod
             tasks=tasks,
             timeline=timeline,
             selection=selection(config, tasks),
+            early_stopping=early_stopping(config, tasks),
             schedule=phase.schedule or config.schedule,
             optimizer=phase.optimizer or trainer.optimizer,
             lr_scheduler=phase.lr_scheduler or trainer.lr_scheduler,
@@ -178,6 +181,23 @@ def _modules(model: MultitaskModel, names: Sequence[str]) -> list[nn.Module]:
     keys = {path: built.config.shared_module_key for built in model.built for path in built.users}
     paths = {path for name in names for path in find_modules(name, keys)}
     return [built.module for built in model.built if paths.intersection(built.users)]
+
+
+def _parameters(model: MultitaskModel, name: str) -> list[nn.Parameter]:
+    """Return the parameters of a group: of modules, or those whose names match a pattern.
+
+    Raises `UsageError` if there are none.
+    """
+    if not is_pattern(name):
+        return [parameter for module in _modules(model, [name]) for parameter in module.parameters()]
+    named = dict(model.named_parameters())
+    found = [parameter for key, parameter in named.items() if fnmatchcase(key, name)]
+    if not found:
+        names = [*islice(named, 8), *(["…"] if len(named) > 8 else [])]
+        raise UsageError(
+            f"trainer.parameter_groups: no parameter matches `{name}`; their names are {', '.join(names)}"
+        )
+    return found
 
 
 def make_trainer(prepared: Prepared) -> Trainer:

@@ -22,6 +22,7 @@ from mtl.components import (
     ColumnType,
     FeaturesConfig,
     Loss,
+    Metrics,
     ModelOutput,
     ModuleConfig,
     Table,
@@ -196,12 +197,18 @@ def _answers(bench: TaskBench, module: nn.Module, batch: Batch) -> list[dict[str
 def _figures(
     bench: TaskBench, module: nn.Module, batches: Iterator[Batch] | Sequence[Batch]
 ) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(json.dumps(_gathered(bench, module, batches).compute()))
+    return figures
+
+
+def _gathered(
+    bench: TaskBench, module: nn.Module, batches: Iterator[Batch] | Sequence[Batch]
+) -> Metrics[Any]:
     metrics = bench.task.metrics()
     for batch in batches:
         with torch.inference_mode():
             metrics.update(bench.scored(module, batch), batch)
-    figures: dict[str, Any] = json.loads(json.dumps(metrics.compute()))
-    return figures
+    return metrics
 
 
 # --- data ------------------------------------------------------------------------------------------
@@ -370,6 +377,34 @@ def metrics_add_up(bench: TaskBench) -> None:
     _figures(bench, module, [])
 
 
+@rule("an evaluation may be divided between processes")
+def metrics_merge(bench: TaskBench) -> None:
+    """Metrics of two parts of the rows, merged by `state` and `merge`, are those of all rows."""
+    module = bench.built()
+    batches = list(bench.single_rows())
+    whole = _figures(bench, module, batches)
+    merged, other = (_gathered(bench, module, part) for part in (batches[::2], batches[1::2]))
+    for each in (other, bench.task.metrics()):
+        merged.merge(each.state())
+    together = json.loads(json.dumps(merged.compute()))
+    wrong = [key for key in whole if not equal_json(whole[key], together.get(key))]
+    if wrong:
+        raise Failed(f"`{wrong[0]}` is {whole[wrong[0]]} for all rows, but {together.get(wrong[0])} merged")
+
+
+@rule("selection puts the metrics of several tasks on one scale by their ranges")
+def metric_is_in_its_range(bench: TaskBench) -> None:
+    """The value of the config's `metric` is within its `minimum` and `maximum`."""
+    metric = bench.config.metric
+    value = _figures(bench, bench.built(), [bench.batch()]).get(metric.name)
+    if value is None:
+        return
+    if metric.minimum is not None and value < metric.minimum:
+        raise Failed(f"`{metric.name}` is {value}, below its minimum {metric.minimum}")
+    if metric.maximum is not None and value > metric.maximum:
+        raise Failed(f"`{metric.name}` is {value}, above its maximum {metric.maximum}")
+
+
 @rule("the best model would be the worst")
 def metric_follows_the_loss(bench: TaskBench) -> None:
     """When training lowers the loss of a few rows, their `metric` does not become worse."""
@@ -510,6 +545,8 @@ RULES = (
     gives_an_open_output,
     predictions_are_independent,
     metrics_add_up,
+    metrics_merge,
+    metric_is_in_its_range,
     metric_follows_the_loss,
     *MODULE,
     state_survives,

@@ -58,7 +58,8 @@ class GradientComparison:
     ) -> list[dict[str, Any]]:
         """Keep the gradient that the parameters have from a task in a step, if one is wanted.
 
-        Gives the figures of all pairs with the last of them; tasks that have `stopped` are not waited for.
+        Return the comparisons of all pairs after the last of them, without waiting for tasks that have
+        `stopped`.
         The gradients are `scale()` times too large; it is asked only then, as a GPU is waited for.
         """
         first = step % self.interval == 0
@@ -74,19 +75,19 @@ class GradientComparison:
         }
         if any(each not in self.kept for each in self.tasks if each not in stopped):
             return []
-        figures = list(self._figures())
+        records = list(self._compare())
         self.kept = {}
-        return figures
+        return records
 
-    def _figures(self) -> Iterator[dict[str, Any]]:
+    def _compare(self) -> Iterator[dict[str, Any]]:
         for key, users in self.users.items():
             kept = {task: self.kept[task][key].double() for task in users if task in self.kept}
             for task, other in combinations(kept, 2):
                 norms = [kept[name].norm() for name in (task, other)]
                 cosine = kept[task] @ kept[other] / (norms[0] * norms[1])
                 values = map(_rounded, torch.stack([cosine, *norms]).tolist())
-                figures = dict(zip(("cosine", "norm", "other_norm"), values, strict=True))
-                yield {"task": task, "other": other, "module": key, **figures}
+                named = dict(zip(("cosine", "norm", "other_norm"), values, strict=True))
+                yield {"task": task, "other": other, "module": key, **named}
 
     def tensors(self) -> dict[str, Tensor]:
         """The gradients that wait for those of other tasks, by the numbers of task and module."""

@@ -27,22 +27,22 @@ def evaluate(
     precision: torch.dtype,
     batches: Sequence[np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """The loss and the metrics of `rows`, the loss None where nothing was scored. `batches` are the numbers
-    of the rows to score, a batch each; all rows if absent.
+    """Return the loss and the metrics of `rows`, None for each that is undefined or not finite. `batches` are
+    the row numbers of each batch to evaluate; all rows if absent.
 
-    The same rows give the same figures, however often and between whichever steps.
+    The same rows give the same values, however often and between whichever steps.
 
-    Raises `ComponentError` where the task's model or metrics fail, `MtlError` where memory is short.
+    Raises `ComponentError` if the task's model or metrics fail, `MtlError` if it runs out of memory.
     """
     try:
-        with component_errors(task, f"to score {rows.path}"):
+        with component_errors(task, f"to evaluate {rows.path}"):
             return _evaluate(task, model, rows, device, precision, batches)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         size = task.config.eval_batch_size or task.config.batch_size
         raise MtlError(
-            f"out of memory while {task.name} is scored on {rows.path}, in batches of {size:,} rows;"
+            f"out of memory while evaluating {task.name} on {rows.path}, in batches of {size:,} rows;"
             " try a smaller `eval_batch_size`"
         ) from error
 
@@ -75,15 +75,25 @@ def _evaluate(
     finally:
         model.train(was_training)
     loss = (total / weight).item() if weight.item() else None
-    with component_errors(metrics, f"to compute the figures of {rows.path}"):
-        return {"loss": loss if loss is None or math.isfinite(loss) else None, **metrics.compute()}
+    with component_errors(metrics, f"to compute the metrics of {rows.path}"):
+        values: dict[str, Any] = finite({"loss": loss, **metrics.compute()})
+        return values
+
+
+def finite(value: Any) -> Any:
+    """Return a JSON value with None for each number in it that is not finite: such a metric is undefined."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def batches_to_score(task: Task[Any], rows: Rows) -> list[np.ndarray]:
-    """All rows, in the batches in which the task is scored."""
+    """Return the row numbers of each evaluation batch."""
     return evaluation_batches(rows.lengths, task.config.eval_batch_size or task.config.batch_size)
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """The forward pass in `precision`; nothing changes with float32."""
+    """Run the forward pass in `precision`; float32 changes nothing."""
     return torch.autocast(device.type, dtype=precision, enabled=precision is not torch.float32)

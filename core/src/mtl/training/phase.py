@@ -29,8 +29,10 @@ from mtl.training.timeline import Cursor, Timeline
 class Phase:
     """A phase, ready to begin.
 
-    `tasks` are scored in it; those of them that it trains are in `timeline.batching`. The modules in `frozen`
-    do not move. `groups` are parameters with rates of their own; one in several has those of the last.
+    `tasks` are evaluated in it; those of them that it trains are in `timeline.batching`. `selection` says
+    which evaluation is the best, `early_stopping` which improves. The modules in `frozen` do not move.
+    `groups` are parameters with optimizer settings of their own; of several groups of a parameter, the last
+    that has a setting counts.
     """
 
     index: int
@@ -38,11 +40,12 @@ class Phase:
     tasks: Sequence[str]
     timeline: Timeline
     selection: Selection
+    early_stopping: Selection
     schedule: Component
     optimizer: Component
     lr_scheduler: Component
     frozen: Sequence[nn.Module] = ()
-    groups: Sequence[tuple[ParameterGroupConfig, Sequence[nn.Module]]] = field(default=())
+    groups: Sequence[tuple[ParameterGroupConfig, Sequence[nn.Parameter]]] = ()
 
     @property
     def title(self) -> str:
@@ -75,24 +78,26 @@ class Phase:
         return self._grouped(ordered)
 
     def _grouped(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        group_of: dict[nn.Parameter, int] = dict.fromkeys(parameters, -1)
-        for index, (_, modules) in enumerate(self.groups):
-            for module in modules:
-                group_of |= {p: index for p in module.parameters() if p in group_of}
-        members: dict[int, list[nn.Parameter]] = {}
-        for parameter, index in group_of.items():
-            members.setdefault(index, []).append(parameter)
-        order = sorted(members)
-        optimizer = instantiate(self.optimizer, [{"params": members[index]} for index in order])
-        for index, group in zip(order, optimizer.param_groups, strict=True):
-            if index < 0:
-                continue
-            config = self.groups[index][0]
-            group["lr"] *= config.lr_factor
-            if config.weight_decay is not None:
-                if "weight_decay" not in group:
-                    raise UsageError(f"`parameter_groups`: {self.optimizer.name} has no weight decay")
-                group["weight_decay"] = config.weight_decay
+        matches: dict[nn.Parameter, tuple[int, ...]] = dict.fromkeys(parameters, ())
+        for index, (_, members) in enumerate(self.groups):
+            for parameter in members:
+                if parameter in matches:
+                    matches[parameter] += (index,)
+        members_of: dict[tuple[int, ...], list[nn.Parameter]] = {}
+        for parameter, indices in matches.items():
+            members_of.setdefault(indices, []).append(parameter)
+        order = sorted(members_of)
+        optimizer = instantiate(self.optimizer, [{"params": members_of[indices]} for indices in order])
+        for indices, group in zip(order, optimizer.param_groups, strict=True):
+            configs = [self.groups[index][0] for index in indices]
+            factors = [config.lr_factor for config in configs if config.lr_factor is not None]
+            decays = [config.weight_decay for config in configs if config.weight_decay is not None]
+            if factors:
+                group["lr"] *= factors[-1]
+            if decays and "weight_decay" not in group:
+                raise UsageError(f"`parameter_groups`: {self.optimizer.name} has no weight decay")
+            if decays:
+                group["weight_decay"] = decays[-1]
         return optimizer  # type: ignore[no-any-return]
 
     def make_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> LRScheduler | ReduceLROnPlateau:

@@ -99,9 +99,10 @@ class TaskProgress:
         if pass_ended:
             self.pass_index, self.batch, self.rows_in_pass = span.pass_index + 1, 0, 0
 
-    def scored(self, step: int, value: float, *, better: bool) -> None:
-        """Note the task's metric after an evaluation."""
-        self.scores.append([step, value])
+    def scored(self, step: int, value: float | None, *, better: bool) -> None:
+        """Note the task's metric after an evaluation, None if it is undefined."""
+        if value is not None:
+            self.scores.append([step, value])
         self.best = value if better else self.best
         self.stale_evaluations = 0 if better else self.stale_evaluations + 1
 
@@ -158,8 +159,12 @@ class PhaseStart:
 
 @define
 class TrainingState:
-    """Where a run stands. Steps are places in the plan: those of a task that has left the schedule are passed
-    over, but counted. `best` is the evaluation of the model that is kept, `best_value` the best value yet."""
+    """Where a run stands.
+
+    Steps are places in the plan: those of a task that has left the schedule are passed over, but counted.
+    `best` is the evaluation of the model that is kept, `best_value` the best value yet of what selects it,
+    `stopping_value` that of what early stopping follows.
+    """
 
     tasks: dict[str, TaskProgress]
     step: int = 0
@@ -168,6 +173,7 @@ class TrainingState:
     evaluations: int = 0
     best: Evaluation | None = None
     best_value: float | None = None
+    stopping_value: float | None = None
     evaluations_without_improvement: int = 0
     stopped_early: bool = False
     seconds: dict[str, float] = field(factory=lambda: dict.fromkeys((*TIMED, "total"), 0.0))
@@ -187,7 +193,7 @@ class TrainingState:
         """Reset what counts for each phase alone: the best model, and patience."""
         places = {task: [progress.pass_index, progress.batch] for task, progress in self.tasks.items()}
         self.phase = PhaseStart(index, self.step, self.epoch, places)
-        self.best, self.best_value = None, None
+        self.best, self.best_value, self.stopping_value = None, None, None
         self.evaluations, self.evaluations_without_improvement = 0, 0
         self.stopped_early = False
         for progress in self.tasks.values():
@@ -231,7 +237,9 @@ class TrainingState:
         for task, metrics in self.best.metrics.items() if self.best else ():
             if not isinstance(metrics, dict):
                 raise ValueError(f"metrics of {task} cannot be {metrics!r:.40}")
-        self.best_value = None if state["best_value"] is None else float(state["best_value"])
+        self.best_value, self.stopping_value = (
+            None if state[name] is None else float(state[name]) for name in ("best_value", "stopping_value")
+        )
         self.evaluations_without_improvement = int(state["evaluations_without_improvement"])
         self.stopped_early = bool(state["stopped_early"])
         self.seconds = {stage: float(state["seconds"][stage]) for stage in self.seconds}

@@ -46,8 +46,8 @@ class Observer(Protocol):
     def record(self, record: Mapping[str, Any]) -> None:
         """Add a line to the metrics."""
 
-    def evaluated(self, best: bool, evaluation: Evaluation, metric: str) -> None:
-        """The tasks were evaluated; keep the model if `best`. `metric` names the evaluation's value."""
+    def evaluated(self, evaluation: Evaluation, metric: str, *, kept: bool, best: bool) -> None:
+        """The tasks were evaluated; save the model if it is `kept`. `metric` names the evaluation's value."""
 
     def checkpoint_due(self, step: int, epoch_ended: bool) -> bool:
         """Return whether to write a checkpoint now."""
@@ -79,6 +79,7 @@ class Trainer:
     state: TrainingState
     active: ActivePhase = field(init=False)
     _trainable: list[nn.Parameter] = field(init=False)
+    _warned: set[str] = field(init=False, factory=set)
 
     def __attrs_post_init__(self) -> None:
         self._trainable = [p for p in self.model.parameters() if p.requires_grad]
@@ -336,43 +337,66 @@ class Trainer:
                     metrics |= self.evaluate("eval", [task])
             for task, values in metrics.items():
                 observer.record(self._record("eval", epoch, task, values))
-            value = self.phase.selection.value(metrics)
-            evaluation = Evaluation(self.state.step, epoch, value, metrics)
-            observer.evaluated(self._is_best(evaluation), evaluation, self.phase.selection.name)
+            evaluation = Evaluation(self.state.step, epoch, self.phase.selection.value(metrics), metrics)
+            self._warn_of_undefined(evaluation)
+            best = self._is_best(evaluation)
+            # A run whose metric is never defined leaves its last model, which is not called best.
+            keeps_each = self.config.keep_model == "last"
+            kept = best or keeps_each or self.state.best_value is None
+            if kept:
+                self.state.best = evaluation
+            observer.evaluated(evaluation, self.phase.selection.name, kept=kept, best=best or keeps_each)
+        self._count_improvement(evaluation)
         for task in metrics:
             self._note_score(task, metrics[task].get(self.tasks[task].config.metric.name), epoch, observer)
-        if self.phase.lr_by_metric and value is not None:
+        if self.phase.lr_by_metric and evaluation.value is not None:
             with component_errors(self.active.lr_scheduler, f"after step {self.state.step}"):
-                self.active.lr_scheduler.step(value)  # type: ignore[arg-type]
+                self.active.lr_scheduler.step(evaluation.value)  # type: ignore[arg-type]
 
     def _is_best(self, evaluation: Evaluation) -> bool:
-        """Return whether to keep this model; count evaluations without improvement for early stopping."""
-        value, before = evaluation.value, self.state.best_value
-        best = before is None if value is None else self.phase.selection.is_better(value, before)
-        if best and value is not None:
-            self.state.best_value = value
-        if best or self.config.keep_model == "last":
-            self.state.best = evaluation
-        if best or value is not None:
-            self.state.evaluations_without_improvement = (
-                0 if best else self.state.evaluations_without_improvement + 1
-            )
-        patience = self.config.early_stop_after
-        if patience is not None and self.state.evaluations_without_improvement >= patience:
-            self.state.stopped_early = True
-        return self.state.best is evaluation
+        """Return whether this is the best evaluation yet; without evaluation data each one is."""
+        selection = self.phase.selection
+        if not selection.metrics:
+            return True
+        if evaluation.value is None or not selection.is_better(evaluation.value, self.state.best_value):
+            return False
+        self.state.best_value = evaluation.value
+        return True
+
+    def _count_improvement(self, evaluation: Evaluation) -> None:
+        """Stop early after enough evaluations without improvement: one that is undefined is without."""
+        rule, patience, state = self.phase.early_stopping, self.config.early_stop_after, self.state
+        value = rule.value(evaluation.metrics)
+        if value is not None and rule.is_better(value, state.stopping_value):
+            state.stopping_value, state.evaluations_without_improvement = value, 0
+        elif value is not None or rule.undefined(evaluation.metrics):
+            state.evaluations_without_improvement += 1
+        if patience is not None and state.evaluations_without_improvement >= patience:
+            state.stopped_early = True
+
+    def _warn_of_undefined(self, evaluation: Evaluation) -> None:
+        """Warn once of each metric that selects the model, but is undefined."""
+        for task in self.phase.selection.undefined(evaluation.metrics):
+            if task not in self._warned:
+                self._warned.add(task)
+                logger.warning(
+                    "%s.%s is undefined on the evaluation data at step %d: this evaluation is never the best",
+                    *(task, self.tasks[task].config.metric.name, evaluation.step),
+                )
 
     def _note_score(self, task: str, value: float | None, epoch: int, observer: Observer) -> None:
         """Count a task's metric; a task that has not improved for long enough leaves the schedule."""
         progress, config = self.state.tasks[task], self.tasks[task].config
-        if value is None or progress.stopped_at is not None or task not in self.phase.timeline.batching:
+        if progress.stopped_at is not None or task not in self.phase.timeline.batching:
             return
         best, higher = progress.best, config.metric.higher_is_better
-        better = best is None or (value > best if higher else value < best)
+        better = value is not None and (best is None or (value > best if higher else value < best))
         progress.scored(self.state.step - self.state.phase.step, value, better=better)
-        if config.early_stop_after is not None and progress.stale_evaluations >= config.early_stop_after:
+        patience = config.early_stop_after
+        if patience is not None and progress.stale_evaluations >= patience:
             progress.stopped_at = self.state.step
-            observer.record(self._record("stopped", epoch, task, {}))
+            stale = {"evaluations_without_improvement": progress.stale_evaluations}
+            observer.record(self._record("stopped", epoch, task, stale))
             if set(self.phase.timeline.batching) <= set(self.state.stopped):
                 self.state.stopped_early = True
 

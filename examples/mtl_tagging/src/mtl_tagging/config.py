@@ -53,7 +53,7 @@ class WordTaggingTaskConfig(TaskConfig):
     @property
     def metric(self) -> Metric:
         """The F1 of whole spans."""
-        return Metric("span_f1", higher_is_better=True)
+        return Metric("span_f1", higher_is_better=True, minimum=0.0, maximum=1.0)
 
 
 @configclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -36,8 +37,18 @@ class SpanMetrics(Metrics[TaggerOutput]):
         )
         # What pads the true tags is no tag, so no prediction equals it.
         words = torch.stack([(predicted == true).sum(), lengths.sum()])
-        self.spans = spans if self.spans is None else self.spans + spans
-        self.words = words if self.words is None else self.words + words
+        self.merge({"spans": spans, "words": words})
+
+    def state(self) -> dict[str, Tensor]:
+        if self.spans is None or self.words is None:
+            return {}
+        return {"spans": self.spans, "words": self.words}
+
+    def merge(self, state: Mapping[str, Tensor]) -> None:
+        if state:
+            spans, words = state["spans"], state["words"]
+            self.spans = spans if self.spans is None else self.spans.to(spans.device) + spans
+            self.words = words if self.words is None else self.words.to(words.device) + words
 
     def _by_type(self, begins: Tensor, types: Tensor) -> Tensor:
         counts = types.new_zeros(max(len(self.reader.types), 1))

@@ -1,5 +1,6 @@
 """The task."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -21,6 +22,13 @@ class MeanSquaredError(Metrics[RatingOutput]):
     def update(self, output: RatingOutput, batch: Batch) -> None:
         self.total = self.total + (output.ratings - batch["rating"]).square().sum()
         self.rows += len(batch)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"total": torch.as_tensor(self.total), "rows": torch.tensor(self.rows)}
+
+    def merge(self, state: Mapping[str, Tensor]) -> None:
+        self.total = self.total + state["total"]
+        self.rows += int(state["rows"])
 
     def compute(self) -> dict[str, Any]:
         return {"mean_squared_error": float(self.total) / self.rows if self.rows else None}
