@@ -149,8 +149,10 @@ def test_a_task_that_leaves_the_schedule_is_named(capsys: pytest.CaptureFixture[
     for quiet in (True, False):
         with Console(quiet=quiet) as callback:
             callback.mtl_run_started("runs/one", {}, PLAN)
-            callback.mtl_recorded({"kind": "stopped", "step": 1200, "epoch": 3, "task": "LM"})
-        assert ("LM has not become better" in capsys.readouterr().err) == (not quiet)
+            stale = {"evaluations_without_improvement": 5}
+            callback.mtl_recorded({"kind": "stopped", "step": 1200, "epoch": 3, "task": "LM", **stale})
+        text = "LM: early stopping at step 1,200 (no improvement in 5 evaluations)"
+        assert (text in capsys.readouterr().err) == (not quiet)
 
 
 def test_an_evaluation_without_figures_leaves_no_empty_line(capsys: pytest.CaptureFixture[str]) -> None:
