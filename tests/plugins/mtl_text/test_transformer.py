@@ -103,3 +103,31 @@ def test_rows_without_tokens_and_odd_widths_are_finite() -> None:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="`model_dim` must be a multiple of `num_heads`"):
         TransformerConfig(model_dim=10, num_heads=4)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_attention_of_training_is_torchs_if_nothing_is_dropped(causal: bool) -> None:
+    """With next to no dropout, training takes its own way through the attention: outputs and gradients."""
+    embedded, lengths = tokens([6, 3, 0, 1], 6)
+    ours, torchs = encoder(causal=causal, dropout=1e-6), encoder(causal=causal)
+    gradients = []
+    for model in (ours, torchs):
+        model.train()
+        output = model(embedded, lengths)
+        (output * torch.arange(output.numel(), dtype=output.dtype).view_as(output).cos()).sum().backward()
+        gradients.append([output, *(parameter.grad for parameter in model.parameters())])
+    for own, reference in zip(*gradients, strict=True):
+        torch.testing.assert_close(own, reference)
+
+
+def test_the_attentions_dropout_keeps_the_expectation() -> None:
+    model = encoder(dropout=0.3, num_layers=1)
+    layer: Any = model.layers[0]
+    layer.dropout1.p = 0.0
+    states = torch.randn(2, 5, 8, dtype=torch.float64)
+    expected = layer.eval()._sa_block(states, None, None)
+    layer.train()
+    torch.manual_seed(0)
+    drawn = torch.stack([layer._sa_block(states, None, None) for _ in range(4000)])
+    assert not torch.equal(drawn[0], drawn[1])
+    assert (drawn.mean(0) - expected).abs().max() < 5 * (drawn.std(0) / 4000**0.5).max()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtl import Builder
@@ -13,11 +14,52 @@ from mtl_text.model_config import TransformerConfig
 from mtl_text.pooling import padding_mask
 
 
-class Transformer(nn.Module):
-    """Layers of self-attention, normalised before each part (Vaswani et al. 2017; Xiong et al. 2020).
+class EncoderLayer(nn.TransformerEncoderLayer):
+    """torch's layer, normalized before each part, with dropout whose masks are drawn fast on a CPU."""
 
-    Positions are sines, so that a text may be of any length. A causal one attends to a position's own
-    token and those before it; padding is attended to by nobody.
+    def __init__(self, dim: int, heads: int, feedforward_dim: int, dropout: float) -> None:
+        super().__init__(
+            dim, heads, feedforward_dim, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.dropout, self.dropout1, self.dropout2 = (Dropout(dropout) for _ in range(3))
+        self.attention_dropout = Dropout(dropout)
+
+    def _sa_block(
+        self,
+        x: Tensor,
+        attn_mask: Tensor | None,
+        key_padding_mask: Tensor | None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """Attend as torch does, which draws the masks of the attention weights itself.
+
+        Masks are floats that are added to the scores, `[time, time]` and `[batch, time]`.
+        """
+        draws_on_cpu = self.training and self.attention_dropout.p and x.device.type == "cpu"
+        if not draws_on_cpu or torch.compiler.is_compiling():
+            return super()._sa_block(x, attn_mask, key_padding_mask, is_causal)
+        batch, time, dim = x.shape
+        attention = self.self_attn
+        projected = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+        query, key, value = (
+            part.view(batch, time, attention.num_heads, -1).transpose(1, 2) for part in projected.chunk(3, -1)
+        )
+        scores = query @ key.transpose(-2, -1) * attention.head_dim**-0.5
+        if attn_mask is not None:
+            scores = scores + attn_mask
+        if key_padding_mask is not None:
+            scores = scores + key_padding_mask[:, None, None, :]
+        attended = self.attention_dropout(scores.softmax(-1)) @ value
+        mixed = attention.out_proj(attended.transpose(1, 2).reshape(batch, time, dim))
+        dropped: Tensor = self.dropout1(mixed)
+        return dropped
+
+
+class Transformer(nn.Module):
+    """Layers of self-attention, normalized before each part (Vaswani et al. 2017; Xiong et al. 2020).
+
+    Positions are sines, so that a text may have any length. A causal encoder attends to a position's own
+    token and those before it; padding is never attended to.
 
     *Shape:* `embedded` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, time, model_dim]`,
     zeros after a row's length.
@@ -30,15 +72,7 @@ class Transformer(nn.Module):
         self.projection = nn.Linear(input_dim, config.model_dim)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                config.model_dim,
-                config.num_heads,
-                config.feedforward_dim,
-                config.dropout,
-                activation="gelu",
-                batch_first=True,
-                norm_first=True,
-            )
+            EncoderLayer(config.model_dim, config.num_heads, config.feedforward_dim, config.dropout)
             for _ in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(config.model_dim)
@@ -46,7 +80,7 @@ class Transformer(nn.Module):
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         time = embedded.shape[1]
         padded = padding_mask(lengths, time)
-        # A softmax over nothing is NaN, so a row without tokens attends to its first position.
+        # A softmax over nothing is NaN: a row without tokens attends to its first position.
         hidden = padding_mask(lengths.clamp(min=1), time)
         future = _future(time, embedded.device) if self.causal else None
         states = self.projection(embedded) + sinusoids(time, self.model_dim, embedded)
@@ -58,12 +92,12 @@ class Transformer(nn.Module):
 
 
 def _future(time: int, device: torch.device) -> Tensor:
-    """True where a position (first dimension) may not see another (second): `[time, time]`."""
+    """Return a mask that is True where a position (first dimension) may not see another: `[time, time]`."""
     return torch.ones(time, time, dtype=torch.bool, device=device).triu(1)
 
 
 def sinusoids(time: int, dim: int, like: Tensor) -> Tensor:
-    """Positions as sines and cosines of wavelengths from 2 pi to 20,000 pi: `[time, dim]`.
+    """Return positions as sines and cosines of wavelengths from 2 pi to 20,000 pi, `[time, dim]`.
 
     Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.5.
     """
