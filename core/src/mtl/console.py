@@ -124,6 +124,9 @@ class Console:
         self.errors.print()
         self.output.print(result_table(result, metrics))
         self.output.print()
+        if result.get("fast"):
+            self.output.print(_fast(result), soft_wrap=True)
+            return
         self.output.print(_closing(result, self.folder, selects=self._selects), soft_wrap=True)
         self.output.file.flush()
         self.errors.print(_next_steps(result, self.folder), soft_wrap=True)
@@ -214,6 +217,12 @@ class Console:
             kept = "best so far" if self._selects else "kept"
             text.append(f"   {kept}" if best and not index else "", style="green")
         return text
+
+
+def _fast(result: Mapping[str, Any]) -> Text:
+    seconds = duration(result["seconds"]["total"])
+    ran = "training, evaluation, checkpoints and test ran"
+    return Text(f"{ran}, {count(result['steps'], 'step')} in {seconds}; nothing is kept of a fast run")
 
 
 def _closing(result: Mapping[str, Any], folder: Path, *, selects: bool) -> Text:

@@ -69,5 +69,6 @@ def any_config(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_config(source: Any, plugins: Plugins, **options: Any) -> dict[str, Any]:
         return {"source": source, **options}
 
+    importlib.import_module("mtl.runs.execution")  # which takes the function by its name
     module = importlib.import_module("mtl.config.load")
     monkeypatch.setattr(module, "load_config", load_config)

@@ -57,6 +57,7 @@ def test_everything_is_handed_on(invoke: Any, calls: list[dict[str, Any]]) -> No
         "output": Path("out"),
         "resume": True,
         "allow_changes": True,
+        "fast": False,
     }
 
 
@@ -88,15 +89,43 @@ def test_quiet_says_nothing(invoke: Any, calls: list[dict[str, Any]]) -> None:
     assert invoke("train", "c.json", "--quiet") == (0, "", "")
 
 
-def test_run_folders_are_numbered_and_resumed() -> None:
+def test_run_folders_are_numbered_and_resumed(caplog: pytest.LogCaptureFixture) -> None:
     assert run_folder("configs/quick.json", resume=False) == Path("runs/quick")
     with pytest.raises(UsageError, match="no run runs/quick"):
         run_folder("configs/quick.json", resume=True)
     for name in ("quick", "quick-2", "quick-10", "quick-3", "quick-start"):
         os.makedirs(f"runs/{name}")
+        for file in ("config.json", "result.json"):
+            Path(f"runs/{name}/{file}").touch()
     assert run_folder("configs/quick.json", resume=False) == Path("runs/quick-4")
     assert run_folder("configs/quick.json", resume=True) == Path("runs/quick-10")
     assert run_folder("-", resume=False) == Path("runs/config")
+    assert [record.getMessage() for record in caplog.records] == [
+        "resuming runs/quick-10, as none was interrupted"
+    ]
+
+
+def test_the_interrupted_run_is_resumed_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("quick", "quick-2", "quick-3"):
+        os.makedirs(f"runs/{name}")
+        Path(f"runs/{name}/config.json").touch()
+        if name != "quick-2":
+            Path(f"runs/{name}/result.json").touch()
+    assert run_folder("quick.json", resume=True) == Path("runs/quick-2")
+    assert run_folder("quick.json", resume=False) == Path("runs/quick-4")
+    assert [record.getMessage() for record in caplog.records] == [
+        "resuming runs/quick-2",
+        "runs/quick-2 was interrupted; --resume continues it. This run is runs/quick-4",
+    ]
+
+
+def test_a_fast_run_is_made_in_a_temporary_folder(invoke: Any, calls: list[dict[str, Any]]) -> None:
+    assert invoke("train", "c.json", "--fast")[0] == 0
+    assert calls[0]["fast"] is True and not calls[0]["output"].parent.exists()
+    for option in (("--output", "x"), ("--resume",), ("--profile",)):
+        status, _, err = invoke("train", "c.json", "--fast", *option)
+        assert (status, "`--fast` keeps nothing" in err) == (2, True)
+    assert not Path("runs").exists()
 
 
 def test_plan_as_json(invoke: Any, any_config: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +157,7 @@ def test_h2_a_config_is_read_once(
         read.append(path)
         return documents.parse(path.read_text(), str(path))
 
-    def prepare(loaded: Any, *arguments: Any) -> None:
+    def prepare(loaded: Any, *arguments: Any, **options: Any) -> None:
         raise UsageError(f"seed {loaded.config.seed}")
 
     monkeypatch.setattr(documents, "read", counted)

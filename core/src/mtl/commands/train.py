@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -23,6 +27,8 @@ from mtl.commands.options import (
 from mtl.errors import UsageError
 
 RUNS = Path("runs")
+
+logger = logging.getLogger("mtl")
 
 
 def train(
@@ -50,50 +56,83 @@ def train(
             show_default=False,
         ),
     ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="Try a few steps of everything in a temporary folder; keep nothing."),
+    ] = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Profile the time of a step into DIR/profile.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show errors only.")] = False,
 ) -> None:
     """Train on the tasks of CONFIG and evaluate."""
-    folder = output or run_folder(config, resume=resume)
-    given = {"device": device, "seed": seed}
-    stated = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
-    loaded, plugins = load(config, [*(overrides or ()), *stated], base_dir, folder if resume else None)
-    from mtl.console import Console
+    if fast and (output or resume or profile):
+        raise UsageError("`--fast` keeps nothing, so it takes no `--output`, `--resume` or `--profile`")
+    with _fast_folder() if fast else nullcontext(output or run_folder(config, resume=resume)) as folder:
+        given = {"device": device, "seed": seed}
+        stated = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+        loaded, plugins = load(config, [*(overrides or ()), *stated], base_dir, folder if resume else None)
+        from mtl.console import Console
 
-    with Console(quiet=quiet) as console, results_only():
-        # Else torch's profiler writes lines of its own to standard error.
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-        from mtl import train as run
+        with Console(quiet=quiet) as console, results_only():
+            # Else torch's profiler writes lines of its own to standard error.
+            os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+            from mtl import train as run
 
-        callbacks: list[object] = [console]
-        if profile:
-            from mtl.training.profile import Profiler
+            callbacks: list[object] = [console]
+            if profile:
+                from mtl.training.profile import Profiler
 
-            profiler = Profiler(folder / "profile")
-            callbacks.append(profiler)
-        run(
-            loaded,
-            output=folder,
-            resume=resume,
-            allow_changes=allow_changes,
-            callbacks=callbacks,
-            plugins=plugins,
-        )
-        if profile and not quiet:
-            from mtl.render.results import costs_view
+                profiler = Profiler(folder / "profile")
+                callbacks.append(profiler)
+            run(
+                loaded,
+                output=folder,
+                resume=resume,
+                allow_changes=allow_changes,
+                fast=fast,
+                callbacks=callbacks,
+                plugins=plugins,
+            )
+            if profile and not quiet:
+                from mtl.render.results import costs_view
 
-            console.output.print(costs_view(profiler.costs, profiler.folder))
+                console.output.print(costs_view(profiler.costs, profiler.folder))
+
+
+@contextmanager
+def _fast_folder() -> Iterator[Path]:
+    """Provide a run folder that is removed at the end."""
+    with TemporaryDirectory(prefix="mtl-fast-") as folder:
+        yield Path(folder) / "run"
 
 
 def run_folder(config: str | None, *, resume: bool) -> Path:
-    """Return the default run folder: `runs/NAME`, numbered if taken; to resume, the last of these."""
+    """Return the default run folder, `runs/NAME`, with a number if that is taken.
+
+    To resume, it is the newest one that was interrupted, or else the newest.
+    """
     name = "config" if config in (None, "-") else Path(config).stem
-    numbered = (RUNS / (name if number == 1 else f"{name}-{number}") for number in count(1))
-    if not resume:
-        return next(folder for folder in numbered if not folder.exists())
     taken = [path for path in RUNS.glob("*") if re.fullmatch(rf"{re.escape(name)}(-\d+)?", path.name)]
-    if not taken:
+    taken.sort(key=lambda path: int(path.name[len(name) + 1 :] or 1))
+    interrupted = [path for path in taken if is_interrupted(path)]
+    if resume and not taken:
         raise UsageError(f"--resume found no run {RUNS / name} to resume; --output names another folder")
-    return max(taken, key=lambda path: int(path.name[len(name) + 1 :] or 1))
+    if resume:
+        chosen = (interrupted or taken)[-1]
+        if len(taken) > 1:
+            logger.warning("resuming %s%s", chosen, "" if interrupted else ", as none was interrupted")
+        return chosen
+    folder = next(path for number in count(1) if not (path := _numbered(name, number)).exists())
+    if interrupted:
+        logger.warning("%s was interrupted; --resume continues it. This run is %s", interrupted[-1], folder)
+    return folder
+
+
+def _numbered(name: str, number: int) -> Path:
+    return RUNS / (name if number == 1 else f"{name}-{number}")
+
+
+def is_interrupted(folder: Path) -> bool:
+    """Whether a folder holds a run without a result."""
+    return (folder / "config.json").exists() and not (folder / "result.json").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 from torch import Tensor
 
 from mtl.components import Unit
@@ -148,6 +148,31 @@ class Rows:
                 content.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
                 content.update(as_bytes(tensor))
         return content.hexdigest()
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Return these rows in this order, in memory."""
+        index = torch.from_numpy(np.ascontiguousarray(rows))
+        columns: dict[str, Column] = {}
+        spans: dict[int, tuple[Tensor, Tensor]] = {}
+        for name, column in self.columns.items():
+            if isinstance(column, Dense):
+                columns[name] = evolve(column, values=column.values.index_select(0, index))
+                continue
+            key = id(column.offsets)
+            if key not in spans:
+                lengths, positions, padded = _span(column.offsets, index)
+                spans[key] = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]), positions[~padded]
+            offsets, positions = spans[key]
+            values = column.values.index_select(0, positions)
+            columns[name] = evolve(column, values=values, offsets=offsets)
+        return evolve(
+            self,
+            columns=columns,
+            lines=self.lines[rows],
+            words=self.words[rows],
+            pieces=self.pieces[rows],
+            folder=None,
+        )
 
     def batch(self, rows: np.ndarray, *, pin: bool = False) -> Batch:
         """Return these rows in this order as a batch, each ragged column padded to its longest row."""

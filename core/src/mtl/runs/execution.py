@@ -13,15 +13,18 @@ from typing import Any
 from attrs import frozen
 
 from mtl.components.instantiate import instantiate
-from mtl.errors import Interrupted, MtlError
+from mtl.errors import Interrupted, MtlError, UsageError
 from mtl.files import BackgroundWriter, read_json, write_json
 from mtl.plugins import Plugins, discover
 from mtl.provenance import plugins_of_run
+from mtl.runs.arguments import DEVICES, as_path, require, require_choice
 from mtl.runs.folder import WEIGHTS, RunFolder
+from mtl.runs.loading import load
 from mtl.runs.observer import Callbacks, RunObserver, logger
 from mtl.runs.planning import describe
 from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
 from mtl.runs.resume import check_config, identity, module_states, newest_checkpoint, restore
+from mtl.suggest import argument
 from mtl.training.selection import tasks_in_phases
 from mtl.training.state import COUNTED, rates
 from mtl.training.trainer import Trainer
@@ -46,6 +49,7 @@ def train(
     seed: int | None = None,
     resume: bool = False,
     allow_changes: bool = False,
+    fast: bool = False,
     callbacks: Sequence[object] = (),
     plugins: Plugins | None = None,
 ) -> Result:
@@ -54,18 +58,23 @@ def train(
     The config is a path, JSON text, a mapping, or what `load_config` returned. `device` and `seed`
     override the config's. `resume` continues from the folder's newest checkpoint, or starts the run
     if the folder is new or empty. If config, data or vocabularies have changed since, it raises unless
-    `allow_changes` is set. `callbacks` are objects with run-time hooks (`mtl.hookimpl`).
+    `allow_changes` is set. A `fast` run takes a few steps of everything (training, evaluation, checkpoint,
+    test, loading) over the longest rows and writes to no `save_path`: it finds in seconds what would fail in
+    hours; its result says `"fast": true`. `callbacks` are objects with run-time hooks (`mtl.hookimpl`).
 
     Raises `ConfigError`, `DataError` or `PluginError` before anything is written, `MtlError` if the
     run fails, and `Interrupted` if a signal ended it.
     """
+    _check_arguments(output, overrides, seed, device, callbacks, plugins)
+    if fast and resume:
+        raise UsageError(f"{argument('fast')} and {argument('resume')} exclude each other")
     named = {"device": device, "seed": seed}
     overrides = [
         *overrides,
         *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None),
     ]
     plugins = plugins or discover()
-    folder = RunFolder(Path(output).absolute())
+    folder = RunFolder(as_path("output", output).absolute())
     with ExitStack() as held:
         begun = resume and folder.path.is_dir()
         if begun:
@@ -88,7 +97,7 @@ def train(
         held.enter_context(torch_settings(loaded.config))
         if resume:
             checkpoint = newest_checkpoint(folder)
-        prepared = prepare(loaded, plugins, files, module_states(checkpoint))
+        prepared = prepare(loaded, plugins, files, module_states(checkpoint), fast=fast)
         # Before the first phase freezes parameters that others train.
         planned = describe(prepared)
         trainer = make_trainer(prepared)
@@ -101,7 +110,27 @@ def train(
         folder.create(now["config"])
         if files is None:
             folder.save_files(prepared.tasks.save_files)
-        return _run(prepared, planned, trainer, folder, now, callbacks)
+        result = _run(prepared, planned, trainer, folder, now, callbacks)
+        if fast:
+            load(folder.path, device=loaded.config.device, plugins=plugins)
+        return result
+
+
+def _check_arguments(
+    output: object, overrides: object, seed: object, device: object, callbacks: object, plugins: object
+) -> None:
+    """Raise `UsageError` for an argument of `train` of the wrong type."""
+    as_path("output", output)
+    require("overrides", overrides, list | tuple, 'a list of texts, as in ["trainer.epochs=3"]')
+    for each in overrides:  # type: ignore[attr-defined]
+        require("overrides", each, str, 'a list of texts, as in ["trainer.epochs=3"]')
+    if seed is not None:
+        require("seed", seed, int, "an integer")
+    if device is not None:
+        require_choice("device", device, DEVICES)
+    require("callbacks", callbacks, list | tuple, "a list of objects with run-time hooks")
+    if plugins is not None:
+        require("plugins", plugins, Plugins, "what `discover` returns")
 
 
 def _run(
@@ -173,7 +202,7 @@ def _finish(prepared: Prepared, trainer: Trainer, observer: RunObserver) -> Resu
     for task, metrics in test.items():
         observer.record({"kind": "test", "step": state.step, "task": task, **metrics})
     for built in prepared.model.built:
-        if built.config.save_path is not None:
+        if built.config.save_path is not None and not prepared.fast:
             save_module(built.module, built.config.save_path)
     result = _result(prepared, trainer, evaluated, test)
     write_json(folder.result, result)
@@ -203,6 +232,7 @@ def _result(
         }
     return {
         "status": "completed",
+        **({"fast": True} if prepared.fast else {}),
         "stopped_early": state.stopped_early,
         "steps": state.step,
         "device": str(prepared.device),

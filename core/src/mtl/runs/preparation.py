@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import nn
 
-from mtl.components import Balancer
+from mtl.components import Balancer, TaskConfig
 from mtl.components.instantiate import instantiate
 from mtl.config.load import LoadedConfig, load_config
 from mtl.config.module_names import find_modules, is_pattern
 from mtl.config.run_config import PhaseConfig, RunConfig
 from mtl.data.batching import Batching, seed_generators
 from mtl.data.cache import load_cached
+from mtl.data.columns import Rows
 from mtl.data.load import TaskData, Tasks, make_tasks
 from mtl.errors import UsageError
 from mtl.model import ModuleStates, MultitaskModel, build_model
@@ -35,6 +36,9 @@ from mtl.training.timeline import Cursor, EpochRule, Timeline
 from mtl.training.trainer import Trainer
 
 DEFAULT_EPOCHS = 10
+FAST_STEPS, FAST_BATCHES = 3, 2
+"""Steps per task and phase of a fast run, and batches of each split that it reads."""
+FAST_NOTICE = "a fast run: a few steps over the longest rows, so its metrics mean nothing"
 
 Source = str | Path | Mapping[str, Any] | LoadedConfig
 """A config: a path, JSON text (a `str` that begins with "{"), a mapping, or one that is loaded."""
@@ -74,6 +78,7 @@ class Prepared:
     model: MultitaskModel
     phases: tuple[Phase, ...]
     device: torch.device
+    fast: bool = False
 
     @property
     def config(self) -> RunConfig:
@@ -91,8 +96,13 @@ def prepare(
     plugins: Plugins,
     files: Path | None = None,
     states: ModuleStates | None = None,
+    *,
+    fast: bool = False,
 ) -> Prepared:
     """Read the data of a config and build the model.
+
+    A `fast` run takes a few steps of each phase over the longest rows of each split: whatever would fail in
+    the whole run, memory included, is likely to fail in it.
 
     `files` are those that the featurizers and tasks of a run have saved, if it is resumed, and `states` those
     of the modules in the checkpoint to restore, if there is one.
@@ -107,15 +117,31 @@ def prepare(
     tasks = make_tasks(config)
     if files is not None:
         tasks.load_files(files)
-    data = load_cached(config, tasks, plugins)
+    read = load_cached(config, tasks, plugins)
+    data = read.tasks
+    if fast:
+        data = {name: _longest_rows(config.tasks[name].config, each) for name, each in data.items()}
     model = build_model(tasks, config.seed, states)
-    phases = tuple(_phases(config, data.tasks, model))
-    notices = (*data.notices, *model.notices)
-    return Prepared(loaded, plugins, tasks, data.tasks, notices, model.to(device), phases, device)
+    phases = tuple(_phases(config, data, model, fast=fast))
+    notices = (*read.notices, *model.notices, *([FAST_NOTICE] if fast else []))
+    return Prepared(loaded, plugins, tasks, data, notices, model.to(device), phases, device, fast)
 
 
-def _phases(config: RunConfig, data: Mapping[str, TaskData], model: MultitaskModel) -> Iterator[Phase]:
-    """The phases of a run; without any in its config, one of all tasks."""
+def _longest_rows(config: TaskConfig, data: TaskData) -> TaskData:
+    """Return the longest rows of each split, a few batches of them, in the order of the file."""
+
+    def longest(rows: Rows) -> Rows:
+        order = np.argsort(-rows.lengths, kind="stable")
+        return rows.take(np.sort(order[: FAST_BATCHES * config.batch_size]))
+
+    taken = {id(rows): longest(rows) for rows in data.splits.values() if rows is not None}
+    return evolve(data, splits={split: rows and taken[id(rows)] for split, rows in data.splits.items()})
+
+
+def _phases(
+    config: RunConfig, data: Mapping[str, TaskData], model: MultitaskModel, *, fast: bool
+) -> Iterator[Phase]:
+    """Yield the phases of a run; without any in its config, one of all tasks."""
     trainer = config.trainer
     whole = PhaseConfig(epochs=trainer.epochs, steps=trainer.max_steps)
     if whole.epochs is None and whole.steps is None:
@@ -125,6 +151,8 @@ def _phases(config: RunConfig, data: Mapping[str, TaskData], model: MultitaskMod
     phases = config.phases or [whole]
     for index, phase in enumerate(phases):
         tasks = list(config.tasks) if phase.tasks is None else [t for t in config.tasks if t in phase.tasks]
+        if fast:
+            phase = evolve(phase, epochs=None, steps=FAST_STEPS * len(tasks))  # type: ignore[misc]
         timeline = _timeline(config, data, index, phase, tasks, begin)
         yield Phase(
             index=index,
@@ -139,7 +167,7 @@ def _phases(config: RunConfig, data: Mapping[str, TaskData], model: MultitaskMod
             frozen=_modules(model, phase.freeze),
             groups=groups,
         )
-        begin = timeline.end if phase is not phases[-1] else begin
+        begin = timeline.end if index + 1 < len(phases) else begin
 
 
 def _timeline(
