@@ -674,7 +674,9 @@ def test_a_hook_that_fails_is_named_and_the_training_goes_on(
     command(tiny, tmp_path / "whole")
     plant(**{f"mtl_{hook}": raising(KeyError("no such thing"))})
     said = command(tiny, tmp_path / "run")
-    warning = f"warning: acme:acme: mtl_{hook} failed and watches no more: KeyError: 'no such thing'"
+    warning = (
+        f"warning: acme:acme raised an exception in mtl_{hook} and was disabled: KeyError: 'no such thing'"
+    )
     assert said.count(warning) == 1
     assert differences(tmp_path / "run", tmp_path / "whole") == []
 
@@ -688,7 +690,7 @@ def test_a_logger_that_fails_is_named_and_the_training_goes_on(
     tiny["loggers"] = ["Planted"]
     plant("logger", LoggerConfig, logger)
     said = command(tiny, tmp_path / "run")
-    assert "loggers[0]" in said and "mtl_recorded failed and watches no more: KeyError" in said
+    assert "loggers[0]" in said and "raised an exception in mtl_recorded and was disabled: KeyError" in said
 
 
 def test_a_logger_that_cannot_be_made_is_named(

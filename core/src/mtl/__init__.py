@@ -54,6 +54,7 @@ from mtl.errors import (
     MtlError,
     PluginError,
     Problem,
+    StopRun,
     UsageError,
     component_errors,
 )
@@ -144,6 +145,7 @@ __all__ = [
     "ScheduleConfig",
     "SpecialTokens",
     "Split",
+    "StopRun",
     "Table",
     "Task",
     "TaskConfig",

@@ -57,6 +57,13 @@ class Interrupted(KeyboardInterrupt):
         self.exit_status = 128 + signal_number
 
 
+class StopRun(Exception):
+    """Raised by a callback to end the run after the step; the message is the reason.
+
+    The run completes with a last evaluation and the test, and `result.json` gives the reason.
+    """
+
+
 class ComponentError(MtlError):
     """A component failed while it was used; the message names it, its module and what it did."""
 

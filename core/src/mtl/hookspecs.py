@@ -138,8 +138,19 @@ def mtl_commands(app: typer.Typer) -> None:
 
 
 @hookspec
-def mtl_run_started(folder: str, config: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
-    """A run starts: its folder, its resolved config and its plan, as `mtl plan --json` prints it."""
+def mtl_run_started(
+    folder: str, config: Mapping[str, Any], plan: Mapping[str, Any], resumed_step: int
+) -> None:
+    """A run starts or resumes.
+
+    `folder` is its absolute path, `config` the resolved config, `plan` what `mtl plan --json` prints.
+    `resumed_step` is the step that it resumes from, 0 if it starts: steps after it will come again, so a
+    callback that writes a file of its own drops what it wrote about them.
+
+    A callback may raise `mtl.StopRun("reason")` in this and in each hook during training: the run ends after
+    the step, with a last evaluation and the test, and `result.json` gives the reason as `stopped`. Anything
+    else that a callback raises disables it, with a warning that names it.
+    """
     raise NotImplementedError
 
 
@@ -154,7 +165,11 @@ def mtl_step_ended(step: int, epoch: int, task: str) -> None:
 
 @hookspec
 def mtl_recorded(record: Mapping[str, Any]) -> None:
-    """A line was written to metrics.jsonl; `record` is that line."""
+    """A line was written to metrics.jsonl; `record` is that line.
+
+    Its `kind` is "train", "eval", "test", "gradients" or "stopped"; every line has `step` and `task`, and all
+    but "test" lines `epoch`.
+    """
     raise NotImplementedError
 
 
@@ -162,18 +177,35 @@ def mtl_recorded(record: Mapping[str, Any]) -> None:
 def mtl_evaluated(
     step: int, epoch: int, tasks: Mapping[str, Mapping[str, Any]], best: bool, selection: Mapping[str, Any]
 ) -> None:
-    """Tasks were evaluated: their figures, the figure that selects, and whether the model is kept: the best
-    yet, or, with `keep_model` "last", each."""
+    """Tasks were evaluated.
+
+    `tasks` holds the loss and metrics of each task that was evaluated, None for one that is undefined.
+    `selection` is `{"metric": name, "value": number or None}`: what selects the best model. `best` says
+    whether this is the best evaluation yet; with `keep_model` "last", each one is.
+    """
     raise NotImplementedError
 
 
 @hookspec
 def mtl_checkpoint_saved(path: str, step: int) -> None:
-    """A checkpoint is complete."""
+    """A checkpoint is complete: its absolute path, and the step that a run resumes from it."""
     raise NotImplementedError
 
 
 @hookspec
 def mtl_run_ended(result: Mapping[str, Any]) -> None:
-    """A run ends; `result` is result.json."""
+    """A run has completed; `result` is result.json."""
+    raise NotImplementedError
+
+
+@hookspec
+def mtl_run_failed(error: Exception, step: int) -> None:
+    """A run fails with `error` after `step` steps. The exception is passed on, not copied."""
+    raise NotImplementedError
+
+
+@hookspec
+def mtl_run_interrupted(signal: int, step: int) -> None:
+    """A signal, by its number, ends the run after `step` steps; its state is saved unless it was the second
+    signal."""
     raise NotImplementedError

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -151,21 +151,40 @@ def _run(
             identity=now,
             writer=writer,
         )
-        observer.callbacks.call(
-            "mtl_run_started", folder=str(folder.path), config=now["config"], plan=planned
-        )
-        with observer.stopping_on([signal.SIGINT, signal.SIGTERM]):
-            try:
-                trainer.train(observer)
-                writer.settle(wait=True)
-                _raise_if_interrupted(trainer, observer)
-                return _finish(prepared, trainer, observer)
-            except OSError as error:
-                reason = error.strerror or error
-                raise MtlError(
-                    f"{error.filename or folder.path}: cannot be written: {reason}; the run ended at step"
-                    f" {trainer.state.step}; {folder.last_state}"
-                ) from error
+        with _told_of_failure(observer.callbacks, trainer):
+            observer.callbacks.call(
+                "mtl_run_started",
+                folder=str(folder.path),
+                config=now["config"],
+                plan=planned,
+                resumed_step=trainer.state.step,
+            )
+            with observer.stopping_on([signal.SIGINT, signal.SIGTERM]):
+                try:
+                    trainer.train(observer)
+                    writer.settle(wait=True)
+                    _raise_if_interrupted(trainer, observer)
+                    return _finish(prepared, trainer, observer)
+                except OSError as error:
+                    reason = error.strerror or error
+                    raise MtlError(
+                        f"{error.filename or folder.path}: cannot be written: {reason}; the run ended at step"
+                        f" {trainer.state.step}; {folder.last_state}"
+                    ) from error
+
+
+@contextmanager
+def _told_of_failure(callbacks: Callbacks, trainer: Trainer) -> Iterator[None]:
+    """Tell the callbacks if the run fails or is interrupted inside."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        number = getattr(error, "exit_status", 128 + signal.SIGINT) - 128
+        callbacks.call("mtl_run_interrupted", signal=number, step=trainer.state.step)
+        raise
+    except Exception as error:
+        callbacks.call("mtl_run_failed", error=error, step=trainer.state.step)
+        raise
 
 
 def _raise_if_interrupted(trainer: Trainer, observer: RunObserver) -> None:
@@ -204,14 +223,18 @@ def _finish(prepared: Prepared, trainer: Trainer, observer: RunObserver) -> Resu
     for built in prepared.model.built:
         if built.config.save_path is not None and not prepared.fast:
             save_module(built.module, built.config.save_path)
-    result = _result(prepared, trainer, evaluated, test)
+    result = _result(prepared, trainer, evaluated, test, observer.callbacks.stop_reason)
     write_json(folder.result, result)
     observer.callbacks.call("mtl_run_ended", result=result)
     return Result(folder.path, result)
 
 
 def _result(
-    prepared: Prepared, trainer: Trainer, evaluated: Mapping[str, Any], test: Mapping[str, Any]
+    prepared: Prepared,
+    trainer: Trainer,
+    evaluated: Mapping[str, Any],
+    test: Mapping[str, Any],
+    stopped: str | None,
 ) -> dict[str, Any]:
     state = trainer.state
     seconds, best = state.seconds, state.best
@@ -234,6 +257,7 @@ def _result(
         "status": "completed",
         **({"fast": True} if prepared.fast else {}),
         "stopped_early": state.stopped_early,
+        "stopped": stopped,
         "steps": state.step,
         "device": str(prepared.device),
         "best": best

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mtl import hookspecs
 from mtl.config.run_config import TrainerConfig
+from mtl.errors import StopRun
 from mtl.files import BackgroundWriter
 from mtl.model import MultitaskModel
 from mtl.runs.folder import RunFolder
@@ -30,29 +31,36 @@ logger = logging.getLogger("mtl")
 
 
 class Callbacks:
-    """Objects with run-time hooks. One that fails is named, dropped and missed by nobody else."""
+    """Objects with run-time hooks. One that raises an exception is named and disabled; the others continue.
+
+    `stop_reason` is why a callback asked to stop the run, if one did.
+    """
 
     def __init__(self, callbacks: Mapping[str, object]) -> None:
+        self.stop_reason: str | None = None
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         for name, callback in callbacks.items():
             self._manager.register(callback, name)
 
     def call(self, hook: str, **arguments: Any) -> None:
-        """Call one hook of everybody who has it."""
+        """Call a hook of every callback that has it."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
-                # Copies, so that one which writes to them changes nothing for the others and the run.
-                implementation.function(*(deepcopy(arguments[name]) for name in implementation.argnames))
+                # Copies, so that a callback which changes them changes nothing for the others and the run.
+                implementation.function(*(_copy(arguments[name]) for name in implementation.argnames))
+            except StopRun as stop:
+                self.stop_reason = self.stop_reason or str(stop) or implementation.plugin_name
             except (Exception, SystemExit) as error:
                 logger.warning(
-                    "%s: %s failed and watches no more: %s: %s",
-                    implementation.plugin_name,
-                    hook,
-                    type(error).__name__,
-                    error,
+                    "%s raised an exception in %s and was disabled: %s: %s",
+                    *(implementation.plugin_name, hook, type(error).__name__, error),
                 )
                 self._manager.unregister(implementation.plugin)
+
+
+def _copy(argument: Any) -> Any:
+    return argument if isinstance(argument, BaseException) else deepcopy(argument)
 
 
 @define(eq=False)
@@ -124,8 +132,12 @@ class RunObserver:
         self.last_checkpoint = monotonic()
 
     def stop_requested(self) -> bool:
-        """Whether a signal came."""
+        """Return whether a signal came."""
         return self.signal_number is not None
+
+    def end_requested(self) -> bool:
+        """Return whether a callback asked to stop the run."""
+        return self.callbacks.stop_reason is not None
 
     @contextmanager
     def stopping_on(self, signals: Sequence[signal.Signals]) -> Iterator[None]:

@@ -56,7 +56,10 @@ class Observer(Protocol):
         """Write a checkpoint."""
 
     def stop_requested(self) -> bool:
-        """Return whether the run was asked to stop after this step."""
+        """Return whether to interrupt the run after this step; it may be resumed."""
+
+    def end_requested(self) -> bool:
+        """Return whether to end the run after this step, as if it were the last."""
 
 
 @define(eq=False)
@@ -146,8 +149,10 @@ class Trainer:
                     self._report(epoch, observer)
                 if last or self._evaluation_due(epoch_ended):
                     self._evaluate_and_select(epoch, observer, last=last)
+                elif observer.end_requested():
+                    self._evaluate_and_select(epoch, observer, last=True)
                 self.state.seconds["total"] = perf_counter() - started
-                stop = observer.stop_requested()
+                stop = observer.stop_requested() or observer.end_requested()
                 if stop or self.state.stopped_early or observer.checkpoint_due(number, epoch_ended):
                     observer.save_checkpoint(number, *self.checkpoint())
                 if stop or self.state.stopped_early:
