@@ -1,4 +1,4 @@
-"""What a person sees of a run: results on standard output, everything else on standard error."""
+"""A run on the terminal: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COSINES, MODULES = 20, 3
 
 
 class Console:
-    """Watches a run: the plan before it, a live display or plain lines, and the closing table.
+    """Shows a run: the plan before it, a live display or plain lines, and the closing table.
 
     Use it as a context manager, so that the live display ends with the run however that ends.
     """
@@ -49,6 +49,7 @@ class Console:
         self._evaluated: dict[str, Mapping[str, Any]] = {}
         self._cosines: dict[str, deque[float]] = {}
         self._selects = True
+        self._patience: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -65,6 +66,7 @@ class Console:
         """Show what will be trained, and start the display."""
         self.folder, self.plan = _from_here(Path(folder)), plan
         self._selects = config.get("trainer", {}).get("keep_model") != "last"
+        self._patience = config.get("trainer", {}).get("early_stop_after")
         if self.quiet:
             return
         self.errors.print(plan_summary(plan, self.folder))
@@ -87,9 +89,8 @@ class Console:
     def mtl_recorded(self, record: Mapping[str, Any]) -> None:
         """Note a task's loss and speed; without a terminal, a line every few seconds."""
         if record["kind"] == "stopped" and not self.quiet:
-            stale = count(record["evaluations_without_improvement"], "evaluation")
-            text = f"{record['task']}: early stopping at step {record['step']:,} (no improvement in {stale})"
-            self.errors.print(text, soft_wrap=True)
+            stop = _early_stop(record["task"], record["step"], record["evaluations_without_improvement"])
+            self.errors.print(stop, soft_wrap=True)
         if record["kind"] == "gradients" and record["cosine"] is not None:
             self._cosines.setdefault(record["module"], deque(maxlen=COSINES)).append(record["cosine"])
         if record["kind"] != "train":
@@ -127,6 +128,8 @@ class Console:
         if result.get("fast"):
             self.output.print(_fast(result), soft_wrap=True)
             return
+        if result.get("stopped_early") and self._patience:
+            self.output.print(_early_stop("run", result["steps"], self._patience), soft_wrap=True)
         self.output.print(_closing(result, self.folder, selects=self._selects), soft_wrap=True)
         self.output.file.flush()
         self.errors.print(_next_steps(result, self.folder), soft_wrap=True)
@@ -217,6 +220,11 @@ class Console:
             kept = "best so far" if self._selects else "kept"
             text.append(f"   {kept}" if best and not index else "", style="green")
         return text
+
+
+def _early_stop(what: str, step: int, stale: int) -> str:
+    """Return why a task or the run ended before its last step."""
+    return f"{what}: early stopping at step {step:,} (no improvement in {count(stale, 'evaluation')})"
 
 
 def _fast(result: Mapping[str, Any]) -> Text:

@@ -29,7 +29,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 
 
 def test_a_file_is_read_by_the_data_source(invoke: Any, loaded: list[Path], rows: Path) -> None:
-    for options in ((), ("--format", "data"), ("--format", "auto")):
+    for options in ((), ("--format", "auto")):
         status, out, err = invoke("predict", "runs/one", "--task", "SST2", rows, *options)
         assert (status, err) == (0, "")
         [answer] = objects(out)
@@ -59,14 +59,6 @@ def test_rows_from_standard_input(
         ("two", "<stdin>", "auto"),
     ]
     assert {row["on_bad_row"] for row in objects(out)} == {"skip"}
-
-
-def test_standard_input_is_no_data_file(
-    invoke: Any, loaded: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stdin(monkeypatch, b"")
-    line = ("predict", "r", "--task", "LM", "--format", "data")
-    assert invoke(*line)[::2] == (2, "mtl: `--format data` needs a FILE\n")
 
 
 def test_output_is_whole_or_absent(

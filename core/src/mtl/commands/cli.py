@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -41,10 +42,21 @@ class Terminated(KeyboardInterrupt):
 
 
 class Commands(TyperGroup):
-    """A group that names the nearest command for one that it does not have."""
+    """A group that shows whole sentences, and names the nearest command for one that it does not have."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands, each with the first paragraph of its help."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                rows.append((name, " ".join((command.help or "").split("\n\n")[0].split())))
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that `args` begins with; raises `UsageError` where there is none."""
+        """Return the command that `args` begins with. Raises `UsageError` if there is none."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             hint = did_you_mean(args[0], self.commands) or f"`{ctx.command_path} --help` lists them"
             raise UsageError(f"`{args[0]}` is no command of `{ctx.command_path}`; {hint}")
@@ -118,8 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
     0: done. 1: the run failed. 2: the command, config or data is wrong. 130: interrupted, with the
-    state saved; 143 by SIGTERM. 141: nobody reads the output any more, as in `mtl predict | head`.
+    state saved; 143 by SIGTERM. 141: the reader of the output is gone, as in `mtl predict | head`.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # In a locale that is not Unicode, a character that it lacks is shown by its number.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

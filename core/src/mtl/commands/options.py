@@ -160,5 +160,7 @@ def say_waiting(what: str) -> None:
 
 
 def print_json(value: Any, *, indent: int | None = 2, file: TextIO | None = None) -> None:
-    """JSON on standard output, or to `file`."""
-    print(escaped(json.dumps(value, indent=indent, ensure_ascii=False)), file=file)
+    """Print JSON on standard output, or to `file`; in ASCII if the encoding there is not Unicode."""
+    encoding = getattr(file or sys.stdout, "encoding", None) or "utf-8"
+    ascii_only = not encoding.lower().startswith("utf")
+    print(escaped(json.dumps(value, indent=indent, ensure_ascii=ascii_only)), file=file)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from mtl.commands.options import RunArgument, choose_task, one_of, print_json, results_only, say_waiting
-from mtl.errors import DataError, MtlError, UsageError
+from mtl.errors import DataError, MtlError
 
 if TYPE_CHECKING:
     from mtl.runs import LoadedRun
@@ -31,10 +31,10 @@ def predict(
     format: Annotated[
         str,
         typer.Option(
-            metavar="auto|data|text|jsonl",
-            parser=one_of("--format", "auto", "data", "text", "jsonl"),
-            help="Format of the rows: `data` reads FILE as the task's data source does, the default for a"
-            " file; `text` is one text per line, `jsonl` one JSON object per line.",
+            metavar="auto|text|jsonl",
+            parser=one_of("--format", "auto", "text", "jsonl"),
+            help="A text per line, or a JSON object per line; auto reads FILE as the task's data source does,"
+            " and standard input by its first line.",
         ),
     ] = "auto",
     text: Annotated[bool, typer.Option("--text", help="Short for --format text.")] = False,
@@ -71,11 +71,9 @@ def _answers(
     options: dict[str, Any] = {"on_bad_row": on_bad_row}
     of_lines = options | {"format": format}
     if file in (None, "-"):
-        if format == "data":
-            raise UsageError("`--format data` needs a FILE")
         say_waiting("rows, one per line,")
         yield from loaded.predict_lines(task, sys.stdin.buffer, STANDARD_INPUT, **of_lines)
-    elif format in ("auto", "data"):
+    elif format == "auto":
         yield from loaded.predict_file(task, str(file), **options)
     else:
         with _opened(str(file)) as lines:
