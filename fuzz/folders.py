@@ -17,7 +17,7 @@ from mtl.training.checkpoint import open_checkpoint
 @cache
 def run_folder() -> Path:
     """A run of two steps, with its model and its checkpoint."""
-    HERE.write_bytes(ROWS)
+    HERE[0].write_bytes(ROWS)
     folder = FOLDER / "run"
     mtl.train(classifier(), output=folder, plugins=plugins())
     return folder

@@ -6,6 +6,7 @@ A target gives a result or raises an `mtl.MtlError`; any other exception is a fi
 from __future__ import annotations
 
 import atexit
+import gzip
 import json
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import zstandard
 from attrs import frozen
 
 import mtl
@@ -45,6 +47,10 @@ BOTH = (*TEXT, mtl.ColumnSpec("label", input=False))
 HERE = mtl.InputPaths(FOLDER / "rows.tsv")
 ROWS = b'sentence\tlabel\na warm film\t1\na "dull" film\t0\n\xc3\xa9t\xc3\xa9\t1\n'
 OBJECTS = b'{"text": "a warm film", "label": 1}\n{"sentence": "dull", "label": "0"}\n'
+TYPED_ROWS = b"text\tscore\tcount\ttags\tids\na film\t1.5\t2\ta, b\t1,2\ndull\t-3e2\t\t\t\n"
+TYPED_OBJECTS = b"""{"text": "a film", "score": 1.5, "count": 2, "tags": ["a", "b"], "ids": [1, 2]}
+{"text": "dull", "score": -3, "count": null, "tags": []}
+"""
 WORDS = b"the\t7\na\nfilm\t2\n\nThe\n"
 
 Config = dict[str, Any]
@@ -138,35 +144,69 @@ def override_seeds() -> list[bytes]:
 _TSV: list[tuple[Config, bytes]] = [
     ({}, ROWS),
     ({"header": "yes"}, ROWS),
-    ({"header": "no", "on_bad_row": "skip"}, ROWS),
+    ({"header": "no", "on_bad_row": "skip", "max_skipped_share": 1.0}, ROWS),
     ({"columns": {"text": 1, "label": 0}}, b"1\ta film\n0\ta scene\n1\tan end\n"),
-    ({"columns": {"label": "label"}, "on_bad_row": "skip"}, ROWS),
+    ({"columns": {"label": "label"}, "on_bad_row": "skip", "max_skipped_share": 1.0}, ROWS),
     ({"delimiter": " "}, b"warm 1\ndull 0\n"),
+    ({"delimiter": ",", "quotes": "text"}, b'"warm",1\n"dull",0\n'),
+    ({}, b"__label__1 a warm film\n__label__0 dull\n"),
+    ({"encoding": "utf-16"}, ROWS.decode().encode("utf-16")),
+    ({}, gzip.compress(ROWS)),
+    ({}, zstandard.compress(ROWS)),
 ]
 
 
 def tsv(data: bytes) -> None:
     """A table; the first byte chooses the settings."""
     settings, _ = _TSV[(data[0] if data else 0) % len(_TSV)]
-    _filled(TSV(TSVConfig(train_path=HERE, **settings)).parse(data[1:], "rows", BOTH))
+    source = TSV(TSVConfig(train_path=HERE, **settings))
+    _answerable(source.parse_inputs(data[1:], "rows", BOTH))
+    _filled(source.parse(data[1:], "rows", BOTH))
+
+
+_TYPED = (
+    mtl.ColumnSpec("text"),
+    mtl.ColumnSpec("score", mtl.ColumnType.FLOAT, input=False),
+    mtl.ColumnSpec("count", mtl.ColumnType.INTEGER, input=False, may_be_empty=True),
+    mtl.ColumnSpec("tags", mtl.ColumnType.TEXTS, input=False, may_be_empty=True),
+    mtl.ColumnSpec("ids", mtl.ColumnType.INTEGERS, input=False, may_be_empty=True),
+)
+
+
+def typed_columns(data: bytes) -> None:
+    """Columns of each type, of a table or of JSON lines; the first byte chooses which."""
+    source: TSV | JSONL = TSV(TSVConfig(train_path=HERE))
+    if data[:1] == b"\1":
+        source = JSONL(JSONLConfig(train_path=HERE))
+    frame = source.parse(data[1:], "rows", _TYPED).frame
+    assert dict(frame.schema) == mtl.table_schema(_TYPED)
+    assert not frame["text"].null_count() and frame["score"].is_finite().all()
 
 
 def jsonl(data: bytes) -> None:
     """JSON lines; the first byte chooses whether bad ones are skipped."""
     on_bad_row: Any = "skip" if data[:1] == b"\1" else "error"
-    source = JSONL(JSONLConfig(train_path=HERE, on_bad_row=on_bad_row))
+    source = JSONL(JSONLConfig(train_path=HERE, on_bad_row=on_bad_row, max_skipped_share=1.0))
+    _answerable(source.parse_inputs(data[1:], "rows", BOTH))
     _filled(source.parse(data[1:], "rows", BOTH))
 
 
 def text_lines(data: bytes) -> None:
     """Plain text; the first byte chooses whether bad lines are skipped."""
     on_bad_row: Any = "skip" if data[:1] == b"\1" else "error"
-    _filled(TextLines(TextLinesConfig(train_path=HERE, on_bad_row=on_bad_row)).parse(data[1:], "rows", TEXT))
+    config = TextLinesConfig(train_path=HERE, on_bad_row=on_bad_row, max_skipped_share=1.0)
+    _filled(TextLines(config).parse(data[1:], "rows", TEXT))
 
 
 def _filled(table: mtl.Table) -> None:
     assert table.frame.null_count().sum_horizontal().sum() == 0
     assert table.frame["line"].is_sorted()
+
+
+def _answerable(table: mtl.Table) -> None:
+    assert table.others is not None and len(table.others) in (0, len(table.frame))
+    assert not set(table.bad) & set(table.frame["line"])
+    _filled(table)
 
 
 def predictions_input(data: bytes) -> None:
@@ -229,6 +269,7 @@ TARGETS: dict[str, Target] = {
     "override": Target(override, override_seeds),
     "tsv": Target(tsv, lambda: [bytes([n]) + rows for n, (_, rows) in enumerate(_TSV)], prefix=1),
     "jsonl": Target(jsonl, lambda: [b"\0" + OBJECTS, b"\1" + OBJECTS], prefix=1),
+    "typed_columns": Target(typed_columns, lambda: [b"\0" + TYPED_ROWS, b"\1" + TYPED_OBJECTS], prefix=1),
     "text_lines": Target(text_lines, lambda: [b"\0" + ROWS, b"\1" + ROWS], prefix=1),
     "predictions_input": Target(predictions_input, lambda: [b"\0" + OBJECTS, b"\1" + ROWS], prefix=1),
     "vocabulary_file": Target(vocabulary_file, lambda: [b"\0" + WORDS, b"\1" + WORDS], prefix=1),

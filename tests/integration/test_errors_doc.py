@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +53,7 @@ class Place:
         status, out = self.invoke("plan", "config.json", "--json", *options)
         assert status == 0, out
         planned = json.loads(out[: out.rindex("}") + 1])
-        assert planned["notices"] == []
+        assert all("; does not read `id`" in notice for notice in planned["notices"])
         facts: dict[str, Any] = planned["tasks"]["SST2"]["train"]
         return {name: value for name, value in facts.items() if name != "path"}
 
@@ -164,6 +167,14 @@ of_file(
         "an empty label": rows_with(b"a film\t "),
         "a line of 20 MB": rows_with(b"x" * 20_000_000 + b"\t1"),
         "a header with other names": ROWS.replace(b"sentence\tlabel", b"review\tstars"),
+        "a header with only some of the names": ROWS.replace(b"sentence", b"review"),
+        "no header, and more columns than the task reads": ROWS.split(b"\n", 1)[1].replace(b"\t", b"\tx\t"),
+        "no header, and the label first": b"".join(b"%d\ta warm film %d\n" % (n % 2, n) for n in range(9)),
+        "cells in quotes": ROWS.replace(b"a warm film", b'"a warm film"').replace(
+            b"a dull film", b'"a dull film"'
+        ),
+        "another delimiter": ROWS.replace(b"\t", b";"),
+        "JSON lines in a table": OBJECTS,
         "an empty file": b"",
         "a header and nothing else": b"sentence\tlabel\n",
         "one label in all rows": ROWS.replace(b"\t0", b"\t1"),
@@ -184,13 +195,27 @@ of_file(
 @fault("Rows", 'bad rows, with `"on_bad_row": "skip"`')
 def _(place: Place) -> tuple[int, str]:
     place.write("train.tsv", rows_with(b"no tab here\n\xff\t1"))
-    return place.plan(f"{DATA}.on_bad_row=skip")
+    return place.plan(f"{DATA}.on_bad_row=skip", f"{DATA}.max_skipped_share=0.2")
 
 
 @fault("Rows", 'nothing but bad rows, with `"on_bad_row": "skip"`')
 def _(place: Place) -> tuple[int, str]:
     place.write("train.tsv", b"sentence\tlabel\nno tab here\n")
+    return place.plan(f"{DATA}.on_bad_row=skip", f"{DATA}.max_skipped_share=1")
+
+
+@fault("Rows", 'many bad rows, with `"on_bad_row": "skip"`')
+def _(place: Place) -> tuple[int, str]:
+    place.write("train.tsv", rows_with(b"no tab here"))
     return place.plan(f"{DATA}.on_bad_row=skip")
+
+
+def zipped(*contents: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for number, content in enumerate(contents):
+            archive.writestr(f"part{number}.tsv", content)
+    return file.getvalue()
 
 
 def json_row(line: bytes) -> Fault:
@@ -202,6 +227,8 @@ def json_row(line: bytes) -> Fault:
 
 
 FAULTS["Rows"] |= {
+    "JSON lines: null": json_row(b'{"text": "a film", "label": null}'),
+    "JSON lines: a number where a label should be": json_row(b'{"text": "a film", "label": 0.5}'),
     "JSON lines: no object": json_row(b"[1]"),
     "JSON lines: no JSON": json_row(b'{"text": "a film", }'),
     "JSON lines: a missing key": json_row(b'{"text": "a film"}'),
@@ -218,7 +245,25 @@ def _(place: Place) -> tuple[int, str]:
     return place.plan()
 
 
+@fault("Rows", "JSON lines: an array")
+def _(place: Place) -> tuple[int, str]:
+    place.write("train.tsv", b"[" + OBJECTS.replace(b"\n", b",\n") + b"]")
+    return place.plan(f'{DATA}={{"JSONL": {{"train_path": "train.tsv"}}}}')
+
+
 # Files.
+
+of_file(
+    "Files",
+    {
+        "UTF-16": ROWS.decode().encode("utf-16"),
+        "Latin-1 or Windows-1252": ROWS.replace(b"warm", b"na\xefve"),
+        "a compressed file that was cut off": gzip.compress(ROWS)[:-9],
+        "a zip archive of several files": zipped(ROWS, ROWS),
+        "a Parquet file": b"PAR1" + bytes(50),
+    },
+    "train.tsv",
+)
 
 
 @fault("Files", "a path that leads nowhere")

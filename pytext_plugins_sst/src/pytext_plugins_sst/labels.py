@@ -13,6 +13,8 @@ from mtl import DataError
 from pytext_plugins_sst.config import nearest
 
 MOST_LABELS_FOUND = 1000
+MOST_LABELS_LISTED = 100
+"""More labels than this are not listed in a config by hand."""
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
@@ -40,10 +42,13 @@ class SeenLabels:
         Raises `DataError` where the column does not look like one of labels.
         """
         if len(self.labels) > min(MOST_LABELS_FOUND, max(20, self.rows // 2)):
+            advice = "if they are right, list them in the task's `labels`"
+            if len(self.labels) > MOST_LABELS_LISTED:
+                advice = "if another column holds them, name it in the data source's `columns`"
             raise DataError(
                 f"{self.path}: `label` must be a column of labels, but it has {len(self.labels)} different"
                 f" values in {self.rows} rows, such as {self.labels[0]!r}"
-                " (if they are right, list them in the task's `labels`)"
+                f" ({advice})"
             )
         return sort_labels(self.labels)
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl import ColumnSpec, DataError, InputPaths
-from mtl_text import JSONL, TSV, JSONLConfig, TextLines, TextLinesConfig, TSVConfig, lines, sources
+from mtl_text import JSONL, TSV, JSONLConfig, TextLines, TextLinesConfig, TSVConfig, layouts, lines
 from mtl_text.sources import LineSource
 
 TEXT = (ColumnSpec("text"),)
@@ -43,15 +43,15 @@ def in_pieces(source: LineSource[Any], path: Path, columns: Sequence[ColumnSpec]
 
 
 def tsv(**options: Any) -> TSV:
-    return TSV(TSVConfig(train_path=HERE, **options))
+    return TSV(TSVConfig(train_path=HERE, **{"max_skipped_share": 1.0, **options}))
 
 
 def jsonl(**options: Any) -> JSONL:
-    return JSONL(JSONLConfig(train_path=HERE, **options))
+    return JSONL(JSONLConfig(train_path=HERE, **{"max_skipped_share": 1.0, **options}))
 
 
 def text_lines(**options: Any) -> TextLines:
-    return TextLines(TextLinesConfig(train_path=HERE, **options))
+    return TextLines(TextLinesConfig(train_path=HERE, **{"max_skipped_share": 1.0, **options}))
 
 
 SKIP: dict[str, Any] = {"on_bad_row": "skip"}
@@ -170,7 +170,7 @@ def test_d14_what_is_no_file_is_no_file_in_pieces(name: str, tmp_path: Path) -> 
 
 def test_many_different_labels_are_none_that_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.tsv"
-    path.write_text("".join(f"text\t{label}\n" for label in ["z", *[f"l{n % 6}" for n in range(60)]]))
+    path.write_text("".join(f"some text\t{label}\n" for label in ["z", *[f"l{n % 6}" for n in range(60)]]))
     assert "looks like a header" in str(whole(tsv(), path, BOTH))
-    monkeypatch.setattr(sources, "MOST_LABELS", 5)
+    monkeypatch.setattr(layouts, "MOST_LABELS", 5)
     assert len(whole(tsv(), path, BOTH)[0]) == 61

@@ -230,7 +230,7 @@ def test_d14_a_file_that_is_no_vocabulary_is_refused(tmp_path: Path, content: by
 
 
 def test_d14_a_missing_vocabulary_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"absent\.txt: must be a file that can be read, but: No such file"):
+    with pytest.raises(DataError, match=r"absent\.txt: must be a readable file, but: No such file"):
         featurizer({"A": [["a"]]}, vocab_file=tmp_path / "absent.txt", vocab_from_train_data=False)
 
 

@@ -48,9 +48,11 @@ if TYPE_CHECKING:
     from mtl_text.decoders import MLPDecoder
     from mtl_text.encoders import BiLSTM, BiLSTMDocAttention, DocNN, PooledRepresentation, Stack
     from mtl_text.featurizers import CharFeat, WordFeat
+    from mtl_text.jsonl import JSONL
     from mtl_text.ngrams import NgramFeat
     from mtl_text.pooling import ConcatPool, LastStep, MaxPool, MeanPool, SelfAttention
-    from mtl_text.sources import JSONL, TSV, TextLines
+    from mtl_text.sources import TextLines
+    from mtl_text.tables import TSV
     from mtl_text.transformer import Transformer
     from mtl_text.vocabulary import Vocabulary
 
@@ -60,7 +62,7 @@ _LAZY = {
     "CharFeat": "featurizers",
     "ConcatPool": "pooling",
     "DocNN": "encoders",
-    "JSONL": "sources",
+    "JSONL": "jsonl",
     "LastStep": "pooling",
     "MLPDecoder": "decoders",
     "MaxPool": "pooling",
@@ -69,7 +71,7 @@ _LAZY = {
     "PooledRepresentation": "encoders",
     "SelfAttention": "pooling",
     "Stack": "encoders",
-    "TSV": "sources",
+    "TSV": "tables",
     "TextLines": "sources",
     "Transformer": "transformer",
     "Vocabulary": "vocabulary",

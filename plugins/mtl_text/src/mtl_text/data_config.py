@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Any, Literal
 
 from attrs import Factory
@@ -145,28 +146,52 @@ class NgramFeatConfig(FeaturizerConfig):
 
 
 @configclass
-class TSVConfig(DataSourceConfig):
-    """A row a line, its columns apart by tabs. Quotes mean nothing: a quote is text.
+class LineSourceConfig(DataSourceConfig):
+    """A row per line.
 
-    Columns are found by `columns`, or else by the header's names (`text` or `sentence`, `label`),
-    or else by position, in the order in which the task reads them.
+    Files may be compressed with gzip, bzip2, xz or zstd, or be the one file in a zip archive.
+    """
+
+    encoding: str = option("utf-8", "Encoding of the text, such as `cp1252`, `utf-16` or `gb18030`.")
+
+    def __attrs_post_init__(self) -> None:
+        try:
+            "".encode(self.encoding)
+            codecs.getincrementaldecoder(self.encoding)
+        except (LookupError, ValueError):
+            raise ValueError(
+                f"`encoding` must be a text encoding that Python knows, but is {self.encoding!r}"
+            ) from None
+
+
+@configclass
+class TSVConfig(LineSourceConfig):
+    """A row per line, its cells separated by tabs.
+
+    Columns are found by `columns`, or else by the header's names (`text` or `sentence`, `label`), or
+    else by position, in the order in which the task reads them, if there are as many. Lines of fastText
+    (`__label__x text`) are recognised.
     """
 
     columns: dict[str, str | int] = option(
         Factory(dict), "Where each of the task's columns is: a name in the header, or a position from 0."
     )
     header: Literal["auto", "yes", "no"] = option(
-        "auto", "Whether the first line names the columns; `auto` looks for the task's columns in it."
+        "auto", "Whether the first line names the columns; `auto` looks for a name that the task reads."
+    )
+    quotes: Literal["auto", "text"] = option(
+        "auto", "Refuse a table with cells in double quotes, as CSV has them, or read quotes as text."
     )
     delimiter: str = option("\t", "The text between two columns.")
     list_separator: str = option(",", "The text between two items of a list within a cell.")
 
     @property
     def column_types(self) -> frozenset[ColumnType]:
-        """All: numbers and lists are read from text."""
+        """All; numbers and lists are read from text."""
         return frozenset(ColumnType)
 
     def __attrs_post_init__(self) -> None:
+        LineSourceConfig.__attrs_post_init__(self)
         if not self.delimiter or "\n" in self.delimiter or "\r" in self.delimiter:
             raise ValueError(f"`delimiter` must be text without line breaks, but is {self.delimiter!r}")
         if not self.list_separator:
@@ -180,8 +205,8 @@ class TSVConfig(DataSourceConfig):
 
 
 @configclass
-class JSONLConfig(DataSourceConfig):
-    """A JSON object a line."""
+class JSONLConfig(LineSourceConfig):
+    """A JSON object per line."""
 
     columns: dict[str, str] = option(
         Factory(dict),
@@ -190,16 +215,17 @@ class JSONLConfig(DataSourceConfig):
 
     @property
     def column_types(self) -> frozenset[ColumnType]:
-        """All that JSON has."""
+        """All."""
         return frozenset(ColumnType)
 
     def __attrs_post_init__(self) -> None:
+        LineSourceConfig.__attrs_post_init__(self)
         _check_distinct(self.columns)
 
 
 @configclass
-class TextLinesConfig(DataSourceConfig):
-    """Plain text, a row a line; lines without a word are left out."""
+class TextLinesConfig(LineSourceConfig):
+    """Plain text with a row per line; lines without a word are left out."""
 
 
 def _check_distinct(columns: dict[str, str | int] | dict[str, str]) -> None:

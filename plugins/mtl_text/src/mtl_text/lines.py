@@ -1,31 +1,33 @@
-"""Files as lines of text, and what is said about bad ones."""
+"""Files as lines of text, and messages about bad lines."""
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Self
 
 import polars as pl
 from attrs import Factory, define, frozen
 
 from mtl import DataError
+from mtl_text.streams import open_text
 
 BLOCK_BYTES = 16 * 2**20
-"""So much of a file is read at once, and the rest of its last line. Its words as columns take some
+"""Bytes of a file that are read at once, before the rest of the last line. Their words as columns take about
 twenty times as much memory for a while."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHOWN = 5
+_NOT_UTF_8 = "text must be UTF-8"
+SAMPLES = 100
+"""Bad lines of which a common cause is looked for."""
 
 
 @frozen(eq=False)
 class Lines:
     """Lines of a file, without line ends; blank ones at their end are left out.
 
-    `texts[i]` (`str`) is line `first + i`; `bad` says by line number why a line is no text.
+    `texts[i]` (`str`) is line `first + i`; `bad` says by line number why a line is not text.
     """
 
     source: str
@@ -35,54 +37,42 @@ class Lines:
 
     @property
     def last(self) -> int:
-        """The number of the last line; 0 where a file has none."""
+        """The number of the last line; 0 if the file has none."""
         return self.first + len(self.texts) - 1
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file to read. Raises `DataError` for what is missing, unreadable or no regular file."""
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-            raise DataError(f"{path}: must be a file, but is {kind}")
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise DataError(f"{path}: must be a file that can be read, but: {error.strerror or error}") from error
-
-
-def read_lines(path: Path) -> Lines:
-    """All lines of a file. Raises `DataError` for what is missing, unreadable or no regular file."""
-    with _opened(path) as file:
+def read_lines(path: Path, encoding: str = "utf-8") -> Lines:
+    """Return all lines of a file. Raises as `open_text`."""
+    with open_text(path, encoding) as file:
         return split_lines(file.read(), str(path))
 
 
 @frozen
 class Blocks:
-    """The lines of a file, a block at a time; each iteration reads it anew. Raises as `read_lines`."""
+    """The lines of a file, a block at a time; each iteration reads it anew. Raises as `open_text`."""
 
     path: Path
+    encoding: str
 
     def __iter__(self) -> Iterator[Lines]:
         first = 1
-        with _opened(self.path) as file:
+        with open_text(self.path, self.encoding) as file:
             while block := file.read(BLOCK_BYTES):
                 block += file.readline()
                 yield split_lines(block, str(self.path), first)
                 first += block.count(b"\n")
 
 
-def read_blocks(path: Path) -> Iterable[Lines]:
-    """The lines of a file, a block at a time, as often as one likes. Raises as `read_lines`."""
-    with _opened(path):
-        is_small = path.stat().st_size <= BLOCK_BYTES
-    return [read_lines(path)] if is_small else Blocks(path)
+def read_blocks(path: Path, encoding: str = "utf-8") -> Iterable[Lines]:
+    """Return the lines of a file, a block at a time, to be iterated any number of times. Raises as
+    `open_text`."""
+    with open_text(path, encoding) as file:
+        data = file.read(BLOCK_BYTES + 1)
+    return [split_lines(data, str(path))] if len(data) <= BLOCK_BYTES else Blocks(path, encoding)
 
 
 def split_lines(data: bytes, source: str, first: int = 1) -> Lines:
-    """The lines of UTF-8 text, which end with LF or CR LF, numbered from `first`; a byte order mark
+    """Return the lines of UTF-8 text, which end with LF or CR LF, numbered from `first`; a byte order mark
     before line 1 is left out."""
     if first == 1:
         data = data.removeprefix(_BYTE_ORDER_MARK)
@@ -105,7 +95,7 @@ def split_lines(data: bytes, source: str, first: int = 1) -> Lines:
 
 
 def without_long_lines(lines: Lines, longest: int) -> Lines:
-    """The same lines; those with more than `longest` characters are bad, and empty."""
+    """Return the same lines; those with more than `longest` characters become bad, and empty."""
     lengths = lines.texts.str.len_chars()
     too_long = lengths > longest
     if not too_long.any():
@@ -122,38 +112,67 @@ def _decode(line: bytes, number: int, bad: dict[int, str]) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError as error:
-        bad[number] = f"text must be UTF-8, but byte {error.start + 1} of the line is not"
+        bad[number] = f"{_NOT_UTF_8}, but byte {error.start + 1} of the line is not"
         return ""
+
+
+class At(str):
+    """What is wrong with a line, and the character of the line, from 1, where it is."""
+
+    character: int
+
+    def __new__(cls, why: str, character: int) -> Self:
+        """Put a reason at a character."""
+        made = super().__new__(cls, why)
+        made.character = character
+        return made
 
 
 @define
 class BadLines:
-    """The bad lines of a file: how many there are, and by number what is wrong with the first."""
+    """The bad lines of a file: how many there are, and what is wrong with the first, by number.
+
+    `samples` are the texts of the first; `undecodable` counts those that are not UTF-8, `foreign` the good
+    lines with characters beyond ASCII.
+    """
 
     source: str
     count: int = 0
     first: dict[int, str] = Factory(dict)
+    samples: list[str] = Factory(list)
+    undecodable: int = 0
+    foreign: int = 0
 
-    def add(self, bad: Mapping[int, str]) -> None:
-        """Take in the bad lines of those that come next."""
+    def add(self, bad: Mapping[int, str], lines: Lines) -> None:
+        """Add the bad lines of the next block."""
         self.count += len(bad)
+        for number in sorted(bad)[: SAMPLES - len(self.samples)]:
+            self.samples.append(lines.texts[number - lines.first])
         for number in sorted(bad)[: _SHOWN - len(self.first)]:
             self.first[number] = bad[number]
+        self.undecodable += sum(why.startswith(_NOT_UTF_8) for why in lines.bad.values())
+        self.foreign += int((lines.texts.str.len_bytes() != lines.texts.str.len_chars()).sum())
 
     @property
     def described(self) -> list[str]:
-        """The first of them, as in "line 3: what is wrong"."""
-        return [f"line {number}: {why}" for number, why in self.first.items()]
+        """The first of them, as "line 3: what is wrong"."""
+        return [
+            f"line {number}{f', character {why.character}' if isinstance(why, At) else ''}: {why}"
+            for number, why in self.first.items()
+        ]
 
     def error(self, total: int, hint: str = "") -> DataError:
-        """One error about all of them, of a file of so many lines."""
-        shown = [f"{self.source}:{number}: {why}" for number, why in self.first.items()]
+        """Return one error about all of them, in a file of so many lines."""
+        shown = [
+            f"{self.source}:{number}{f':{why.character}' if isinstance(why, At) else ''}: {why}"
+            for number, why in self.first.items()
+        ]
         share = f"{self.count:,} of {total:,} lines are bad"
         return DataError("\n".join([*shown, f"{self.source}: {share}" + (f"; {hint}" if hint else "")]))
 
 
 def bad_lines(lines: Lines, bad: Mapping[int, str]) -> BadLines:
-    """The bad ones of these lines alone."""
+    """Return the bad ones of these lines alone."""
     found = BadLines(lines.source)
-    found.add(bad)
+    found.add(bad, lines)
     return found

@@ -23,9 +23,9 @@ def _model(name: str, module: str, summary: str) -> ComponentSpec:
 @hookimpl
 def mtl_data_sources() -> list[ComponentSpec]:
     return [
-        _data("TSV", "sources", "TSV", "A row a line, its columns apart by tabs, with or without a header"),
-        _data("JSONL", "sources", "JSONL", "A JSON object a line"),
-        _data("TextLines", "sources", "TextLines", "Plain text, a row a line"),
+        _data("TSV", "tables", "TSV", "A row per line, cells separated by tabs, with or without a header"),
+        _data("JSONL", "jsonl", "JSONL", "A JSON object per line"),
+        _data("TextLines", "sources", "TextLines", "Plain text with a row per line"),
     ]
 
 
