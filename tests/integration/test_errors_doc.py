@@ -53,7 +53,8 @@ class Place:
         status, out = self.invoke("plan", "config.json", "--json", *options)
         assert status == 0, out
         planned = json.loads(out[: out.rindex("}") + 1])
-        assert all("; does not read `id`" in notice for notice in planned["notices"])
+        expected = ("are training rows", "does not read `id`")
+        assert all(notice.endswith(expected) for notice in planned["notices"])
         facts: dict[str, Any] = planned["tasks"]["SST2"]["train"]
         return {name: value for name, value in facts.items() if name != "path"}
 
