@@ -116,7 +116,10 @@ def read_config(argument: str | None) -> Any:
 
 
 def load(
-    argument: str | None, overrides: list[str] | None, base_dir: Path | None, run: Path | None = None
+    argument: str | None,
+    overrides: list[str] | None = None,
+    base_dir: Path | None = None,
+    run: Path | None = None,
 ) -> tuple[LoadedConfig, Plugins]:
     """Read and check a config and discover the plugins; `run` is the folder of a run to resume.
 

@@ -19,7 +19,7 @@ def seeds(
     as_json: JsonOption = False,
 ) -> None:
     """Train CONFIG with several seeds; print each task's metric and the rows that change sides."""
-    _, loaded, plugins = load(config, None, None)
+    loaded, plugins = load(config)
     with results_only():
         report = compare(loaded, plugins, output, number)
     if as_json:
