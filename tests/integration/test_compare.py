@@ -274,7 +274,7 @@ def test_mistakes_are_messages(tiny: Config, single: Config, compare: Compare, t
     for config, options, message in [
         (tiny, ["--seeds", "0"], "`--seeds` must be at least 1, but is 0"),
         (tiny, ["--jobs", "0"], "`--jobs` must be at least 1, but is 0"),
-        (tiny, ["--seeds", "-1"], "`--seeds` must be a whole number from 0, but is `-1`"),
+        (tiny, ["--seeds", "-1"], "`--seeds` must be a non-negative integer, but is `-1`"),
         (single, [], "there is nothing to compare"),
         (
             tiny,

@@ -57,7 +57,7 @@ def test_a_task_is_scaffolded_edited_and_trained_with_an_installed_one(tmp_path:
     write_files(GUIDE, tmp_path, of_the_walk)
     assert all(path.parent == tmp_path for path in tmp_path.rglob("*"))  # nothing of a plugin yet
     printed = run_all(GUIDE, tmp_path, of_the_walk)
-    assert "all is well" in printed  # `mtl plugins check`
+    assert "all checks passed" in printed  # `mtl plugins check`
     [answer] = [json.loads(line) for line in printed.splitlines() if line.startswith('{"tags"')]
     assert answer == {"tags": ["PER", "O", "PER", "O", "LOC"]}
     result = json.loads((tmp_path / "runs/tags/result.json").read_text())

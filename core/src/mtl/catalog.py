@@ -1,4 +1,4 @@
-"""What is installed, as JSON: `mtl plugins --json` and `mtl plugins show NAME --json`. Free of torch."""
+"""Installed plugins as JSON: `mtl plugins --json` and `mtl plugins show NAME --json`. Free of torch."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def _component(provided: Provided) -> dict[str, Any]:
 
 
 def _file(reference: str) -> str | None:
-    """The file of `module:attribute`, found without importing the module."""
+    """Return the file of `module:attribute`, without importing the module."""
     spec = importlib.util.find_spec(reference.partition(":")[0])
     return spec.origin if spec else None
 
 
 def _keys(cls: type, prefix: str = "") -> Iterator[dict[str, Any]]:
-    """The keys of a config class; those of a block inside it by their dotted names."""
-    # What the class says itself comes before what every component of its kind takes.
+    """Yield the keys of a config class; those of blocks within it by dotted names."""
+    # Its own keys come before those that every component of its kind has.
     for field in sorted(fields_of(cls).values(), key=lambda each: each.inherited):
         if field.item not in (None, Component, FeaturesConfig) and field.many is None:
             yield from _keys(field.item, f"{prefix}{field.name}.")
@@ -102,7 +102,7 @@ def _keys(cls: type, prefix: str = "") -> Iterator[dict[str, Any]]:
 
 
 def _type(wanted: Type, slot: str) -> str:
-    """What a type takes, in words; `slot` names the kind of component that is meant."""
+    """Return what a type takes, in words; `slot` is the kind of a component."""
     if wanted.origin is Component:
         return with_article(slot)
     if wanted.origin is FeaturesConfig:

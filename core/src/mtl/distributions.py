@@ -11,10 +11,10 @@ _FIELD = re.compile(r"^(Name|Version):[ \t]*(\S+)", re.MULTILINE)
 
 
 def name_and_version(distribution: Distribution) -> tuple[str, str]:
-    """A distribution's name and version, empty where its metadata do not say.
+    """Return a distribution's name and version, empty if its metadata does not have them.
 
-    `importlib.metadata` parses all metadata for each of them, line by line, the long description included:
-    over what is installed on a usual machine that takes longer than all else a command does before it starts.
+    `importlib.metadata` parses all metadata, the long description included, for each of them: for a usual
+    environment that takes longer than everything else before a command starts.
     """
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     head = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]

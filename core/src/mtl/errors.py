@@ -1,7 +1,7 @@
-"""What can go wrong and how it is said.
+"""The expected failures and their messages.
 
-Every expected failure is an `MtlError`: the command shows its message, never a traceback, and
-ends with its `exit_status`. Anything else is a bug and keeps its traceback.
+Every expected failure is an `MtlError`: a command shows its message, never a traceback, and exits with its
+`exit_status`. Anything else is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import ClassVar
 from attrs import frozen
 
 PROBLEMS_SHOWN = 50
-"""Mistakes of a config that its message names; `ConfigError.problems` has them all."""
+"""Mistakes that the message of a `ConfigError` lists; its `problems` holds all of them."""
 
 
 class MtlError(Exception):
@@ -31,11 +31,11 @@ class UsageError(MtlError):
 
 
 class DataError(UsageError):
-    """A file of data cannot be used as it is; the message names file and line."""
+    """A data file cannot be used; the message names file and line."""
 
 
 class PluginError(UsageError):
-    """A component cannot be used: nobody provides it, two do, or its plugin is broken.
+    """A component cannot be used: no plugin provides it, two do, or its plugin is broken.
 
     `reason` is the message without its `hint`.
     """
@@ -65,15 +65,14 @@ class StopRun(Exception):
 
 
 class ComponentError(MtlError):
-    """A component failed while it was used; the message names it, its module and what it did."""
+    """A component raised an exception; the message names the component, its module and what it was doing."""
 
 
 @contextmanager
 def component_errors(component: object, doing: str) -> Iterator[None]:
-    """Turn what `component` raises inside into a `ComponentError`: it failed "to read the rows", say,
-    which is what `doing` says.
+    """Turn an exception of `component` into a `ComponentError`: it failed `doing`, as in "to read the rows".
 
-    Expected failures pass as they are, and so does a lack of memory, which is nobody's fault.
+    Expected failures pass unchanged, as does a lack of memory, for which the component is not to blame.
     """
     try:
         yield
@@ -87,7 +86,7 @@ def component_errors(component: object, doing: str) -> Iterator[None]:
 
 
 def raised(error: BaseException) -> str:
-    """An exception in a line, with the place outside of mtl's core and of torch that it comes from."""
+    """Return an exception in one line, with the place outside mtl's core and torch that raised it."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     core = str(Path(__file__).parent)
     frames = [
@@ -99,7 +98,7 @@ def raised(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: Python's, or torch's on a CPU or a GPU."""
+    """Return whether an allocation failed: Python's, or torch's on a CPU or GPU."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
@@ -110,8 +109,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Problem:
     """One mistake in a config.
 
-    `path` is the JSON path (`tasks.SST2.DocClassificationTask.data`), `message` what was wrong and
-    what would be right, `hint` the nearest names or the command that helps.
+    `path` is the JSON path (`tasks.SST2.DocClassificationTask.data`), `message` what is wrong and
+    what would be right, `hint` the nearest names or a command that helps.
     """
 
     path: str
@@ -121,14 +120,14 @@ class Problem:
     column: int | None = None
 
     def render(self, source: str) -> str:
-        """`source:line:column: path: message (hint)`, without the parts that are not known."""
+        """Return `source:line:column: path: message (hint)`, without the parts that are unknown."""
         position = [str(number) for number in (self.line, self.column) if number is not None]
         head = ": ".join(part for part in (":".join([source, *position]), self.path) if part)
         return f"{head}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
 class ConfigError(UsageError):
-    """All mistakes of a config at once, in the order of their lines."""
+    """All mistakes of a config, in the order of their lines."""
 
     def __init__(self, problems: Iterable[Problem], source: str = "config") -> None:
         self.problems = tuple(sorted(problems, key=lambda p: (p.line or 0, p.column or 0)))

@@ -1,6 +1,6 @@
-"""Finds what is installed: plugins one at a time, so that one that is wrong disables only itself.
+"""Discovers installed plugins, each apart, so that a broken one disables only itself.
 
-Free of torch. Nothing here is global: each `Plugins` stands alone.
+Free of torch. Nothing here is global: each `Plugins` is independent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mtl.fields import Component, fields_of
 from mtl.suggest import did_you_mean, listed
 
 API_VERSION = "1.0"
-"""What a plugin's `mtl_api` must allow."""
+"""The version that a plugin's `mtl_api` must allow."""
 GROUP = "mtl.plugins"
 BLOCK_VARIABLE = "MTL_BLOCK_PLUGINS"
 SHOW_INSTALLED = "`mtl plugins` shows what is installed"
@@ -71,7 +71,7 @@ class PluginStatus:
 
 @frozen
 class Provided:
-    """A component and who provides it."""
+    """A component and its provider."""
 
     kind: str
     spec: ComponentSpec
@@ -80,8 +80,10 @@ class Provided:
     entry_point: str
 
     def load_config(self) -> type[Any]:
-        """The config class. Raises `PluginError` where it cannot be imported, is none, or has fields
-        that no config can hold."""
+        """Import and return the config class.
+
+        Raises `PluginError` if that fails, if it is not one, or if JSON cannot express its fields.
+        """
         cls = self._load(self.spec.load_config)
         base = KINDS[self.kind].config
         if not (isinstance(cls, type) and attrs.has(cls) and issubclass(cls, base)):
@@ -99,11 +101,11 @@ class Provided:
             raise PluginError(f"{self}: its default settings are refused: {_said(error)}") from error
 
     def load_factory(self) -> Any:
-        """What makes the component. Raises `PluginError` where it cannot be imported."""
+        """Import and return the factory. Raises `PluginError` if that fails."""
         return self._load(self.spec.load_factory)
 
     def load_migrations(self) -> Sequence[Migration]:
-        """What became of its settings. Raises `PluginError` where that cannot be imported or is none."""
+        """Import and return the migrations. Raises `PluginError` if that fails or they are not a list."""
         migrations = self._load(self.spec.load_migrations)
         if not isinstance(migrations, (list, tuple)) or not all(
             isinstance(each, Migration) for each in migrations
@@ -141,20 +143,22 @@ class Plugins:
     def register(
         self, plugin: object, distribution: str = "local", version: str = "0", name: str = ""
     ) -> PluginStatus:
-        """Add a module (or object) with hook implementations, as discovery does. One that is wrong is
-        not added, and its status says why."""
+        """Add a module (or object) with hook implementations, as discovery does.
+
+        A broken one is not added; its status says why.
+        """
         name = name or getattr(plugin, "__name__", type(plugin).__name__)
         candidate = _Candidate(name, distribution, version, getattr(plugin, "__name__", name))
         return self._add(candidate, lambda: plugin)
 
     def available(self, kind: str) -> dict[str, list[Provided]]:
-        """What a config can name of `kind`; a name that two plugins provide has two entries."""
+        """Return the components of `kind` by name; a name that two plugins provide has two entries."""
         return {name: list(self._provided[kind][name]) for name in sorted(self._provided[kind])}
 
     def find(self, kind: str, name: str) -> Provided:
-        """The component of `kind` called `name`, or `"distribution:name"` where two provide it.
+        """Return the component of `kind` called `name`, or `"distribution:name"` if two provide it.
 
-        Raises `PluginError` where nobody provides it, or two do.
+        Raises `PluginError` if no plugin provides it, or two do.
         """
         distribution, _, plain = name.rpartition(":")
         all_found = self._provided[kind].get(plain, [])
@@ -172,12 +176,14 @@ class Plugins:
         return found[0]
 
     def knows(self, kind: str, name: str) -> bool:
-        """Whether somebody provides a component of `kind` that is or once was called `name`."""
+        """Return whether a plugin provides a component of `kind` that is or was called `name`."""
         return bool(self._provided[kind].get(name)) or self.renamed(kind, name) is not None
 
     def renamed(self, kind: str, name: str) -> Provided | None:
-        """The component of `kind` that was once called `name`, or `"distribution:name"`; None where
-        one is called so now, or where not exactly one was."""
+        """Return the component of `kind` that was once called `name`, or `"distribution:name"`.
+
+        None if one has that name now, or if not exactly one had it.
+        """
         distribution, _, plain = name.rpartition(":")
         wanted = canonicalize_name(distribution)
 
@@ -234,7 +240,7 @@ class Plugins:
         return [status for status in self.statuses if status.state != "ok"]
 
     def _add(self, candidate: _Candidate, load: Callable[[], object]) -> PluginStatus:
-        """Load one plugin; whatever goes wrong ends as its status."""
+        """Load one plugin; whatever goes wrong becomes its status."""
         started = time.perf_counter()
         status = candidate.status("ok")
         try:
@@ -280,8 +286,11 @@ class Plugins:
 
 
 def discover(blocked: Collection[str] | None = None) -> Plugins:
-    """All installed plugins; `blocked` are names of distributions or entry points that are not even
-    imported, by default those in the environment's MTL_BLOCK_PLUGINS."""
+    """Discover all installed plugins.
+
+    `blocked` are names of distributions or entry points that are not imported, by default those in the
+    environment variable MTL_BLOCK_PLUGINS.
+    """
     if blocked is None:
         blocked = [name for name in re.split(r"[,\s]+", os.environ.get(BLOCK_VARIABLE, "")) if name]
     unused = {canonicalize_name(name): name for name in blocked}
@@ -303,7 +312,7 @@ def discover(blocked: Collection[str] | None = None) -> Plugins:
 
 @frozen
 class _Candidate:
-    """A plugin before it is loaded."""
+    """A plugin that is not loaded yet."""
 
     name: str
     distribution: str
@@ -319,7 +328,7 @@ class _Candidate:
 
 
 class _Refused(Exception):
-    """A plugin that mtl refuses by its own rules."""
+    """A plugin that breaks mtl's rules."""
 
     def __init__(self, state: State, cause: str, api: str | None = None) -> None:
         super().__init__(cause)
@@ -334,8 +343,10 @@ def _new_manager() -> pluggy.PluginManager:
 
 
 def _candidates() -> Iterator[tuple[_Candidate, Callable[[], object]]]:
-    """Every entry point of the group, sorted, with what imports it. `importlib.metadata.entry_points`
-    would do, but fails whole where one distribution's metadata is damaged."""
+    """Yield every entry point of the group, sorted, with a function that imports it.
+
+    `importlib.metadata.entry_points` fails as a whole if one distribution's metadata is damaged.
+    """
     found: dict[str, list[tuple[_Candidate, Callable[[], object]]]] = {}
     for distribution in importlib.metadata.distributions():
         try:
@@ -367,7 +378,7 @@ def _refuse_damaged() -> NoReturn:
 
 @contextlib.contextmanager
 def _output_to_stderr() -> Iterator[None]:
-    """Standard output belongs to results, whatever a plugin prints when it is imported."""
+    """Keep what a plugin prints when it is imported out of standard output, which is for results."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
@@ -388,7 +399,7 @@ def _checked_api(plugin: object) -> str:
 
 
 def _check_hook_names(manager: pluggy.PluginManager, plugin: object) -> None:
-    """Refuse hooks that nothing calls: misspelt ones, and those without the marker."""
+    """Refuse hooks that are never called: misspelled ones, and those without the marker."""
     callers = manager.get_hookcallers(plugin) or []
     for caller in callers:
         optional = all(each.optionalhook for each in caller.get_hookimpls() if each.plugin is plugin)
@@ -402,7 +413,7 @@ def _check_hook_names(manager: pluggy.PluginManager, plugin: object) -> None:
 
 
 def _deprecations(manager: pluggy.PluginManager, plugin: object, candidate: _Candidate) -> Iterator[str]:
-    """What the plugin implements or takes that goes with the next major version of the API."""
+    """Yield a warning for each deprecated hook or argument that the plugin uses."""
     for caller in manager.get_hookcallers(plugin) or []:
         marks = hookspecs.deprecations(caller.spec.function) if caller.spec else ()
         taken = [each.argnames for each in caller.get_hookimpls() if each.plugin is plugin]
@@ -456,7 +467,8 @@ def _returned(manager: pluggy.PluginManager, plugin: object, hook: str, wanted: 
 def _check_spec(hook: str, spec: ComponentSpec) -> None:
     if not isinstance(spec.name, str) or not re.fullmatch(r"\w[\w-]*", spec.name):
         raise _Refused("broken", f"`{hook}`: a name must be letters, digits, - and _, but is {spec.name!r}")
-    _check_references(hook, spec, ["config", "factory", *(["migrations"] if spec.migrations else [])])
+    optional = ("migrations", "state_migrations", "renamed_weights")
+    _check_references(hook, spec, ["config", "factory", *(each for each in optional if getattr(spec, each))])
 
 
 def _check_references(hook: str, spec: ComponentSpec | ConfigReader, parts: Iterable[str]) -> None:

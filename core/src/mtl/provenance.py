@@ -1,4 +1,4 @@
-"""Which distributions made a run, so that it can name what it needs where that is missing. Free of torch."""
+"""The distributions that a run was made with, so that a missing one can be named. Free of torch."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from mtl.suggest import listed
 
 
 def provenance(config: Any, plugins: Plugins) -> dict[str, Any]:
-    """The distributions that a config's components come from, mtl and torch: `{distribution:
-    {"version": ..., "components": {kind: [name, ...]}}}`."""
+    """Return the distributions of a config's components, mtl and torch.
+
+    `{distribution: {"version": ..., "components": {kind: [name, ...]}}}`.
+    """
     made: dict[str, Any] = {
         name: {"version": importlib.metadata.version(name), "components": {}}
         for name in ("pytext-mtl", "torch")
@@ -74,8 +76,7 @@ def _keys(value: Any) -> Iterator[str]:
 
 
 def _recorded(folder: Path) -> Mapping[str, Any]:
-    """What the run wrote down beside its model or in its checkpoint; nothing where it did not come that
-    far."""
+    """Return what a run recorded beside its model or in its checkpoint, if it has come that far."""
     model, states = folder / "model/versions.json", sorted(folder.glob("checkpoints/step-*/state.json"))
     try:
         recorded = (

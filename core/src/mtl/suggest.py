@@ -32,7 +32,8 @@ def nearest_or_all(name: str, known: Iterable[str], what: str) -> str:
 
 def with_article(noun: str) -> str:
     """`an optimizer`, `a task`."""
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+    is_vowel = noun[:1].lower() in "aeiou" or noun.startswith("lr ")
+    return f"{'an' if is_vowel else 'a'} {noun}"
 
 
 def listed(names: Iterable[str], last: str = "or") -> str:

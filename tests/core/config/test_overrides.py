@@ -91,14 +91,14 @@ def test_later_overrides_win() -> None:
     [
         ("trainer.epochs", "PATH=VALUE"),
         ("=3", "the path is empty"),
-        ("a..b=3", "is no path"),
+        ("a..b=3", "is not a path"),
         ("[0]=3", "must begin with a key"),
         ("n.b=3", "`n` has no settings: it is 7"),
         ("l.b=3", "`l` has no settings"),
         ("l[1]=3", r"there is no `l\[1\]`"),
         ("x[0]=3", r"there is no `x\[0\]`"),
         ("a=[1,", "the value must be JSON"),
-        ('a={"b": 1, "b": 2}', "stands here again"),
+        ('a={"b": 1, "b": 2}', "`b` is repeated"),
         ("a=NaN", "finite"),
     ],
 )

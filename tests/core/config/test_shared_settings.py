@@ -132,7 +132,7 @@ def test_s7_two_modules_do_not_write_one_file(base_dir: Path, refused: Any, load
     sort = {"representation": {"encoder": {"save_path": "out/a.st"}}}
     [problem] = refused(two(base_dir, sort, {"representation": {"save_path": "out/./a.st"}}))
     assert problem.path == f"{GUESS}.representation.save_path"
-    assert f"{SORT}.representation.encoder has it too" in problem.message
+    assert f"{SORT}.representation.encoder has the same" in problem.message
     sort["representation"]["encoder"]["shared_module_key"] = "K"
     assert load(two(base_dir, sort, {"representation": {"save_path": "out/a.st", "shared_module_key": "K"}}))
 

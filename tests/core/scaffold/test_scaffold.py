@@ -26,6 +26,8 @@ from mtl.scaffold import PARTS, render_plugin, write_plugin
 
 ROOT = Path(__file__).parents[3]
 LONGEST = "abcdefghijklmnopqrstuvwxyz0123"
+SEVERAL = ["task", "pooling", "data_source", "dataset", "logger", "command"]
+FOLDERS = [*PARTS, "several"]
 WORDS = "the cat sat on the mat and the dog sat on the cat".split()
 
 
@@ -46,10 +48,11 @@ def run(*command: object, folder: Path, **variables: str) -> str:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a new plugin of each kind, `{kind}/`, called `acme-{kind}`."""
+    """A folder with a new plugin of each kind, `{kind}/`, called `acme-{kind}`, and one of several."""
     folder = tmp_path_factory.mktemp("plugins")
     for kind in PARTS:
         write_plugin(f"acme_{kind}", kind, folder / kind)
+    write_plugin("acme_several", SEVERAL, folder / "several")
     return folder
 
 
@@ -63,12 +66,12 @@ def fresh(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "bin/python"
     options = "--quiet --no-deps --no-index --no-build-isolation --disable-pip-version-check".split()
     pip = (sys.executable, "-m", "pip", "--python", python, "install", *options)
-    run(*pip, *(f"./{kind}" for kind in PARTS), folder=written)
+    run(*pip, *(f"./{name}" for name in FOLDERS), folder=written)
     return python
 
 
 def test_there_is_one_of_each_kind_that_anything_calls() -> None:
-    assert list(PARTS) == list(KINDS)
+    assert list(PARTS) == [*KINDS, "command"]
     guide = (ROOT / "docs/plugin-guide.md").read_text()
     assert [kind for kind in PARTS if f"`{kind}`" not in guide and kind != "task"] == []
 
@@ -121,7 +124,12 @@ def test_each_kind_trains_beside_our_language_model_once_it_is_installed(
 
 
 def test_what_a_plugin_says_is_free_of_torch(written: Path) -> None:
-    modules = [f"acme_{kind}.{name}" for kind in PARTS for name in ("plugin", "config")]
+    modules = [
+        f"acme_{kind}.{name}"
+        for kind in PARTS
+        for name in ("plugin", "config")
+        if (kind, name) != ("command", "config")
+    ]
     script = f"import sys, {', '.join(modules)}; print(*{{'torch', 'polars'}} & sys.modules.keys())"
     paths = os.pathsep.join(str(written / kind / "src") for kind in PARTS)
     assert run(sys.executable, "-c", script, folder=written, PYTHONPATH=paths).strip() == ""
@@ -131,6 +139,7 @@ def test_what_a_plugin_says_is_free_of_torch(written: Path) -> None:
 def test_its_style_is_clean_whatever_its_name(name: str, tmp_path: Path) -> None:
     for kind in PARTS:
         write_plugin(name, kind, tmp_path / kind)
+    write_plugin(name, list(PARTS), tmp_path / "several")
     run("ruff", "check", "--no-cache", ".", folder=tmp_path)
     run("ruff", "format", "--no-cache", "--check", ".", folder=tmp_path)
 
@@ -142,7 +151,8 @@ def test_its_types_are_clean(written: Path) -> None:
     cache = ROOT / ".mypy_cache" / "scaffold"
     options = ("--strict", "--explicit-package-bases", "--cache-dir", cache, "--config-file", os.devnull)
     run("mypy", *options, *folders, folder=written, MYPYPATH=paths)
-    run("mypy", "--cache-dir", cache, folder=written / "task")  # by the settings that it comes with
+    for name in ("task", "several"):  # by the settings that they come with
+        run("mypy", "--cache-dir", cache / name, folder=written / name)
 
 
 @pytest.mark.slow
@@ -150,10 +160,11 @@ def test_its_types_are_clean(written: Path) -> None:
 def test_its_own_tests_pass_once_it_is_installed(written: Path, fresh: Path) -> None:
     installed = json.loads(run(fresh, "-m", "mtl", "plugins", "--json", folder=written))
     mine = {plugin["distribution"]: plugin for plugin in installed["plugins"] if "acme" in plugin["name"]}
-    assert len(mine) == len(PARTS)
+    assert len(mine) == len(FOLDERS)
+    assert mine["acme-several"]["commands"] == ["acme-several"]
     assert all(plugin["version"] == "0.1.0" and plugin["state"] == "ok" for plugin in mine.values())
     pytest_alone = (fresh, "-m", "pytest", "-c", os.devnull, "--rootdir", written, "-W", "error")
-    tests = [f"{kind}/tests" for kind in PARTS]
+    tests = [f"{name}/tests" for name in FOLDERS]
     assert " passed" in run(*pytest_alone, "--import-mode=importlib", *tests, folder=written)
 
 
@@ -219,9 +230,9 @@ def test_a_wrong_name_is_refused_with_the_right_form(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
-        ("mtl-text", "task", "a module `mtl_text` is there"),
-        ("torch", "task", "a module `torch` is there"),
-        ("lambda", "task", "`lambda` is a word of Python"),
+        ("mtl-text", "task", "a module `mtl_text` is installed"),
+        ("torch", "task", "a module `torch` is installed"),
+        ("lambda", "task", "`lambda` is a keyword of Python"),
         ("data", "data_source", "`data` would make a second `DataSource`"),
     ],
 )
@@ -278,6 +289,10 @@ def test_on_a_terminal_it_asks_for_what_is_missing(
     assert main(["plugins", "new"]) == 0
     assert "files written to stars\n" in capsys.readouterr().out
     assert (elsewhere / "stars/src/stars/model.py").is_file()
+    answer(monkeypatch, "pooling command\n", on_a_terminal=True)
+    assert main(["plugins", "new", "suns"]) == 0
+    assert (elsewhere / "suns/src/suns/command.py").is_file()
+    assert (elsewhere / "suns/src/suns/pooling/model.py").is_file()
     answer(monkeypatch, "\n", on_a_terminal=True)
     assert main(["plugins", "new", "moons"]) == 0
     assert (elsewhere / "moons/src/moons/task.py").is_file()

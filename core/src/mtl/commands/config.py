@@ -22,12 +22,12 @@ from mtl.render.plain import escaped, readable
 if TYPE_CHECKING:
     from mtl.config.load import LoadedConfig
 
-config_app = typer.Typer(no_args_is_help=True, help="Show, describe and check configs.")
+config_app = typer.Typer(no_args_is_help=True, help="Show, validate and migrate configs.")
 
 
 @config_app.command()
 def show(config: ConfigArgument = None, overrides: SetOption = None, base_dir: BaseDirOption = None) -> None:
-    """Print the whole config, defaults included."""
+    """Print the whole config, including defaults."""
     from mtl.config.dumping import dump
 
     print_json(dump(_load(config, overrides, base_dir).config))
@@ -35,7 +35,7 @@ def show(config: ConfigArgument = None, overrides: SetOption = None, base_dir: B
 
 @config_app.command()
 def schema() -> None:
-    """Print a JSON Schema of everything installed."""
+    """Print a JSON Schema of configs, with all installed components."""
     from mtl.config.schema import json_schema
     from mtl.plugins import discover
 
@@ -48,7 +48,7 @@ def schema() -> None:
 def validate(
     config: ConfigArgument = None, overrides: SetOption = None, base_dir: BaseDirOption = None
 ) -> None:
-    """Check a config, without reading data."""
+    """Check a config without reading its data."""
     tasks = _load(config, overrides, base_dir).config.tasks
     named = ", ".join(f"{name} ({component.name})" for name, component in tasks.items())
     print(readable(f"{config or '-'}: valid; {len(tasks)} task{'s' if len(tasks) != 1 else ''}: {named}"))
@@ -58,7 +58,7 @@ def validate(
 def migrate(
     config: ConfigArgument = None,
     output: Annotated[
-        str, typer.Option(metavar="FILE", help="Where the result goes; `-` is standard output.")
+        str, typer.Option(metavar="FILE", help="Write the result here; `-` is standard output.")
     ] = "-",
 ) -> None:
     """Bring a config up to date, or convert another program's with an installed plugin.

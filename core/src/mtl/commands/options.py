@@ -1,4 +1,4 @@
-"""Arguments that several commands take, how they are read, and what is said of wrong ones."""
+"""Arguments that several commands share, and the messages for wrong ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SetOption = Annotated[
 BaseDirOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Where relative paths start, in place of `base_dir`.", show_default=False
+        metavar="DIR", help="Resolve relative paths here instead of `base_dir`.", show_default=False
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -46,7 +46,7 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder."
 
 
 def one_of(option: str, *choices: str) -> Callable[[str], str]:
-    """A parser for an option that takes one of `choices`."""
+    """Return a parser for an option that takes one of `choices`."""
 
     def parse(value: str) -> str:
         if value not in choices:
@@ -59,11 +59,11 @@ def one_of(option: str, *choices: str) -> Callable[[str], str]:
 
 
 def whole_number(option: str) -> Callable[[str], int]:
-    """A parser for an option that takes an integer from 0."""
+    """Return a parser for an option that takes a non-negative integer."""
 
     def parse(value: str) -> int:
         if not value.isdecimal():
-            raise UsageError(f"`{option}` must be a whole number from 0, but is `{value}`")
+            raise UsageError(f"`{option}` must be a non-negative integer, but is `{value}`")
         return int(value)
 
     return parse
@@ -74,14 +74,14 @@ DeviceOption = Annotated[
     typer.Option(
         metavar="auto|cpu|cuda",
         parser=one_of("--device", "auto", "cpu", "cuda"),
-        help="Where to train, in place of the config's `device`.",
+        help="Override the config's `device`.",
         show_default=False,
     ),
 ]
 
 
 def usage_message(error: BaseException) -> str | None:
-    """What a mistake on the command line was, in our words; None for any other error."""
+    """Return the message for a mistake on the command line; None for any other error."""
     if not isinstance(error, TyperException):
         return None
     facts: dict[str, Any] = vars(error)
@@ -91,9 +91,7 @@ def usage_message(error: BaseException) -> str | None:
             message = f"{facts['param'].metavar} is missing"
         case "NoSuchOption":
             near = " or ".join(f"`{name}`" for name in sorted(facts["possibilities"] or ()))
-            message = f"there is no option `{facts['option_name']}`" + (
-                f"; did you mean {near}?" if near else ""
-            )
+            message = f"no such option `{facts['option_name']}`" + (f"; did you mean {near}?" if near else "")
         case "NoArgsIsHelpError":
             return error.format_message()
         case "BadOptionUsage":
@@ -106,7 +104,7 @@ def usage_message(error: BaseException) -> str | None:
 
 
 def read_config(argument: str | None) -> Any:
-    """The config that a command was given: its path, or what standard input holds."""
+    """Return the config that a command was given: its path, or the text of standard input."""
     if argument not in (None, "-"):
         return Path(argument)
     from mtl.config.document import MAXIMUM_SIZE, decode
@@ -151,13 +149,12 @@ def choose_task(task: str | None, names: Sequence[str]) -> str:
 
 
 def results_only() -> AbstractContextManager[object]:
-    """While a plugin's code may run: standard output is for results, so what it prints goes to
-    standard error."""
+    """Redirect what a plugin prints to standard error: standard output is for results."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
 def say_waiting(what: str) -> None:
-    """Say on a terminal what standard input is read for."""
+    """Say on a terminal what the command waits for."""
     if sys.stdin.isatty():
         print(f"mtl: waiting for {what} on standard input; Ctrl-D ends it", file=sys.stderr)
 

@@ -14,13 +14,13 @@ from mtl.commands.plugin_commands import plugin_commands
 if TYPE_CHECKING:
     from mtl.plugins import Plugins
 
-plugins_app = typer.Typer(help="Show what is installed, and from where.", invoke_without_command=True)
+plugins_app = typer.Typer(help="List, show, check and write plugins.", invoke_without_command=True)
 plugins_app.command()(new)
 
 
 @plugins_app.callback()
 def listing(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show what is installed, and from where."""
+    """List installed plugins and what they provide."""
     if context.invoked_subcommand is not None:
         return
     from mtl.catalog import plugin_list
@@ -52,7 +52,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A component or a distribution.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Show the keys and the source of a component."""
+    """Show the settings and the source of a component or a distribution."""
     from mtl.catalog import described
     from mtl.plugins import discover
 
@@ -71,19 +71,20 @@ def show(
 @plugins_app.command()
 def check(
     distribution: Annotated[
-        str, typer.Argument(metavar="DISTRIBUTION", help="An installed distribution that brings a plugin.")
+        str, typer.Argument(metavar="DISTRIBUTION", help="An installed distribution with a plugin.")
     ],
     config: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="A run's config: what it names is tried with its settings and files there."
+            metavar="FILE",
+            help="A run's config: components that it names are checked with its settings and files.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Try a plugin and all its components, and say what is wrong with them.
+    """Check a plugin and all its components.
 
-    Exit status 1 where a check fails.
+    Exit status 1 if a check fails.
     """
     import attrs
 

@@ -1,23 +1,23 @@
-"""What each kind of component declares and must do. Free of torch.
+"""The base classes of each kind of component. Free of torch.
 
-A component is a config class and a factory. The config class (made with `mtl.configclass`) is free of
-torch: its fields are the JSON, its properties what the component declares. The factory, named
-in the `ComponentSpec` and imported only when a run needs it, makes the object or torch module:
+A component consists of a config class and a factory. The config class (made with `mtl.configclass`) is free
+of torch: its fields are the keys of the JSON, its properties what the component declares. The factory, named
+in the `ComponentSpec` and imported when a run needs it, returns the object or torch module:
 
-| kind | config base | factory called as | gives |
+| kind | config base | arguments of the factory after the config | returns |
 |---|---|---|---|
-| task | `TaskConfig` | `factory(config, name=..., features=...)` | `Task` |
-| data_source | `DataSourceConfig` | `factory(config)` | `DataSource` |
-| featurizer | `FeaturizerConfig` | `factory(config)` | `Featurizer` |
-| representation | `RepresentationConfig` | `factory(config, build, input_dim=...)` | `nn.Module` |
-| pooling | `PoolingConfig` | `factory(config, build, input_dim=...)` | `nn.Module` |
-| decoder | `DecoderConfig` | `factory(config, build, input_dim=..., output_dim=...)` | `nn.Module` |
-| optimizer | any | `factory(config, parameters)` | `torch.optim.Optimizer` |
-| lr_scheduler | `LRSchedulerConfig` | `factory(config, optimizer, total_steps=, higher_is_better=)` | it |
-| schedule | `ScheduleConfig` | `factory(config)` | `Schedule` |
-| balancer | any | `factory(config, tasks=...)` | `Balancer` |
-| logger | any | `factory(config, folder=...)` | object with run-time hooks |
-| dataset | `DatasetConfig` | `factory(config)` | `Dataset` |
+| task | `TaskConfig` | `name=, features=` | `Task` |
+| data_source | `DataSourceConfig` | | `DataSource` |
+| featurizer | `FeaturizerConfig` | | `Featurizer` |
+| representation | `RepresentationConfig` | `build, input_dim=` | `nn.Module` |
+| pooling | `PoolingConfig` | `build, input_dim=` | `nn.Module` |
+| decoder | `DecoderConfig` | `build, input_dim=, output_dim=`, and `output_names=` if given | `nn.Module` |
+| optimizer | any | `parameters` | `torch.optim.Optimizer` |
+| lr_scheduler | `LRSchedulerConfig` | `optimizer, total_steps=, higher_is_better=` | scheduler of torch |
+| schedule | `ScheduleConfig` | | `Schedule` |
+| balancer | any | `tasks=` | `Balancer` |
+| logger | any | `folder=` | callback: an object with run-time hooks |
+| dataset | `DatasetConfig` | | `Dataset` |
 """
 
 from __future__ import annotations

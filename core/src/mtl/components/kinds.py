@@ -1,4 +1,4 @@
-"""All kinds of components that a config can name."""
+"""The kinds of components that a config can name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mtl.suggest import with_article
 
 @frozen
 class Kind:
-    """A kind of component: its name in messages, its hook and the base of its config classes."""
+    """A kind of component: its name, its hook and the base of its config classes."""
 
     name: str
     hook: str

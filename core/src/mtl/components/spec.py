@@ -1,4 +1,4 @@
-"""How a plugin announces a component, and how old settings of it become new ones."""
+"""How a plugin announces its components, their migrations and its config readers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from mtl.errors import PluginError
 
 @frozen(kw_only=True)
 class ComponentSpec:
-    """One component as its plugin announces it: a name and where its two halves are.
+    """A component as its plugin announces it: its name, its config class and its factory.
 
-    `config` and `factory` are `"module:attribute"`; neither is imported until it is needed, and one
-    that cannot be imported is a `PluginError` then. `migrations`, written alike, is a list of
-    `Migration`s, oldest first, and `formerly` the names that the component had: with them a config
-    that was written for an older version of the plugin still runs.
+    `config` and `factory` are `"module:attribute"`, imported when they are needed; if that fails, it is a
+    `PluginError` then. `migrations`, written the same way, is a list of `Migration`s, oldest first, and
+    `formerly` lists former names of the component: with them a config written for an older version of the
+    plugin still runs.
 
-    With the other two a model that an older version has saved can still be loaded. `state_migrations`,
-    written alike, are `Migration`s of the keys that `state()` returns; `renamed_weights` is a dict of the
-    names that parameters, or modules with all that is in them, had in the component's module, and of those
-    that they have now.
+    With the other two, models that an older version saved can still be loaded. `state_migrations` is a list
+    of `Migration`s of the keys that `state()` returns; `renamed_weights` is a dict from former to current
+    names of parameters, or of modules with everything within them, in the component's module.
     """
 
     name: str
@@ -36,15 +35,15 @@ class ComponentSpec:
     formerly: tuple[str, ...] = ()
 
     def load_config(self) -> Any:
-        """The config class."""
+        """Import and return the config class."""
         return _load(self.config)
 
     def load_factory(self) -> Any:
-        """The factory."""
+        """Import and return the factory."""
         return _load(self.factory)
 
     def load_migrations(self) -> Any:
-        """The migrations; none where the component names none."""
+        """Import and return the migrations, if there are any."""
         return _load(self.migrations) if self.migrations else ()
 
     def load_renamed_weights(self) -> Mapping[str, str]:
@@ -108,17 +107,16 @@ class ConfigReader:
 
 @frozen
 class Migration:
-    """What became of one setting of a component.
+    """A change to one setting of a component.
 
-    `new` is the setting that took the place of `old`: its key, or the path below the component with
-    the names of components in it (`pooling.SelfAttention.attn_dim`); or a function of the old value
-    that gives the new settings by such paths, for a value that was split or is written otherwise;
-    None where nothing is left of it. A function that leaves a value of today as it is, under `old`,
-    may change what is written for a setting that keeps its key. It raises `ValueError` for a value
-    that never was right.
+    `new` is the setting that replaced `old`: its key, or its path below the component, names of components
+    included (`pooling.SelfAttention.attn_dim`); or a function of the old value that returns the new
+    settings by such paths, for a value that was split or changed its form; or None if the setting was
+    removed. A function may keep the key: it then returns values that are up to date unchanged, under
+    `old`. It raises `ValueError` for a value that was never valid.
 
-    `since` is the version of the distribution that brought the change, `note` what its users should
-    know beyond that.
+    `since` is the version of the distribution that made the change, `note` what else its users should
+    know.
     """
 
     old: str
@@ -128,7 +126,7 @@ class Migration:
 
 
 def _load(reference: str) -> Any:
-    """Raises `PluginError`, whatever a plugin's module does when it is imported."""
+    """Import `module:attribute`. Raises `PluginError`, whatever the module raises."""
     module, _, attribute = reference.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

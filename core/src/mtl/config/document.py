@@ -1,4 +1,4 @@
-"""Strict JSON that knows where each of its values stands."""
+"""Strict JSON with the position of each value."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ MAXIMUM_DEPTH = 200
 MAXIMUM_SIZE = 1_000_000
 """Bytes of a file, characters of a text."""
 
-HALF_A_PAIR = "must be whole characters, but has half of a surrogate pair"
+HALF_A_PAIR = "must be valid Unicode, but has a lone surrogate"
 
 LONGEST_INTEGER = 400
-"""Digits of an integer that is still read; Python itself reads some thousand."""
+"""Digits of the longest integer that is read; Python itself stops at some thousands."""
 
 
 @define(eq=False)
 class Place:
-    """Where a value begins in the text and, within an object, its key; and what is inside of it.
+    """The offset of a value in the text and, within an object, of its key; and the places within it.
 
-    A tree, as the paths of all values would take the square of the memory in deep documents.
+    A tree, as the paths of all values of a deep document would take quadratic memory.
     """
 
     value: int
@@ -39,7 +39,7 @@ class Place:
     inside: dict[str | int, Place] | None = None
 
     def add(self, part: str | int, place: Place) -> Place:
-        """Put the place of what stands under `part` inside."""
+        """Add the place of the value under `part`."""
         if self.inside is None:
             self.inside = {}
         self.inside[part] = place
@@ -48,11 +48,11 @@ class Place:
 
 @define(eq=False)
 class Document:
-    """A JSON value, the place of each part of it, and what is wrong with it as JSON.
+    """A JSON value, the position of each part of it, and what is wrong with it as JSON.
 
-    `problems` holds what does not stop the reading: repeated keys and numbers that are none.
-    `origins` names what put a value there instead of the text, such as `--set seed=1`; `moved` says
-    where in the text what a migration put elsewhere stands.
+    `problems` holds mistakes that do not stop the parser: repeated keys and numbers that are not finite.
+    `origins` names what wrote a value in place of the text, such as `--set seed=1`; `moved` maps paths
+    that a migration changed to those in the text.
     """
 
     value: Any
@@ -64,15 +64,17 @@ class Document:
     moved: dict[JSONPath, JSONPath] = Factory(dict)
 
     def original(self, path: JSONPath) -> JSONPath:
-        """Where the text has what is at `path` now."""
+        """Return the path in the text of what is at `path` now."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.moved:
                 return (*self.moved[path[:length]], *path[length:])
         return path
 
     def position(self, path: JSONPath, *, key: bool = False) -> tuple[int, int] | None:
-        """Line and column, both from 1, of the value at `path` or of its key; those of the nearest
-        value around it where there is no such value, and None where nothing came from a text."""
+        """Return line and column, both from 1, of the value at `path` or of its key.
+
+        If there is no such value, those of the nearest value around it; None if there is no text.
+        """
         path = self.original(path)
         places = self._places(path)
         if not places:
@@ -82,7 +84,7 @@ class Document:
         return self._line_and_column(offset)
 
     def _places(self, path: JSONPath) -> list[Place]:
-        """The places on the way to `path`, as far as the text has them."""
+        """Return the places on the way to `path`, as far as the text has them."""
         places: list[Place] = []
         place = self._place
         for part in path:
@@ -93,7 +95,7 @@ class Document:
         return places if place is None else [*places, place]
 
     def problem(self, path: JSONPath, message: str, hint: str = "", *, key: bool = False) -> Problem:
-        """A mistake at `path`, with its place, as the text has it."""
+        """Return a mistake at `path`, with its position in the text."""
         written = self.original(path)
         origin = self._origin(written)
         if origin is not None:
@@ -102,7 +104,7 @@ class Document:
         return Problem(render_path(written), message, hint, line, column)
 
     def _origin(self, path: JSONPath) -> str | None:
-        """What wrote the value at `path`, a value around it, or one within an object that was not there."""
+        """Return what wrote the value at `path`, one around it, or one within an object that it created."""
         for written, origin in self.origins.items():
             if path[: len(written)] == written:
                 return origin
@@ -116,14 +118,16 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """The JSON in a file. Raises `UsageError` where it cannot be read, `ConfigError` as `parse` does."""
+    """Parse a JSON file. Raises `UsageError` if it cannot be read, `ConfigError` as `parse` does."""
     try:
         if path.is_dir():
             raise UsageError(f"{path}: is a folder, but must be a JSON file")
         if not path.exists():
             raise UsageError(f"{path}: there is no such file")
         if not path.is_file():
-            raise UsageError(f"{path}: is a pipe or a device, but must be a JSON file; `-` reads a pipe")
+            raise UsageError(
+                f"{path}: is a pipe or device, but must be a JSON file; `-` reads standard input"
+            )
         with path.open("rb") as file:
             data = file.read(MAXIMUM_SIZE + 1)
     except (OSError, ValueError) as error:
@@ -133,9 +137,9 @@ def read(path: Path) -> Document:
 
 
 def decode(data: bytes, source: str) -> str:
-    """The text of UTF-8 bytes. Raises `UsageError` for others.
+    """Decode UTF-8. Raises `UsageError` for other bytes.
 
-    Those beyond `MAXIMUM_SIZE` may be any: such a text is too large, and `parse` says so.
+    Bytes beyond `MAXIMUM_SIZE` may be any: `parse` refuses such a text as too large.
     """
     try:
         return data.decode("utf-8")
@@ -148,17 +152,17 @@ def decode(data: bytes, source: str) -> str:
 
 
 def parse(text: str, source: str = "config") -> Document:
-    """The JSON object in `text`. Raises `ConfigError` where there is none."""
+    """Parse a JSON object. Raises `ConfigError` for anything else."""
     return _checked_root(parse_value(text, source))
 
 
 def parse_value(text: str, source: str) -> Document:
-    """Any JSON value. Raises `ConfigError` where there is none."""
+    """Parse any JSON value. Raises `ConfigError` for anything else."""
     return _Parser(text.removeprefix("\ufeff"), source).document()
 
 
 def from_value(value: Any, source: str = "config") -> Document:
-    """A document of Python's dicts, lists, strings, numbers, booleans, None and file paths.
+    """Return a document of dicts, lists, strings, numbers, booleans, None and file paths.
 
     Raises `ConfigError` for anything else in it.
     """
@@ -179,12 +183,12 @@ def _checked_root(document: Document) -> Document:
 
 
 def is_text(text: str) -> bool:
-    """Whether a string is whole characters, so that it can be written."""
+    """Return whether a string has no lone surrogates, so that it can be encoded."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def describe(value: Any) -> str:
-    """A JSON value in a message, cut where it is long."""
+    """Return a JSON value for a message, shortened if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -217,7 +221,7 @@ def _plain(value: Any, path: JSONPath, document: Document) -> Any:
 
 
 class _Parser:
-    """One pass over the text; every method leaves `offset` behind what it has read."""
+    """One pass over the text; every method leaves `offset` after what it has read."""
 
     WHITESPACE = re.compile(r"[ \t\n\r]*")
     NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -237,7 +241,7 @@ class _Parser:
             self.fail(f"a config must not be larger than {MAXIMUM_SIZE:,} characters")
         self.result.value = self.value((), self.place)
         if self.peek():
-            self.fail(f"the config has ended, but {self.shown()} follows")
+            self.fail(f"expected the end of the config, but found {self.shown()}")
         return self.result
 
     def value(self, path: JSONPath, place: Place) -> Any:
@@ -257,12 +261,12 @@ class _Parser:
         value: dict[str, Any] = {}
         for _ in self.items("}"):
             if self.peek() != '"':
-                self.fail(f"a key in double quotes must stand here, but {self.shown()} does")
+                self.fail(f"expected a key in double quotes, but found {self.shown()}")
             start = self.offset
             key = self.string()
             inner = (*path, key)
             if self.peek() != ":":
-                self.fail(f"a colon must follow the key {describe(key)}, but {self.shown()} does")
+                self.fail(f"expected a colon after the key {describe(key)}, but found {self.shown()}")
             self.offset += 1
             if key in value:
                 self.repeated(inner, start, place)
@@ -271,10 +275,10 @@ class _Parser:
         return value
 
     def repeated(self, path: JSONPath, start: int, around: Place) -> None:
-        """Report the second of two equal keys and pass over its value."""
+        """Report the second of two equal keys and skip its value."""
         first, _ = self.result._line_and_column((around.inside or {})[path[-1]].key or 0)
-        message = f"`{path[-1]}` stands here again; the first is in line {first}"
-        self.report(path, message, start, "keep one of them")
+        message = f"`{path[-1]}` is repeated; it is first set in line {first}"
+        self.report(path, message, start, "remove one of them")
         self.value(path, Place(0))
 
     def array(self, path: JSONPath, place: Place) -> list[Any]:
@@ -285,7 +289,7 @@ class _Parser:
         return value
 
     def items(self, closing: str) -> Iterator[None]:
-        """Stop at the start of each item, up to and over the closing bracket."""
+        """Yield at the start of each item; end after the closing bracket."""
         opening = self.offset
         self.offset += 1
         if self.peek() == closing:
@@ -300,12 +304,12 @@ class _Parser:
             if character != ",":
                 line = self.result._line_and_column(opening)[0]
                 opened = f"`{self.text[opening]}` of line {line}"
-                self.fail(f"a comma or the `{closing}` of {opened} must stand here, but {self.shown()} does")
+                self.fail(f"expected a comma or the `{closing}` of {opened}, but found {self.shown()}")
             comma = self.offset
             self.offset += 1
             if self.peek() == closing:
                 self.offset = comma
-                self.fail(f"a comma must not stand before `{closing}`", "remove it")
+                self.fail(f"`{closing}` must not follow a comma", "remove it")
 
     def string(self) -> str:
         start = self.offset
@@ -314,7 +318,7 @@ class _Parser:
         except json.JSONDecodeError as error:
             self.offset = min(error.pos, len(self.text))
             what = error.msg.removesuffix(" at").removesuffix(" starting")
-            self.fail(f"a string is not right: {what[:1].lower()}{what[1:]}")
+            self.fail(f"invalid string: {what[:1].lower()}{what[1:]}")
         if not is_text(text):
             self.offset = start
             self.fail(f"a string {HALF_A_PAIR}")
@@ -339,8 +343,8 @@ class _Parser:
         if self.text.startswith(("//", "/*", "#"), self.offset):
             hint = "JSON has no comments"
         elif self.text.startswith("'", self.offset):
-            hint = "strings stand in double quotes"
-        self.fail(f"a value must stand here, but {self.shown()} does", hint)
+            hint = "write strings in double quotes"
+        self.fail(f"expected a value, but found {self.shown()}", hint)
 
     def number(self, match: re.Match[str], path: JSONPath, start: int) -> int | float:
         text = match.group()
@@ -352,14 +356,14 @@ class _Parser:
         shown = text if len(text) <= 40 else f"{text[:37]}..."
         self.report(
             path,
-            f"must be a number of reasonable size, but is {shown}",
+            f"must be a finite number, but is {shown}",
             start,
             "out of range for a 64-bit float",
         )
         return math.nan
 
     def peek(self) -> str:
-        """The character behind the white space; empty at the end."""
+        """Return the next character that is not white space; empty at the end."""
         match = self.WHITESPACE.match(self.text, self.offset)
         self.offset = match.end() if match else self.offset
         return self.text[self.offset : self.offset + 1]

@@ -1,4 +1,4 @@
-"""Where something is in a JSON document: `("tasks", "SST2", 0)`, written `tasks.SST2[0]`."""
+"""Paths in a JSON document: `("tasks", "SST2", 0)`, written `tasks.SST2[0]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PART = re.compile(
 
 
 def render_path(path: JSONPath) -> str:
-    """`tasks.SST2[0]`; a key that would not read back so stands as `["very odd"]`."""
+    """Return `tasks.SST2[0]`; a key that would not parse back is written `["very odd"]`."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -27,13 +27,13 @@ def render_path(path: JSONPath) -> str:
 
 
 def parse_path(text: str) -> JSONPath:
-    """What `render_path` wrote. Raises `ValueError` for anything else."""
+    """Parse what `render_path` returns. Raises `ValueError` for anything else."""
     path: list[str | int] = []
     offset = 0
     while offset < len(text):
         part = _PART.match(text, offset)
         if part is None or (part["name"] and bool(part["dot"]) != bool(path)):
-            raise ValueError(f"`{text}` is no path")
+            raise ValueError(f"`{text}` is not a path")
         if part["name"]:
             path.append(part["name"])
         else:

@@ -1,4 +1,4 @@
-"""`load_config`: from JSON to a checked config, through every stage."""
+"""`load_config`: from JSON to a checked config."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ from mtl.suggest import nearest_or_all
 
 @frozen(eq=False)
 class LoadedConfig:
-    """A config that was checked: `config.base_dir` is absolute, as are all paths in it. `groups` are
-    its shared modules, `warnings` what is allowed but probably not meant, or is written otherwise now;
-    `document` is what was read, brought up to date."""
+    """A checked config.
+
+    All paths in `config` are absolute, `base_dir` included. `groups` are its shared modules, `warnings`
+    say what is allowed but probably not intended, or outdated. `document` is the JSON, brought up to date.
+    """
 
     config: RunConfig
     groups: tuple[SharedGroup, ...]
@@ -56,7 +58,7 @@ def load_config(
 
     `overrides` are `PATH=VALUE`, as of `--set`. `base_dir` replaces the config's own, which is relative
     to `config_dir`: the file's folder, or the working folder. Without `check_paths` the files that the
-    config names need not exist. With `only_tasks` just these tasks' components are resolved, from a
+    config names need not exist. With `only_tasks` only these tasks' components are resolved, from a
     config that `dump` has written: of the rest, what names components or tasks keeps its default. `resumed`
     is the folder of a run to continue: what its components read elsewhere need not be there anymore.
 
@@ -137,7 +139,7 @@ def _document(source: str | Path | Mapping[str, Any]) -> Document:
 
 
 def _base_dir(document: Document, given: Path | str | None, config_dir: Path) -> Path:
-    """The absolute base folder; links are followed, so that `..` means the same everywhere."""
+    """Return the absolute base folder, links resolved, so that `..` means the same everywhere."""
     if given is not None:
         return Path(given).resolve()
     stated = document.value.get("base_dir", ".")

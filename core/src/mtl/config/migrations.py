@@ -1,4 +1,4 @@
-"""Brings a config up to date: what older versions of plugins called otherwise."""
+"""Brings configs written for older versions of plugins up to date."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from mtl.suggest import listed
 
 
 class _Refused(Exception):
-    """A setting that cannot be brought up to date as the config stands."""
+    """A setting that cannot be migrated in this config."""
 
 
 @define(eq=False)
 class Migrator:
-    """Rewrites a document in place while it is read, an outer component before those within it.
+    """Rewrites a document in place while it is read, outer components first.
 
-    `changes` says what is written otherwise now, each at the place where it stands; what cannot be
-    rewritten is in `refused`.
+    `changes` holds what was rewritten, `refused` what cannot be, each at its place in the text.
     """
 
     plugins: Plugins
@@ -37,15 +36,14 @@ class Migrator:
     def settings(self, provided: Provided, settings: dict[str, Any], path: JSONPath) -> None:
         """Apply a component's migrations to its settings at `path`, in the order of their list.
 
-        Raises `PluginError` for one that would take away a setting of today.
+        Raises `PluginError` for a migration that would remove a current setting.
         """
         for migration in provided.load_migrations():
             if migration.old not in settings:
                 continue
             if not callable(migration.new) and migration.old in fields_of(provided.load_config()):
                 raise PluginError(
-                    f"{provided}: `{migration.old}` is a setting of today, so that its migration must be"
-                    " a function"
+                    f"{provided}: `{migration.old}` is a current setting, so its migration must be a function"
                 )
             try:
                 self._apply(provided, migration, settings, path)
@@ -57,9 +55,9 @@ class Migrator:
                 settings.pop(migration.old)
 
     def default(self, provided: Provided, settings: Mapping[str, Any], path: JSONPath) -> Mapping[str, Any]:
-        """The same for what another plugin's slot gives the component by default.
+        """Migrate the settings that another plugin's slot gives the component by default.
 
-        Raises `PluginError` where that cannot be brought up to date.
+        Raises `PluginError` if they cannot be migrated.
         """
         if not any(migration.old in settings for migration in provided.load_migrations()):
             return settings
@@ -74,23 +72,23 @@ class Migrator:
         return migrated
 
     def today(self, kind: str, name: str | None) -> str | None:
-        """What a plugin's default names, by its name of today."""
+        """Return the current name of a component that a plugin's default names."""
         renamed = self.plugins.renamed(kind, name) if name else None
         return renamed.spec.name if renamed else name
 
     def _name(self, kind: str, name: str, path: JSONPath) -> str:
-        """What the component `name` is called now; `path` is where the config names it."""
+        """Return the current name of the component `name`; `path` is where the config names it."""
         provided = self.plugins.renamed(kind, name)
         if provided is None:
             return name
         distribution = name.rpartition(":")[0]
         now = f"{distribution}:{provided.spec.name}" if distribution else provided.spec.name
-        message = f"`{name}` is called `{now}` now ({_author(provided)})"
+        message = f"`{name}` is now called `{now}` ({_author(provided)})"
         self.changes.append(self.document.problem(path, message, key=True))
         return now
 
     def value(self, kind: str, name: str, path: JSONPath) -> str:
-        """What the component `name`, which stands at `path` by its name alone, is called now."""
+        """Rename the component that the string at `path` names, and return its current name."""
         now = self._name(kind, name, path)
         if now != name:
             within = self.document.value
@@ -100,10 +98,10 @@ class Migrator:
         return now
 
     def key(self, kind: str, within: dict[str, Any], name: str, path: JSONPath) -> str:
-        """The same where the name is a key of the object at `path`."""
+        """Rename the component that a key of the object at `path` names, and return its current name."""
         now = self._name(kind, name, (*path, name))
         if now != name and now in within:
-            message = f"`{name}` is called `{now}` now, but both stand here"
+            message = f"`{name}` is now called `{now}`, but both are set"
             self.refused.append(self.document.problem((*path, name), message, f"keep `{now}`", key=True))
             within.pop(name)
         elif now != name:
@@ -122,7 +120,7 @@ class Migrator:
         simple = {key: each for key, each in written.items() if "." not in key}
         taken = [key for key in simple if key in settings and key != old]
         if taken:
-            raise _Refused(f"`{old}` is `{taken[0]}` now, but both stand here")
+            raise _Refused(f"`{old}` is now `{taken[0]}`, but both are set")
         rest = copy.deepcopy({key: each for key, each in settings.items() if key != old})
         places: list[tuple[str, ...]] = [(key,) for key in simple]
         for key, each in written.items():
@@ -139,11 +137,11 @@ class Migrator:
     def _put(
         self, cls: type[Any] | None, settings: dict[str, Any], path: tuple[str, ...], value: Any
     ) -> tuple[str, ...]:
-        """Write `value` below the settings of `cls`, and give the path where it then stands."""
+        """Write `value` below the settings of `cls`, and return its path."""
         key, *rest = path
         if not rest:
             if key in settings:
-                raise _Refused(f"`{key}` has taken its place, but both stand here")
+                raise _Refused(f"`{key}` has replaced it, but both are set")
             settings[key] = value
             return (key,)
         field = fields_of(cls).get(key) if cls else None
@@ -155,7 +153,7 @@ class Migrator:
             return (*place, *self._put(cls, inner, tuple(rest), value))
         inner = settings.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise _Refused(f"`{'.'.join(path)}` has taken its place, but `{key}` is {describe(inner)}")
+            raise _Refused(f"`{'.'.join(path)}` has replaced it, but `{key}` is {describe(inner)}")
         return (key, *self._put(field.item if field else None, inner, tuple(rest), value))
 
     def _moved(self, old: JSONPath, new: JSONPath) -> None:
@@ -165,7 +163,7 @@ class Migrator:
 def _slot(
     settings: dict[str, Any], key: str, name: str, *, is_default: bool
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The settings of the component `name` in a slot, and their path; made where the slot is empty."""
+    """Return the settings of the component `name` in a slot, and their path; an empty slot is filled."""
     value = settings.get(key)
     if value is None or value == name:
         value = settings[key] = {name: {}}
@@ -176,11 +174,11 @@ def _slot(
         names_another = len(value) == 1 and isinstance(next(iter(value.values())), dict)
         if is_default and not names_another:
             return value, (key,)
-    raise _Refused(f"it belongs to {name} in `{key}` now, but `{key}` is {describe(value)}")
+    raise _Refused(f"it now belongs to {name} in `{key}`, but `{key}` is {describe(value)}")
 
 
 def _replace(settings: dict[str, Any], key: str, by: Mapping[str, Any]) -> None:
-    """Put settings in the place of one of them, so that a reader finds them where it was."""
+    """Replace a setting in place by others, so that their order in the file is kept."""
     before = list(settings.items())
     settings.clear()
     for name, value in before:
@@ -188,7 +186,7 @@ def _replace(settings: dict[str, Any], key: str, by: Mapping[str, Any]) -> None:
 
 
 def _written(provided: Provided, migration: Migration, value: Any) -> Mapping[str, Any]:
-    """The settings, by path, that stand for the old one."""
+    """Return the settings, by path, that replace the old one."""
     if migration.new is None:
         return {}
     if isinstance(migration.new, str):
@@ -198,22 +196,22 @@ def _written(provided: Provided, migration: Migration, value: Any) -> Mapping[st
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         why = f"{type(error).__name__}: {error}"
         raise _Refused(
-            f"`{migration.old}` is {describe(value)}, which cannot be brought up to date"
+            f"`{migration.old}` is {describe(value)}, which cannot be migrated"
             f" ({_author(provided)} says {why})"
         ) from error
     if not isinstance(written, Mapping):
-        raise PluginError(f"{provided}: its migration of `{migration.old}` must give settings by name")
+        raise PluginError(f"{provided}: its migration of `{migration.old}` must return settings by name")
     return written
 
 
 def _said(provided: Provided, migration: Migration, written: Mapping[str, Any]) -> str:
-    since = f"since {provided.distribution} {migration.since}"
+    version = f"{provided.distribution} {migration.since}"
     old = f"`{migration.old}` of {provided.spec.name}"
     if not written:
-        return f"{old} is no more {since} and was left out"
+        return f"{old} was removed in {version}"
     if migration.old in written and len(written) == 1:
-        return f"{old} is written {describe(written[migration.old])} {since}"
-    return f"{old} is {listed((f'`{key}`' for key in written), last='and')} {since}"
+        return f"{old} is {describe(written[migration.old])} as of {version}"
+    return f"{old} is {listed((f'`{key}`' for key in written), last='and')} as of {version}"
 
 
 def _author(provided: Provided) -> str:

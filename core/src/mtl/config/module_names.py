@@ -13,7 +13,7 @@ def is_pattern(name: str) -> bool:
 
 
 def find_modules(name: str, modules: Mapping[str, str | None]) -> list[str]:
-    """The paths that `name` means, of `modules`: JSON paths with their `shared_module_key`.
+    """Return the paths that `name` matches among `modules`, JSON paths with their `shared_module_key`.
 
     It is a key, or names on the way to the module in the order of the config, the task's first, and means
     all modules below as well: `SST2.representation` reaches

@@ -11,14 +11,14 @@ from mtl.config.json_path import JSONPath, parse_path, render_path
 from mtl.errors import ConfigError, Problem
 
 _OVERRIDE = re.compile(r'(?P<path>(?:[^="]|"(?:[^"\\]|\\.)*")*)=(?P<value>.*)', re.DOTALL)
-"""A key of the path may have a `=` within its quotes."""
+"""A key of the path may have a `=` within quotes."""
 
 
 def override(document: Document, overrides: Iterable[str]) -> None:
-    """Write each `PATH=VALUE` into `document`, in order; those that cannot be are its problems.
+    """Write each `PATH=VALUE` into `document`, in order; those that cannot be written are its problems.
 
-    A value is JSON where it reads as such, else a string. Objects that are not there are made; a
-    component that stands there by its name alone becomes `{"Name": {...}}`.
+    A value is JSON if it parses as JSON, otherwise a string. Missing objects are created; a component given
+    by its name alone becomes `{"Name": {...}}`.
     """
     for text in overrides:
         origin = f"--set {text}"
@@ -61,7 +61,7 @@ def _value(text: str) -> Any:
 
 
 def _through_names(value: Any, path: JSONPath) -> JSONPath:
-    """`path` with the name of a component that stands in `value` by its name alone."""
+    """Return `path` with the name of a component that `value` has by its name alone."""
     for depth, part in enumerate(path):
         if isinstance(value, str):
             return path if part == value else (*path[:depth], value, *path[depth:])
@@ -73,7 +73,7 @@ def _through_names(value: Any, path: JSONPath) -> JSONPath:
 
 
 def _written(target: Any, path: JSONPath, value: Any, above: JSONPath = ()) -> Any:
-    """`target` with `value` at `path`."""
+    """Return `target` with `value` at `path`."""
     if not path:
         return value
     part, rest = path[0], path[1:]

@@ -1,7 +1,6 @@
-"""Reads a document by the type hints of the config classes.
+"""Reads a document by the fields of the config classes.
 
-It finds every mistake that can be seen at one place: unknown keys and components, values of the
-wrong type.
+It finds the mistakes that can be seen in one place: unknown keys and components, values of the wrong type.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _ABSENT: Any = object()
 
 @define(eq=False)
 class Reader:
-    """Reads a document into settings; what is wrong goes into `problems`."""
+    """Reads a document into settings; `problems` collects its mistakes."""
 
     plugins: Plugins
     document: Document
@@ -41,11 +40,11 @@ class Reader:
         self.migrator = Migrator(self.plugins, self.document)
 
     def report(self, path: JSONPath, message: str, hint: str = "", *, key: bool = False) -> None:
-        """Note a mistake."""
+        """Add a problem."""
         self.problems.append(self.document.problem(path, message, hint, key=key))
 
     def read(self) -> Settings:
-        """The whole config."""
+        """Read the whole config."""
         value = dict(self.document.value)
         schema = value.pop("$schema", "")
         if not isinstance(schema, str):
@@ -55,8 +54,8 @@ class Reader:
         if single is not _ABSENT and "tasks" in value:
             self.report(
                 ("task",),
-                "a config must have `tasks` or `task`, but has both",
-                "put all in `tasks`",
+                "a config must have either `tasks` or `task`, but has both",
+                "move all tasks to `tasks`",
                 key=True,
             )
         settings = self.settings(
@@ -85,15 +84,13 @@ class Reader:
         extra_keys: tuple[str, ...] = (),
         is_default: bool = False,
     ) -> Settings:
-        """The settings of `cls` that `value` states, over those of a slot's default."""
+        """Read the settings of `cls` in `value`, over those of a slot's default."""
         settings = Settings(cls, path, label, stated, provided=provided, name=name)
         fields = fields_of(cls)
         for key in [key for key in value if key not in fields]:
             self._unknown_key(settings, key, [*fields, *extra_keys], is_default=is_default)
         for key in [key for key in default if key not in fields]:
-            raise PluginError(
-                f"the default at {render_path(path)} gives {label} a setting that it does not have: `{key}`"
-            )
+            raise PluginError(f"the default at {render_path(path)} sets `{key}`, which {label} does not have")
         for field in fields.values():
             entry = self._entry(
                 cls,
@@ -186,7 +183,7 @@ class Reader:
         return self.settings(cls, value, default, path, label, stated=stated)
 
     def _items(self, field: Field, value: Any, path: JSONPath) -> dict[Any, Any] | None:
-        """A list or object by index or key; None, and a problem, where it is none."""
+        """Return a list or object by index or key; None, with a problem, for anything else."""
         if field.many is list and isinstance(value, list):
             return dict(enumerate(value))
         if field.many is dict and isinstance(value, dict):
@@ -233,15 +230,17 @@ class Reader:
         *,
         optional: bool,
     ) -> Settings | Value:
-        """The component in a slot. `default` is what a slot around this one gives it instead of
-        `slot_default`, its own."""
+        """Read the component in a slot.
+
+        `default` is what an outer slot's default gives it, in place of its own `slot_default`.
+        """
         name, settings = slot_default
         name = self.migrator.today(kind, name)
         if default is not _ABSENT and default is not None:
             try:
                 chosen = self._choose(kind, default, name, path)
             except _Unfit as unfit:
-                raise PluginError(f"the default at {render_path(path)} is not right: {unfit}") from unfit
+                raise PluginError(f"the default at {render_path(path)} is invalid: {unfit}") from unfit
             now = self.migrator.today(kind, chosen.name)
             settings = {**(settings if now == name else {}), **chosen.settings}
             name = now
@@ -259,7 +258,7 @@ class Reader:
         return self._component(kind, chosen, settings if chosen.name == name else {}, stated=bool(value))
 
     def _up_to_date(self, kind: str, value: Any, chosen: _Choice, path: JSONPath) -> _Choice:
-        """The choice by its name of today, which the document then has as well."""
+        """Return the choice by its current name, which is also written into the document."""
         if chosen.is_default:
             return chosen
         if isinstance(value, dict):
@@ -291,7 +290,7 @@ class Reader:
             return Value(chosen.path, None, FAILED, stated)
 
     def _choose(self, kind: str, value: Any, default: str | None, path: JSONPath) -> _Choice:
-        """Which component a slot's value names. Raises `_Unfit` for a value that names none."""
+        """Return the component that a slot's value names. Raises `_Unfit` for a value that names none."""
         if isinstance(value, str):
             return _Choice(value, {}, path)
         if not isinstance(value, dict):
@@ -318,8 +317,10 @@ class Reader:
         return _Choice(default, value, path, is_default=True)
 
     def _keys(self, kind: str, name: str | None) -> list[str]:
-        """The settings of a component, old ones too; none where it cannot be had, which is reported when
-        it is used."""
+        """Return the settings of a component, old ones included.
+
+        None of one that cannot be loaded, which is reported when it is used.
+        """
         if name is None:
             return []
         try:
@@ -333,13 +334,13 @@ class Reader:
         names = list(self.plugins.available(kind))
         label = KINDS[kind].label
         if not names:
-            return f"no {label} is installed; `mtl plugins` shows what is"
+            return f"no {label} is installed; `mtl plugins` lists what is"
         return f'as {{"{names[0]}": {{...}}}}; installed: {", ".join(names)}'
 
     # --- features --------------------------------------------------------------------------------
 
     def _features(self, cls: type[Any], value: Any, default: Any, path: JSONPath) -> Settings | Value:
-        """A task's features: module settings, and featurizers by name beside them."""
+        """Read a task's features: module settings, with featurizers by name beside them."""
         stated = value is not _ABSENT
         own = value if stated else {}
         if not isinstance(own, dict):
@@ -368,7 +369,7 @@ class Reader:
             )
         if not named and not usual:
             self.report(
-                path, f"`{path[-1]}` must name a featurizer, but names none", self._must_name("featurizer")
+                path, f"`{path[-1]}` must name at least one featurizer", self._must_name("featurizer")
             )
         return settings
 
@@ -402,7 +403,7 @@ def _list_settings(cls: type[Any]) -> str:
 
 @frozen
 class _Choice:
-    """The component that a slot's value names, its settings and where they stand."""
+    """The component that a slot's value names, its settings and their path."""
 
     name: str
     settings: dict[str, Any]
@@ -412,7 +413,7 @@ class _Choice:
 
 
 class _Unfit(Exception):
-    """A slot's value names no component."""
+    """A slot's value that names no component."""
 
     def __init__(self, path: JSONPath, message: str, hint: str) -> None:
         super().__init__(message)

@@ -1,5 +1,8 @@
-"""A JSON Schema of everything installed. It knows less than `load_config`: not what settings mean to
-each other, nor what sharing adds, so it accepts every valid config and refuses most others."""
+"""A JSON Schema of everything installed.
+
+It does not cover relations between settings, or what sharing adds: it accepts every valid config and refuses
+most others.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +40,13 @@ _TYPES: Mapping[Any, Schema] = {
 
 
 def json_schema(plugins: Plugins) -> Schema:
-    """The schema of a config, draft 2020-12; each component is a definition. A component that cannot
-    be loaded is left out."""
+    """Return the schema of a config, draft 2020-12; each component is a definition.
+
+    A component that cannot be loaded is omitted.
+    """
     writer = _Writer(plugins)
     schema = writer.of_class(RunConfig)
-    schema["properties"]["task"] = writer.slot("task") | {
-        "description": "A single task, in place of `tasks`."
-    }
+    schema["properties"]["task"] = writer.slot("task") | {"description": "A single task, instead of `tasks`."}
     schema["properties"]["$schema"] = {"type": "string", "description": "The address of this schema."}
     schema.pop("required")
     schema["oneOf"] = [{"required": ["tasks"]}, {"required": ["task"]}]
@@ -61,8 +64,10 @@ class _Writer:
     definitions: dict[str, Schema] = Factory(dict)
 
     def of_class(self, cls: type[Any]) -> Schema:
-        """An object with the fields of a config class. What a module requires may come from another
-        sharer, so only other classes insist on it."""
+        """Return an object with the fields of a config class.
+
+        Modules require none: a required setting may come from another sharer.
+        """
         fields = [field for field in fields_of(cls).values() if not field.inline]
         required = [field.name for field in fields if field.required]
         schema: Schema = {
@@ -76,7 +81,7 @@ class _Writer:
         return schema
 
     def of_field(self, cls: type[Any], field: Field) -> Schema:
-        """One key: its type, range, default and help."""
+        """Return the schema of one key: its type, range, default and help."""
         if field.slot is not None:
             schema = self._of_slot(field)
         elif field.item is FeaturesConfig:
@@ -103,7 +108,7 @@ class _Writer:
         return schema
 
     def slot(self, kind: str, default: Any = REQUIRED, name: str | None = None) -> Schema:
-        """The three forms: `{"Name": {...}}`, `"Name"`, and the bare settings of the default."""
+        """Return the three forms: `{"Name": {...}}`, `"Name"`, and the bare settings of the default."""
         found = self._references(kind)
         forms: list[Schema] = [
             {
@@ -122,12 +127,12 @@ class _Writer:
         return schema if default in (REQUIRED, None) else {**schema, "default": default}
 
     def _references(self, kind: str) -> dict[str, Schema]:
-        """What can be named of a kind."""
+        """Return references to the components of a kind by name."""
         found = {name: self._define(kind, each) for name, each in self.plugins.available(kind).items()}
         return {name: reference for name, reference in found.items() if reference}
 
     def _define(self, kind: str, provided: Iterable[Provided]) -> Schema | None:
-        """A reference to the definition of a component; of each where several plugins provide it."""
+        """Return a reference to a component's definition, or to all if several plugins provide it."""
         references = []
         for each in provided:
             name = f"{kind}.{each.distribution}.{each.spec.name}"
@@ -164,7 +169,7 @@ def _several(field: Field, schema: Schema) -> Schema:
 
 
 def _of_type(wanted: Type, limits: Mapping[str, float]) -> Schema:
-    """The schema of a type; the limits go to the numbers in it, at any depth."""
+    """Return the schema of a type; the limits apply to the numbers in it, at any depth."""
     inner = [_of_type(each, limits) for each in wanted.members]
     if wanted.origin is Literal:
         return {"enum": [each for each, _ in wanted.choices]}
@@ -181,5 +186,5 @@ def _of_type(wanted: Type, limits: Mapping[str, float]) -> Schema:
 
 
 def _name_pattern(*names: str) -> str:
-    """`Name` or `distribution:Name`."""
+    """Return a pattern of `Name` or `distribution:Name`."""
     return f"^([^:]+:)?({'|'.join(map(re.escape, names))})$"

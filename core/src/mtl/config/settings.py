@@ -1,6 +1,6 @@
-"""A config before its classes are made: a tree of settings, in step with the config classes.
+"""A config before its classes are instantiated: a tree of settings that mirrors them.
 
-A `Reader` grows it from a document, sharing merges parts of it, a `Structurer` makes the classes.
+A `Reader` builds it from a document, sharing merges parts of it, a `Structurer` instantiates the classes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mtl.plugins import Provided
 
 
 class Failed:
-    """What stands for a value that has a problem."""
+    """The placeholder of a value that has a problem."""
 
 
 FAILED: Final = Failed()
@@ -23,7 +23,7 @@ FAILED: Final = Failed()
 
 @define(eq=False)
 class Value:
-    """An option's value, as in the JSON and as its type hint wants it."""
+    """An option's value, as in the JSON and converted to its type."""
 
     path: JSONPath
     json: Any
@@ -43,11 +43,11 @@ class Items:
 
 @define(eq=False)
 class Settings:
-    """What a config says for one config class.
+    """The settings of one config class.
 
-    `stated` is false where the config says nothing and a slot's default stands; `name` is that of a
-    component as it was named, `label` what messages call these settings. `merged_into` are the
-    settings of the first sharer, where there is one. `meant` holds keys that an unknown key is near to.
+    `stated` is false if the config omits them and a default applies; `name` is that of a component as the
+    config gives it, `label` the name of these settings in messages. `merged_into` are the settings of the
+    first sharer, if there is one. `meant` holds keys that resemble an unknown key.
     """
 
     cls: type[Any]
@@ -62,21 +62,21 @@ class Settings:
 
     @property
     def resolved(self) -> Settings:
-        """These, or those that they were merged into."""
+        """These settings, or those that they were merged into."""
         return self if self.merged_into is None else self.merged_into.resolved
 
     @property
     def type_name(self) -> str:
-        """What is here, in messages about types."""
+        """Their type in messages."""
         return str(self.provided) if self.provided else "features"
 
     def value(self, name: str) -> Any:
-        """The value of an option; None where there is none, or none that is right."""
+        """Return the value of an option; None if it is absent or invalid."""
         entry = self.entries.get(name)
         return entry.value if isinstance(entry, Value) and entry.value is not FAILED else None
 
     def children(self) -> Iterator[Settings]:
-        """The settings right within these."""
+        """Yield the settings directly within these."""
         for entry in self.entries.values():
             for each in entry.items.values() if isinstance(entry, Items) else [entry]:
                 if isinstance(each, Settings):
@@ -87,7 +87,7 @@ Entry = Value | Items | Settings
 
 
 def stated_json(entry: Entry) -> Any:
-    """What is stated, in JSON form, components as `{"Name": {...}}`."""
+    """Return what is stated as JSON, components as `{"Name": {...}}`."""
     if isinstance(entry, Value):
         return entry.json
     if isinstance(entry, Items):

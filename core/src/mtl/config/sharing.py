@@ -1,4 +1,4 @@
-"""Modules with one key are one module: whose settings count, and which contradict each other."""
+"""Modules with the same key are one module: merges their settings, and reports contradictions."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ KEY = "shared_module_key"
 class SharedGroup:
     """The modules with one key.
 
-    `users` are their JSON paths, the first builds the module. `owners` names, for each setting that
-    the config states, the JSON path where it stands; `values` has all settings, with the names of
-    nested ones joined by dots.
+    `users` are their JSON paths; the first builds the module. `owners` maps each setting that the config
+    states to its JSON path, `values` each setting, nested ones with dots, to its value.
     """
 
     key: str
@@ -40,7 +39,7 @@ class SharedGroup:
 
 @define(eq=False)
 class Sharing:
-    """Merges the settings of modules with one key into those of the first."""
+    """Merges the settings of modules with the same key into those of the first."""
 
     document: Document
     problems: list[Problem] = Factory(list)
@@ -49,8 +48,10 @@ class Sharing:
     _refused: set[int] = Factory(set)
 
     def merge(self, root: Settings) -> None:
-        """Merge all through `root`. Outer modules come first, as their merging brings together what
-        is nested in them."""
+        """Merge everything below `root`.
+
+        Outer modules come first, because merging them brings together what is nested in them.
+        """
         while self._merge_one(root):
             pass
         for settings in _walk(root):
@@ -58,7 +59,7 @@ class Sharing:
             if key is not None:
                 self.members.setdefault(key, []).append(settings)
         for nameless in self.members.pop("", ()):
-            self._report((*nameless.path, KEY), f"`{KEY}` must not be empty, but is", "null shares nothing")
+            self._report((*nameless.path, KEY), f"`{KEY}` must not be empty", "omit it to share nothing")
         self._check_nesting(root, [])
         self._check_save_paths(root)
 
@@ -86,7 +87,7 @@ class Sharing:
             f"modules with the key {describe(key)} must be of one type, but this is {other.type_name},"
             f" and {render_path(owner.path)} is {owner.type_name}"
         )
-        hint = "give one of them another key, or name the same component in both"
+        hint = "use different keys, or name the same component in both"
         self._report((*other.path, KEY), message, hint)
 
     def _absorb(self, owner: Settings, other: Settings, key: str) -> None:
@@ -109,7 +110,7 @@ class Sharing:
                 self._report_values(name, ours, theirs, key)
 
     def _absorb_names(self, owner: Settings, other: Settings, key: str) -> None:
-        """Featurizers: named by one sharer, or by several alike."""
+        """Merge featurizers: one sharer names them, or all name the same."""
         ours, theirs = (_featurizers(settings) for settings in (owner, other))
         stated = [name for name in ours if owner.entries[name].stated]
         others = [name for name in theirs if other.entries[name].stated]
@@ -118,7 +119,7 @@ class Sharing:
                 f"features with the key {describe(key)} must name the same featurizers, but here they are"
                 f" {', '.join(others)}, and at {render_path(owner.path)} {', '.join(stated)}"
             )
-            self._report(other.path, message, "name them in one place only")
+            self._report(other.path, message, "name them only once")
         elif others and not stated:
             defaults = {name: owner.entries.pop(name) for name in ours}
             owner.entries |= {name: defaults.get(name, other.entries[name]) for name in others}
@@ -134,15 +135,15 @@ class Sharing:
             f"`{name}` of the shared module {describe(key)} must be the same everywhere, but is"
             f" {shown(theirs)} here and {shown(ours)} at {render_path(ours.path)}"
         )
-        self._report(theirs.path, message, "state it in one place only")
+        self._report(theirs.path, message, "set it only once")
 
     def _check_nesting(self, settings: Settings, around: list[Settings]) -> None:
-        """A module within itself could not be built."""
+        """Report modules that contain themselves."""
         settings = settings.resolved
         if settings in around:
             self.is_circular = True
-            message = f"the shared module {describe(_key(settings))} must not contain itself, but does"
-            self._report(settings.path, message, "give the inner one another key")
+            message = f"the shared module {describe(_key(settings))} must not contain itself"
+            self._report(settings.path, message, "use another key for the inner one")
             return
         for child in settings.children():
             self._check_nesting(child, [*around, settings])
@@ -156,12 +157,12 @@ class Sharing:
                 continue
             first = saved.setdefault(os.path.normpath(path), settings)
             if first is not settings:
-                message = f"`save_path` must be this module's own, but {render_path(first.path)} has it too"
+                message = f"`save_path` must be unique, but {render_path(first.path)} has the same"
                 place = settings.entries["save_path"].path
                 self._report(place, message, "name another file")
 
     def warnings(self) -> tuple[str, ...]:
-        """Keys that share nothing."""
+        """Return a warning for each key that only one module has."""
         return tuple(self._alone(key, users[0]) for key, users in self.members.items() if len(users) == 1)
 
     def _alone(self, key: str, user: Settings) -> str:
@@ -170,7 +171,7 @@ class Sharing:
         return place.render(self.document.source)
 
     def groups(self, structurer: Structurer, base_dir: Path) -> tuple[SharedGroup, ...]:
-        """The keys that several modules have, once all settings are structured."""
+        """Return the keys that several modules have, once all settings are structured."""
         return tuple(
             _group(key, users, structurer.structure(users[0]), base_dir)
             for key, users in self.members.items()
@@ -179,7 +180,7 @@ class Sharing:
 
 
 def _walk(settings: Settings) -> Iterator[Settings]:
-    """All settings, outer before inner; those within merged ones once."""
+    """Yield all settings, outer before inner; those within merged ones once."""
     seen: set[int] = set()
 
     def walk(each: Settings) -> Iterator[Settings]:

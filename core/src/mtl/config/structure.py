@@ -1,4 +1,4 @@
-"""Settings to config classes, and what can be wrong only between settings."""
+"""From settings to config classes, with the checks that need several settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mtl.suggest import listed
 
 @define(eq=False)
 class Structurer:
-    """Makes the config classes; what is wrong goes into `problems`. Settings that were merged make
+    """Instantiates the config classes; `problems` collects mistakes. Settings that were merged give
     one object for all their users.
 
     `resolved` are configs that a run has resolved before: what they hold may not be there to read anymore.
@@ -43,7 +43,7 @@ class Structurer:
     _made: dict[int, Any] = Factory(dict)
 
     def structure(self, settings: Settings) -> Any:
-        """An instance of the settings' class, or `FAILED`."""
+        """Return an instance of the settings' class, or `FAILED`."""
         settings = settings.resolved
         if id(settings) not in self._made:
             self._made[id(settings)] = (
@@ -193,7 +193,7 @@ class Structurer:
         return self._fitting("data_source", "column_types", lambda given: wanted in given)
 
     def _report_refused(self, settings: Settings, message: str) -> None:
-        """What a config class says of its own settings; at the one that it begins with, if it does."""
+        """Report a config class's error; at the setting that its message begins with, if it does."""
         named = re.match(r"`(\w+)", message)
         field = fields_of(settings.cls).get(named[1]) if named else None
         path = (*settings.path, field.name) if field and field.name in settings.entries else settings.path
@@ -212,7 +212,7 @@ class Structurer:
     # --- what a slot asks for --------------------------------------------------------------------
 
     def _fits(self, field: Field, entry: Entry, value: Any) -> bool:
-        """Whether the components in a slot declare what it asks for; a problem for each that does not."""
+        """Return whether the components in a slot declare what it requires; report each that does not."""
         before = len(self.problems)
         pairs: Iterable[tuple[Any, Any]] = [(entry, value)]
         if isinstance(entry, Items) and value is not FAILED:
@@ -264,7 +264,7 @@ class Structurer:
 
 
 def _defect(path: JSONPath, provided: Provided, part: str, error: Exception) -> PluginError:
-    """What a config class may not do: its plugin's mistake, and no user's."""
+    """Return an error of a config class: its plugin's mistake, not the user's."""
     return PluginError(
         f"{render_path(path)}: {provided}: its {part} failed: {type(error).__name__}: {error}",
         f"a defect of {provided.distribution}",
@@ -276,8 +276,10 @@ def _word(value: Any) -> str:
 
 
 def _path_within(settings: Settings, text: str) -> JSONPath:
-    """The document's path for one relative to `settings` as an author of a component writes it,
-    without the names of components."""
+    """Return the document's path for one relative to `settings`.
+
+    Authors of components write it without the names of components.
+    """
     try:
         relative = parse_path(text)
     except ValueError:
@@ -294,7 +296,7 @@ def _path_within(settings: Settings, text: str) -> JSONPath:
 
 
 def _fills(known: ModuleConfig, config: ModuleConfig) -> bool:
-    """Whether `known` differs from `config` only by values that `config` lacks."""
+    """Return whether `known` differs from `config` only in values that `config` lacks."""
     fields = fields_of(type(config))
     return type(known) is type(config) and all(
         getattr(config, name) in (None, getattr(known, name)) for name in fields

@@ -1,4 +1,4 @@
-"""How the checks of a plugin came out."""
+"""The results of a plugin's checks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ STYLES = {"passed": "green", "failed": "red", "skipped": "dim"}
 
 
 def checks_view(checks: Sequence[Mapping[str, Any]]) -> Group:
-    """A row a subject with its figures, and what failed or was skipped in full."""
+    """Return a table with a row per subject, and the failed and skipped checks in full."""
     made = table("", *STYLES, right=STYLES)
     for subject in dict.fromkeys(check["subject"] for check in checks):
         outcomes = [check["outcome"] for check in checks if check["subject"] == subject]
         cells = (_figure(outcome, outcomes.count(outcome)) for outcome in STYLES)
         made.add_row(Text(subject, style="bold"), *cells)
     failed = sum(check["outcome"] == "failed" for check in checks)
-    verdict = f"{count(failed, 'check')} failed" if failed else "all is well"
+    verdict = f"{count(failed, 'check')} failed" if failed else "all checks passed"
     return Group(made, Text(), *_notes(checks), Text(verdict, style=STYLES["failed" if failed else "passed"]))
 
 
@@ -31,7 +31,7 @@ def _figure(outcome: str, number: int) -> Text:
 
 
 def _notes(checks: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
-    """What is not passed, the failures last, where a terminal leaves off."""
+    """Yield what was skipped, then what failed, so that a terminal ends with the failures."""
     for outcome in ("skipped", "failed"):
         chosen = [check for check in checks if check["outcome"] == outcome]
         for check in chosen:

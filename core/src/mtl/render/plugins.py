@@ -1,4 +1,4 @@
-"""What is installed: the list, and one component in full."""
+"""Views of installed plugins and components."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mtl.render.cells import message, section, table
 
 
 def plugins_view(listed: Mapping[str, Any]) -> Group:
-    """Every plugin: where it is from, its state, what it provides, and why it is not used."""
+    """Return a table of plugins: their versions, states, what they provide, and why one is not used."""
     made = table("distribution", "version", "entry point", "API", "import", "state", "provides")
     for plugin in listed["plugins"]:
         provides = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in _by_kind(plugin))
@@ -34,7 +34,7 @@ def plugins_view(listed: Mapping[str, Any]) -> Group:
 
 
 def described_view(found: Mapping[str, Any]) -> Group:
-    """Plugins and components in full, for `mtl plugins show`."""
+    """Return plugins and components in full, for `mtl plugins show`."""
     return Group(
         *(_plugin(plugin) for plugin in found["plugins"]),
         *(_component(component) for component in found["components"]),
@@ -42,7 +42,7 @@ def described_view(found: Mapping[str, Any]) -> Group:
 
 
 def _seconds(seconds: float) -> str:
-    """How long a plugin took to import; nothing where it was not."""
+    """Return how long a plugin took to import; empty if it was not imported."""
     return f"{seconds:.2f} s" if seconds else ""
 
 

@@ -1,4 +1,4 @@
-"""A plugin's files from a name and a kind."""
+"""A plugin's files from its name and the kinds of what it brings."""
 
 from __future__ import annotations
 
@@ -6,134 +6,33 @@ import importlib.metadata
 import importlib.util
 import keyword
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
-from typing import Literal
 
-from attrs import frozen
 from packaging.version import Version
 
 from mtl.components import KINDS
 from mtl.errors import UsageError
 from mtl.plugins import API_VERSION
-from mtl.scaffold.rows import Target, review_files
-from mtl.suggest import did_you_mean
+from mtl.scaffold.parts import COMMAND, PARTS
+from mtl.scaffold.rows import review_files
+from mtl.suggest import did_you_mean, listed, with_article
 
 SUFFIX = ".tmpl"
 PACKAGE = "package"
 """What stands in a template's path for the plugin's package."""
 LONGEST_NAME = 30
 
-_LABELS = '{"label", "probabilities"}'
 
+def write_plugin(name: str, kinds: str | Sequence[str], folder: Path) -> list[str]:
+    """Write a new plugin into `folder` and return the paths of its files.
 
-@frozen(kw_only=True)
-class Part:
-    """What the templates of a kind make.
-
-    `suffix` ends the component's name, `module` holds its factory, `modules` say what is in each file
-    beside plugin.py and config.py, `answer` are the keys of a prediction of config.json's model.
+    Raises `UsageError` for an invalid name or kind, and for a folder that is not empty.
     """
-
-    suffix: str
-    module: str
-    summary: str
-    modules: Mapping[str, str]
-    rows: tuple[Target, Literal["tsv", "csv"]] | None = ("label", "tsv")
-    answer: str = _LABELS
-    needs: tuple[str, ...] = ("pytext-mtl",)
-    tests_need: tuple[str, ...] = ("pytext-plugins-sst",)
-
-
-_MODEL = {"model": "the torch module"}
-
-PARTS: Mapping[str, Part] = {
-    "task": Part(
-        suffix="Task",
-        module="task",
-        summary="A score for each text",
-        modules={"data": "rows: from strings to tokens and scores", "model": "the model", "task": "the task"},
-        rows=("score", "tsv"),
-        answer='{"score"}',
-        needs=("pytext-mtl", "mtl-text"),
-        tests_need=(),
-    ),
-    "representation": Part(
-        suffix="Encoder",
-        module="model",
-        summary="A convolution over each word and those before it",
-        modules=_MODEL,
-    ),
-    "featurizer": Part(
-        suffix="Feat",
-        module="data",
-        summary="A vector for the last letters of a word",
-        modules={"data": "tokens to numbers", "model": "numbers to vectors"},
-    ),
-    "pooling": Part(
-        suffix="Pooling", module="model", summary="A smooth maximum of the sequence", modules=_MODEL
-    ),
-    "decoder": Part(
-        suffix="Decoder", module="model", summary="Scores by way of a narrow layer", modules=_MODEL
-    ),
-    "data_source": Part(
-        suffix="Source",
-        module="data",
-        summary="Comma-separated values with a header",
-        modules={"data": "files to rows"},
-        rows=("label", "csv"),
-    ),
-    "dataset": Part(
-        suffix="Dataset",
-        module="data",
-        summary="Film reviews, good or bad",
-        modules={"data": "where the dataset is, and a generated one in its format"},
-        rows=None,
-    ),
-    "optimizer": Part(
-        suffix="Optimizer",
-        module="optimizers",
-        summary="Adam with Nesterov's momentum (Dozat 2016)",
-        modules={"optimizers": "the optimizer"},
-    ),
-    "lr_scheduler": Part(
-        suffix="Scheduler",
-        module="lr_schedulers",
-        summary="Warm-up, then down with the root of the step",
-        modules={"lr_schedulers": "the learning-rate scheduler"},
-    ),
-    "schedule": Part(
-        suffix="Schedule",
-        module="schedules",
-        summary="Some steps of one task, then some of the next",
-        modules={"schedules": "the order of tasks"},
-    ),
-    "balancer": Part(
-        suffix="Balancer",
-        module="balancers",
-        summary="Each task's loss on one scale",
-        modules={"balancers": "how the losses weigh against each other"},
-    ),
-    "logger": Part(
-        suffix="Logger",
-        module="loggers",
-        summary="Evaluations as a table in the run folder",
-        modules={"loggers": "the object with run-time hooks"},
-    ),
-}
-"""The kinds of plugin that there are templates for."""
-
-
-def write_plugin(name: str, kind: str, folder: Path) -> list[str]:
-    """Write a new plugin into `folder`; gives the paths of its files.
-
-    Raises `UsageError` for a name that cannot be one, a kind that is none, and a folder that has
-    something in it.
-    """
-    rendered = render_plugin(name, kind)
+    rendered = render_plugin(name, kinds)
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder}: must be a new or an empty folder, but has files in it")
     if folder.exists() and not folder.is_dir():
@@ -145,26 +44,62 @@ def write_plugin(name: str, kind: str, folder: Path) -> list[str]:
     return list(rendered)
 
 
-def render_plugin(name: str, kind: str) -> dict[str, str]:
-    """The files of a new plugin, {path: text}, the same for the same name and versions.
+def render_plugin(name: str, kinds: str | Sequence[str]) -> dict[str, str]:
+    """Return the files of a new plugin, {path: text}, the same for the same name and versions.
 
-    Raises `UsageError` for a name that cannot be one and a kind that is none.
+    Each of several kinds has a package of its own within the plugin's, and an example of its own.
+    Raises `UsageError` for an invalid name or kind.
     """
-    if kind not in PARTS:
-        near = did_you_mean(kind, PARTS)
-        raise UsageError(
-            f"`--kind` must be one of {', '.join(PARTS)}, but is `{kind}`" + (f"; {near}" if near else "")
-        )
+    kinds = [kinds] if isinstance(kinds, str) else list(dict.fromkeys(kinds))
+    for kind in kinds:
+        if kind not in PARTS:
+            near = did_you_mean(kind, PARTS)
+            must = f"`--kind` must be one of {', '.join(PARTS)}, but is `{kind}`"
+            raise UsageError(f"{must}; {near}" if near else must)
     words = _words(name)
-    templates = {**_templates("common"), **_templates(kind)}
-    values = _values(words, kind)
-    _check_free(name, values, templates.values())
-    rendered = {
-        path.replace(f"/{PACKAGE}/", f"/{values['package']}/"): Template(template).substitute(values)
-        for path, template in templates.items()
-    }
-    rows = PARTS[kind].rows
-    return dict(sorted((rendered | (review_files(*rows) if rows else {})).items()))
+    several = len(kinds) > 1
+    parts = {kind: _values(words, kind, several=several) for kind in kinds}
+    plugin = _plugin_values(words, parts)
+    folders = [_templates("common"), *(_templates(kind) for kind in kinds)]
+    _check_free(name, plugin["package"], parts.values(), [text for each in folders for text in each.values()])
+    rendered: dict[str, str] = {}
+    common = {**_templates("common"), **(_templates("several") if several else {})}
+    for kind, values in parts.items():
+        files = {**{path: common[path] for path in PER_KIND}, **_templates(kind)}
+        if several:
+            files.pop("tests/test_plugin.py", None)
+            files |= {"tests/__init__.py": ""} | ({} if kind == COMMAND else {INIT: common[INIT]})
+        for path, template in files.items():
+            place = _place(path, kind, plugin["package"], several=several)
+            rendered[place] = Template(template).substitute(plugin | values)
+        rows = PARTS[kind].rows
+        for path, text in (review_files(*rows) if rows else {}).items():
+            rendered[_place(path, kind, plugin["package"], several=several)] = text
+    if several:
+        rendered["tests/__init__.py"] = ""
+    for path, template in common.items():
+        if path not in PER_KIND:
+            place = path.replace(f"/{PACKAGE}/", f"/{plugin['package']}/")
+            rendered.setdefault(place, Template(template).substitute(plugin))
+    return dict(sorted(rendered.items()))
+
+
+INIT = f"src/{PACKAGE}/__init__.py"
+PER_KIND = ("tests/conftest.py", "tests/test_run.py")
+"""Common templates that each of several kinds has for itself."""
+
+
+def _place(path: str, kind: str, package: str, *, several: bool) -> str:
+    """Return where a file of a kind goes."""
+    source = path.startswith("src/")
+    path = path.replace(f"/{PACKAGE}/", f"/{package}/")
+    if not several or (source and kind == COMMAND):
+        return path
+    if source:
+        return path.replace(f"src/{package}/", f"src/{package}/{kind}/")
+    return (
+        path.replace("tests/", f"tests/{kind}/") if path.startswith("tests/") else f"examples/{kind}/{path}"
+    )
 
 
 def _words(name: str) -> list[str]:
@@ -176,34 +111,94 @@ def _words(name: str) -> list[str]:
     return re.split("[-_]", name)
 
 
-def _values(words: list[str], kind: str) -> dict[str, str]:
-    """What stands for each placeholder."""
+def _values(words: list[str], kind: str, *, several: bool) -> dict[str, str]:
+    """Return what stands for each placeholder in the templates of a kind."""
     part = PARTS[kind]
     # `mtl-star-ratings` brings StarRatingsTask, and so does `star-ratings-task`.
     own = words[1:] if words[0] == "mtl" and words[1:] and words[1][0].isalpha() else words
     own = own[:-1] if own[-1] == part.suffix.lower() and len(own) > 1 else own
     cls = "".join(word.capitalize() for word in own) + part.suffix
-    components = {"featurizer": "_".join([*own, "feat"]), "dataset": "-".join(own)}
+    components = {"featurizer": "_".join([*own, "feat"]), "dataset": "-".join(own), COMMAND: "-".join(own)}
+    package = "_".join(words)
     return {
-        "distribution": "-".join(words),
-        "package": "_".join(words),
+        "package": f"{package}.{kind}" if several and kind != COMMAND else package,
         "cls": cls,
         "component": components.get(kind, cls),
-        "label": KINDS[kind].label,
-        "hook": KINDS[kind].hook,
+        "function": "_".join([*own, "command"]),
+        "hook": "mtl_commands" if kind == COMMAND else KINDS[kind].hook,
         "module": part.module,
         "summary": part.summary,
         "answer": part.answer,
-        "api": f">={API_VERSION},<{int(API_VERSION.split('.')[0]) + 1}",
-        "mtl_series": _series("pytext-mtl"),
-        "dependencies": _toml_lines(part.needs),
-        "test_dependencies": _toml_lines(("pytext-mtl[testing]", *part.tests_need, "mypy", "ruff")),
-        "prepare_data": "" if part.rows else "mtl data sample data\n",
-        "files": "\n".join(f"| `{module}.py` | {what} |" for module, what in part.modules.items()),
+        "config": f'[2] / "examples/{kind}/config.json"' if several else '[1] / "config.json"',
     }
 
 
-def _toml_lines(requirements: tuple[str, ...]) -> str:
+def _plugin_values(words: list[str], parts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return what stands for each placeholder in the templates of the plugin as a whole."""
+    several = len(parts) > 1
+    [first, *_] = parts
+    brought = [f"{with_article(_label(kind))} `{each['component']}`" for kind, each in parts.items()]
+    kinds = listed((with_article(_label(kind)) for kind in parts), last="and")
+    # A line of code has 110 characters.
+    summary = f"{kinds[:1].upper()}{kinds[1:]} for mtl" if len(kinds) < 80 else "Components for mtl"
+    tests_need = [
+        "pytext-mtl[testing]",
+        *(n for kind in parts for n in PARTS[kind].tests_need),
+        "mypy",
+        "ruff",
+    ]
+    shown = next((kind for kind in parts if PARTS[kind].rows), first)
+    return {
+        "distribution": "-".join(words),
+        "package": "_".join(words),
+        "summary": summary if several else PARTS[first].summary,
+        "about": f"For mtl: {listed(brought, last='and')}.",
+        "shown": "`examples` shows each of them at work." if several else "`config.json` shows it at work.",
+        "example": f"examples/{shown}/config.json" if several else "config.json",
+        "config": '[1] / "config.json"',
+        "imports": _imports(parts),
+        "hooks": "".join(f"\n{Template(_hook(kind)).substitute(values)}" for kind, values in parts.items()),
+        "api": f">={API_VERSION},<{int(API_VERSION.split('.')[0]) + 1}",
+        "mtl_series": _series("pytext-mtl"),
+        "dependencies": _toml_lines(dict.fromkeys(need for kind in parts for need in PARTS[kind].needs)),
+        "test_dependencies": _toml_lines(dict.fromkeys(tests_need)),
+        "prepare_data": "" if several or PARTS[first].rows else "mtl data sample data\n",
+        "files": "\n".join(_file_rows(parts)),
+    }
+
+
+def _label(kind: str) -> str:
+    return COMMAND if kind == COMMAND else KINDS[kind].label
+
+
+def _hook(kind: str) -> str:
+    return _templates("hooks")["command" if kind == COMMAND else "component"]
+
+
+def _imports(parts: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the imports of plugin.py, in the order of isort."""
+    components, command = set(parts) - {COMMAND}, parts.get(COMMAND)
+    sections = [
+        ["from collections.abc import Sequence"] if components else [],
+        [
+            *(["import typer"] if command else []),
+            f"from mtl import {'ComponentSpec, hookimpl' if components else 'hookimpl'}",
+        ],
+        [f"from {command['package']}.command import {command['function']}"] if command else [],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _file_rows(parts: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Yield the rows of the table of files in README.md."""
+    for kind in parts:
+        folder = f"{kind}/" if len(parts) > 1 and kind != COMMAND else ""
+        if kind != COMMAND:
+            yield f"| `{folder}config.py` | the settings and what the component declares; free of torch |"
+        yield from (f"| `{folder}{module}.py` | {what} |" for module, what in PARTS[kind].modules.items())
+
+
+def _toml_lines(requirements: Iterable[str]) -> str:
     return "\n".join(f'    "{requirement}{_bounds(requirement)}",' for requirement in requirements)
 
 
@@ -226,20 +221,22 @@ def _series(distribution: str) -> str:
     return f"{version.major}.{version.minor}"
 
 
-def _check_free(name: str, values: Mapping[str, str], templates: Iterable[str]) -> None:
+def _check_free(
+    name: str, package: str, parts: Iterable[Mapping[str, str]], templates: Iterable[str]
+) -> None:
     """Refuse a name that hides something which the plugin or its reader needs."""
-    package = values["package"]
     installed = importlib.util.find_spec(package)
     if keyword.iskeyword(package):
-        raise UsageError(f"a plugin's name must be free, but `{package}` is a word of Python")
+        raise UsageError(f"a plugin's name must be free, but `{package}` is a keyword of Python")
     if installed and installed.origin:
         raise UsageError(
-            f"a plugin's name must be free, but a module `{package}` is there: {installed.origin}"
+            f"a plugin's name must be free, but a module `{package}` is installed: {installed.origin}"
         )
     taken = {word for template in templates for word in re.findall(r"\w+", template)}
-    for made in (values["cls"], values["cls"] + "Config"):
-        if made in taken:
-            raise UsageError(f"a plugin's name must be free, but `{name}` would make a second `{made}`")
+    for values in parts:
+        for made in (values["cls"], values["cls"] + "Config"):
+            if made in taken:
+                raise UsageError(f"a plugin's name must be free, but `{name}` would make a second `{made}`")
 
 
 def _templates(folder: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from mtl.testing.checks import Check, require
 from mtl.testing.plugin import PluginBench
 from mtl.testing.trials import (
     KINDS_TRIED,
+    Configs,
     Example,
     component_trial,
     distribution_trials,
@@ -23,12 +24,12 @@ from mtl.testing.trials import (
 
 
 def check_distribution(
-    distribution: str, *, config: Path | Mapping[str, Any] | None = None, plugins: Plugins | None = None
+    distribution: str, *, config: Configs | None = None, plugins: Plugins | None = None
 ) -> list[Check]:
     """Check an installed distribution and all its components, as `mtl plugins check` does.
 
-    A component that `config` (a run's config) names is tried with the settings and files that it has
-    there. Raises `CheckError`, or `UsageError` where distribution or config cannot be used.
+    A component that `config`, the config of a run or several, names is tried with the settings and files
+    that it has there. Raises `CheckError`, or `UsageError` where distribution or config cannot be used.
     """
     __tracebackhide__ = True
     with distribution_trials(plugins or discover(), distribution, config) as trials:

@@ -25,6 +25,9 @@ from mtl.testing.bench import Bench
 from mtl.testing.checks import Check, Rule
 from mtl.testing.plugin import PluginBench
 
+Configs = Path | Mapping[str, Any] | Sequence[Path | Mapping[str, Any]]
+"""One config of a run, or several."""
+
 SAMPLE_LINES = 40
 """Lines of a dataset's sample that a task is tried on."""
 
@@ -153,23 +156,26 @@ def plugin_trial(plugins: Plugins, distribution: str) -> Trial:
 
 @contextmanager
 def distribution_trials(
-    plugins: Plugins, distribution: str, config: Path | Mapping[str, Any] | None = None
+    plugins: Plugins, distribution: str, config: Configs | None = None
 ) -> Iterator[list[Trial]]:
     """The trials of a distribution and of all its components.
 
-    A component that `config` names is tried with the settings and files that it has there, a task
-    that it does not name on the sample of one of the distribution's datasets, and everything else
+    A component that a config names is tried with the settings and files that it has there, a task
+    that none names on the sample of one of the distribution's datasets, and everything else
     with its defaults. Raises `UsageError` where the distribution or the config cannot be used.
     """
     whole = plugin_trial(plugins, distribution)
     components = list(PluginBench(plugins, distribution).provided())
     with TemporaryDirectory() as folder:
-        examples = _of_config(load_config(config, plugins=plugins)) if config is not None else {}
+        configs = [] if config is None else [config] if isinstance(config, Path | Mapping) else config
+        examples: dict[int, Example] = {}
+        for each in configs:
+            examples = {**_of_config(load_config(each, plugins=plugins)), **examples}
         sample = _sample(components, Path(folder))
         trials = []
-        for each in components:
-            example = examples.get(id(each.spec)) or (sample if each.kind == "task" else None)
-            trials.append(component_trial(plugins, each, example))
+        for provided in components:
+            example = examples.get(id(provided.spec)) or (sample if provided.kind == "task" else None)
+            trials.append(component_trial(plugins, provided, example))
         yield [whole, *trials]
 
 
