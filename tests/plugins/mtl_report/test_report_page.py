@@ -173,7 +173,7 @@ def test_the_same_folder_gives_the_same_bytes_whatever_the_users_settings(made_r
 def test_many_tasks_are_legible_and_small(made_run: MadeRun) -> None:
     page = report(made_run([f"task-{place:02}" for place in range(34)], labels=[str(n) for n in range(20)]))
     assert len(page) < 1_000_000
-    assert "Drawn are the first 32 of 34 tasks." in page
+    assert "Showing the first 32 of 34 tasks." in page
     assert page.count('<svg viewBox="0 0 460') == 2 * 32 + 2
     legends = re.findall(r'<ul class="legend">.*?</ul>', page, re.S)
     assert max(legend.count("<li>") for legend in legends) == 8

@@ -50,7 +50,7 @@ def test_a_complete_run(made_run: MadeRun) -> None:
     page = report(made_run(["SST2", "LM"]))
     head = text(page[page.index("<header>") : page.index("</header>")])
     assert "run completed" in head and "best SST2.accuracy 0.8750 at step 300" in head
-    assert "time 31.0 s evaluation 3.0 s" in head and "memory at most 512 MB" in head
+    assert "time 31.0 s evaluation 3.0 s" in head and "peak memory 512 MB" in head
     results = section(page, "results")
     assert "SST2 accuracy 0.8750 0.8750 0.4100 0.4100 200 990 of 1,000 51" in results
     curves = section(page, "curves")
@@ -88,8 +88,8 @@ def test_a_run_that_is_not_complete(made_run: MadeRun) -> None:
 def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"tasks": {"SST2": {}}}')
     page = report(tmp_path)
-    assert "Nothing was recorded of this task." in section(page, "curves")
-    assert "not complete" in page and "known once the run is complete" in section(page, "schedule")
+    assert "Nothing was recorded for this task." in section(page, "curves")
+    assert "not complete" in page and "available once the run is complete" in section(page, "schedule")
 
 
 def test_figures_that_are_no_numbers_are_absent_and_break_the_curve(made_run: MadeRun) -> None:
@@ -98,7 +98,7 @@ def test_figures_that_are_no_numbers_are_absent_and_break_the_curve(made_run: Ma
     result = json.loads((folder / "result.json").read_text())
     result["tasks"]["SST2"] |= {"eval": figures, "test": None}
     (folder / "result.json").write_text(json.dumps(result))
-    rows = section(report(folder), "results").partition("All figures")[2]
+    rows = section(report(folder), "results").partition("All metrics")[2]
     assert "loss - -" in rows and "best_word film -" in rows and "huge - -" in rows and "list" not in rows
     values = (1.0, None, 3.0, 2.0)
     whole, broken = (
@@ -142,7 +142,7 @@ def test_a_task_that_left_the_schedule(made_run: MadeRun) -> None:
     folder = made_run(["SST2", "LM"])
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "stopped", "step": 240, "epoch": 2, "task": "LM"}\n')
-    assert "LM left the schedule at step 240" in section(report(folder), "curves")
+    assert "LM stopped early at step 240" in section(report(folder), "curves")
 
 
 # --- gradients -------------------------------------------------------------------------------------
@@ -233,4 +233,4 @@ def test_a_comparison_that_is_not_complete(made_comparison: MadeComparison, foun
     assert "Whether training together helps SST2 cannot be told with 0 seeds" in text(page)
     assert "failed: out of memory" in section(page, "runs") and "<svg" not in page
     page = report(made_comparison({"format": 1}))
-    assert "No run has ended yet." in page
+    assert "No run is complete yet." in page

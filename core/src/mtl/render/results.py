@@ -24,7 +24,7 @@ def result_table(result: Mapping[str, Any], metrics: Mapping[str, str]) -> Table
     loss. `metrics` names it for each task."""
     tested = any(task.get("test") for task in result["tasks"].values())
     numbers = ["eval", *(["test"] if tested else []), "rows seen", "examples/s"]
-    made = table("task", "figure", *numbers, right=numbers)
+    made = table("task", "metric", *numbers, right=numbers)
     for name, task in result["tasks"].items():
         evaluated, test = task.get("eval") or {}, task.get("test") or {}
         shown = list(plain_figures({**test, **evaluated}, metrics.get(name)))[:FIGURES_IN_A_TABLE] or [ABSENT]
@@ -45,7 +45,7 @@ def result_table(result: Mapping[str, Any], metrics: Mapping[str, str]) -> Table
 
 def figures_view(tasks: Mapping[str, Mapping[str, Any]]) -> Group:
     """All plain figures of each task, and the names of those that need `--json`."""
-    made = table("task", "figure", "value", right=("value",))
+    made = table("task", "metric", "value", right=("value",))
     large: dict[str, None] = {}
     for name, figures in tasks.items():
         label = Text(name, style="bold")
