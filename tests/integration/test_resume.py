@@ -349,3 +349,30 @@ def test_data_that_have_moved_are_the_same_data(
     tiny["trainer"]["epochs"] = 3
     with pytest.raises(UsageError, match=r"SST2.train: 22 rows before, 23 now"):
         train(tiny, tmp_path / "moved")
+
+
+def test_what_a_kill_leaves_of_a_removed_checkpoint_is_no_checkpoint(
+    tiny: Config,
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    remove = shutil.rmtree
+
+    def killed(path: Path, **options: Any) -> None:
+        if (path / "state.json").exists():
+            (path / "state.json").unlink()
+            raise Killed
+        remove(path, **options)
+
+    tiny["trainer"] |= {"checkpoint_every_steps": 1, "keep_checkpoints": 1}
+    with monkeypatch.context() as patched:
+        patched.setattr("mtl.runs.folder.shutil.rmtree", killed)
+        with pytest.raises(Killed):
+            train(tiny, tmp_path / "run")
+    folder = tmp_path / "run/checkpoints"
+    assert len(list(folder.glob("step-*"))) == 1 and list(folder.glob(".step-*"))
+    train(tiny, tmp_path / "run")
+    assert not [record for record in caplog.records if "checkpoint" in record.message]
+    assert not list(folder.glob(".*"))

@@ -283,7 +283,9 @@ def test_d3_misspelt_tasks_are_refused_with_the_nearest_name(
         ({"epoch": "task", "epoch_task": "gess"}, "epoch_task", "none called `gess`", "`guess`"),
         ({"epoch": "task"}, "epoch", "neither `epoch_task` nor `target_task`", "tasks: sort, guess"),
         ({"epoch": "steps"}, "epoch", "`epoch_steps` is missing", "1000"),
-        ({"epoch_task": "sort"}, "epoch_task", '`epoch` is "auto"', '"task"'),
+        ({"epoch": "all", "epoch_task": "sort"}, "epoch_task", '`epoch` is "all"', '"task"'),
+        ({"epoch_task": "sort", "epoch_steps": 5}, "epoch_task", '`epoch` is "steps"', '"task"'),
+        ({"epoch_task": "gess"}, "epoch_task", "none called `gess`", "`guess`"),
         ({"epoch": "all", "epoch_steps": 5}, "epoch_steps", '`epoch` is "all"', '"steps"'),
     ],
 )

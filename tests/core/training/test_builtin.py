@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -89,6 +91,19 @@ def rates(name: str, total: int, **settings: Any) -> list[float]:
         optimizer.step()
         scheduler.step()
     return found
+
+
+@given(st.sampled_from(["Constant", "Linear", "Cosine"]), st.integers(1, 40), st.floats(0, 1))
+def test_a_share_of_warm_up_is_so_many_steps(name: str, total: int, share: float) -> None:
+    steps = round(share * total)
+    assert rates(name, total, warmup_share=share) == rates(name, total, warmup_steps=steps)
+
+
+def test_warm_up_is_given_once() -> None:
+    with pytest.raises(ValueError, match="`warmup_share` and `warmup_steps` exclude each other"):
+        configs.LinearConfig(warmup_steps=3, warmup_share=0.1)
+    assert configs.ConstantConfig(warmup_share=0.1).uses_total_steps
+    assert not configs.ConstantConfig(warmup_steps=3).uses_total_steps
 
 
 def test_the_warm_up_rises_in_a_straight_line_to_the_full_rate() -> None:

@@ -323,3 +323,13 @@ def test_dynamic_shares_are_the_distances_to_the_goals(scores: dict[str, list[fl
     schedule = Dynamic(DynamicConfig(goals={"a": 0.9, "b": 20.0}, minimum_share=0.1))
     epoch = evolve(CYCLE, scores=scores, higher_is_better={"a": True, "b": False})
     assert drawn(schedule, epoch, 0, 100)["a"] / 1000 == pytest.approx(share, abs=0.05)
+
+
+@pytest.mark.parametrize("said", ["auto", None])
+def test_the_options_of_an_epoch_imply_its_kind(said: str | None) -> None:
+    kind: Any = {} if said is None else {"epoch": said}
+    steps = EpochRule.of(RoundRobinConfig(epoch_steps=7, **kind), "target")
+    assert (steps.kind, steps.steps) == ("steps", 7)
+    task = EpochRule.of(RoundRobinConfig(epoch_task="other", **kind), "target")
+    assert (task.kind, task.task) == ("task", "other")
+    assert EpochRule.of(RoundRobinConfig(**kind), "target") == EpochRule("task", task="target")

@@ -17,10 +17,10 @@ class AdamConfig:
 
     lr: float = option(1e-3, "Learning rate.", above=0)
     betas: list[float] = option(
-        Factory(lambda: [0.9, 0.999]), "Decay of the two moments.", minimum=0, below=1
+        Factory(lambda: [0.9, 0.999]), "Decay rates of the two moments.", minimum=0, below=1
     )
-    eps: float = option(1e-8, "Keeps the division away from zero.", above=0)
-    weight_decay: float = option(1e-5, "L2 penalty, part of the gradient.", minimum=0)
+    eps: float = option(1e-8, "Added to the denominator for numerical stability.", above=0)
+    weight_decay: float = option(1e-5, "L2 penalty, added to the gradient.", minimum=0)
 
     def __attrs_post_init__(self) -> None:
         if len(self.betas) != 2:
@@ -31,7 +31,7 @@ class AdamConfig:
 class AdamWConfig(AdamConfig):
     """AdamW."""
 
-    weight_decay: float = option(1e-2, "Decay of the weights, apart from the gradient.", minimum=0)
+    weight_decay: float = option(1e-2, "Decoupled weight decay.", minimum=0)
 
 
 @configclass
@@ -39,9 +39,9 @@ class SGDConfig:
     """Stochastic gradient descent."""
 
     lr: float = option(0.1, "Learning rate.", above=0)
-    momentum: float = option(0.0, "Share of the last step in the next one.", minimum=0, below=1)
-    nesterov: bool = option(False, "Nesterov's momentum.")
-    weight_decay: float = option(0.0, "L2 penalty, part of the gradient.", minimum=0)
+    momentum: float = option(0.0, "Momentum.", minimum=0, below=1)
+    nesterov: bool = option(False, "Nesterov momentum.")
+    weight_decay: float = option(0.0, "L2 penalty, added to the gradient.", minimum=0)
 
     def __attrs_post_init__(self) -> None:
         if self.nesterov and not self.momentum:
@@ -50,41 +50,52 @@ class SGDConfig:
 
 @configclass
 class WarmupConfig(LRSchedulerConfig):
-    """What the schedulers that move every step have in common."""
+    """The settings of schedulers that step after each optimizer step."""
 
-    warmup_steps: int = option(0, "Steps in which the rate rises from 0 in a straight line.", minimum=0)
+    warmup_steps: int = option(0, "Steps of linear warm-up.", minimum=0)
+    warmup_share: float | None = option(
+        None, "Linear warm-up as a share of all steps, instead of `warmup_steps`.", minimum=0, maximum=1
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.warmup_steps and self.warmup_share is not None:
+            raise ValueError("`warmup_share` and `warmup_steps` exclude each other")
+
+    def warmup(self, total_steps: int) -> int:
+        """Return the steps of warm-up."""
+        return self.warmup_steps if self.warmup_share is None else round(self.warmup_share * total_steps)
 
 
 @configclass
 class ConstantConfig(WarmupConfig):
-    """A constant rate."""
+    """A constant rate after the warm-up."""
 
     @property
     def uses_total_steps(self) -> bool:
-        return False
+        return self.warmup_share is not None
 
 
 @configclass
 class LinearConfig(WarmupConfig):
-    """A straight line down to `final_share` of the rate at the last step."""
+    """Linear decay to `final_share` of the rate at the last step."""
 
     final_share: float = option(0.0, "Share of the rate at the last step.", minimum=0, maximum=1)
 
 
 @configclass
 class CosineConfig(WarmupConfig):
-    """Half a cosine down to `final_share` of the rate at the last step."""
+    """Cosine decay to `final_share` of the rate at the last step."""
 
     final_share: float = option(0.0, "Share of the rate at the last step.", minimum=0, maximum=1)
 
 
 @configclass
 class ReduceOnPlateauConfig(LRSchedulerConfig):
-    """Reduces the rate when the selection figure has not become better for a while."""
+    """Reduces the rate when the value that selects the best model has stopped improving."""
 
-    factor: float = option(0.5, "What the rate is multiplied by.", above=0, below=1)
-    patience: int = option(2, "Evaluations without improvement that are let pass.", minimum=0)
-    minimum_lr: float = option(0.0, "The rate never falls below this.", minimum=0)
+    factor: float = option(0.5, "Factor of each reduction.", above=0, below=1)
+    patience: int = option(2, "Evaluations without improvement before a reduction.", minimum=0)
+    minimum_lr: float = option(0.0, "Lower bound of the rate.", minimum=0)
 
     @property
     def by_metric(self) -> bool:
@@ -195,7 +206,7 @@ class DynamicConfig(ScheduleConfig):
     """Random draws, the more often the further a task is from its goal on the evaluation data."""
 
     goals: dict[str, float] = option(
-        help="The figure that each task should reach, such as what it reaches alone; one that is not"
+        help="The metric that each task should reach, such as what it reaches alone; one that is not"
         " named is drawn as often as the others on average.",
         above=0,
     )

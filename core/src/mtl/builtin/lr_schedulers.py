@@ -30,12 +30,13 @@ def _warmed_up(
     config: WarmupConfig, optimizer: Optimizer, total_steps: int, share: Callable[[float], float]
 ) -> LambdaLR:
     """`share` maps the part of the way after the warm-up, in [0, 1], to a share of the rate."""
+    warmup = config.warmup(total_steps)
 
     def factor(step: int) -> float:
-        if step < config.warmup_steps:
-            return (step + 1) / (config.warmup_steps + 1)
-        left = max(total_steps - 1 - config.warmup_steps, 1)
-        return share(min((step - config.warmup_steps) / left, 1.0))
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        left = max(total_steps - 1 - warmup, 1)
+        return share(min((step - warmup) / left, 1.0))
 
     return _LambdaLR(optimizer, factor)
 
@@ -66,7 +67,7 @@ def Cosine(  # noqa: N802
 
 
 class _ReduceLROnPlateau(ReduceLROnPlateau):
-    """Torch's, with a state that is JSON by the letter: before the first figure its best one is infinite."""
+    """Torch's, with a state that is strict JSON: before the first value its best one is infinite."""
 
     def state_dict(self) -> dict[str, Any]:
         state = {name: value for name, value in super().state_dict().items() if name != "mode_worse"}
@@ -80,7 +81,7 @@ class _ReduceLROnPlateau(ReduceLROnPlateau):
 def ReduceOnPlateau(  # noqa: N802
     config: ReduceOnPlateauConfig, optimizer: Optimizer, *, total_steps: int, higher_is_better: bool
 ) -> ReduceLROnPlateau:
-    """`torch.optim.lr_scheduler.ReduceLROnPlateau` in the direction of the selection figure."""
+    """`torch.optim.lr_scheduler.ReduceLROnPlateau`, in the direction of what selects the best model."""
     return _ReduceLROnPlateau(
         optimizer,
         mode="max" if higher_is_better else "min",

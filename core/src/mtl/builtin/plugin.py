@@ -32,7 +32,9 @@ def mtl_lr_schedulers() -> list[ComponentSpec]:
         _spec("lr_schedulers", "Constant", "The same rate throughout, after a warm-up"),
         _spec("lr_schedulers", "Linear", "Warm-up, then down in a straight line"),
         _spec("lr_schedulers", "Cosine", "Warm-up, then down along half a cosine"),
-        _spec("lr_schedulers", "ReduceOnPlateau", "Down by a factor when the selection figure stalls"),
+        _spec(
+            "lr_schedulers", "ReduceOnPlateau", "Reduces the rate when the selecting metric stops improving"
+        ),
     ]
 
 

@@ -19,20 +19,27 @@ ConfigT = TypeVar("ConfigT")
 
 @configclass
 class ScheduleConfig:
-    """Which task's batch comes next, and what an epoch is."""
+    """The order of the tasks' batches, and what an epoch is."""
 
     epoch: Literal["auto", "first", "all", "task", "steps"] = option(
         "auto",
         "An epoch ends when the first dataset ends (`first`), when all have (`all`: each row once),"
-        " with one task's dataset (`task`) or after `steps`; `auto` is the target task's, or `all`"
-        " where there is none.",
+        " with one task's dataset (`task`) or after `steps`; `auto` is what `epoch_task` or `epoch_steps`"
+        " imply, else the target task's dataset, or `all` if there is none.",
     )
-    epoch_task: str | None = option(None, "The task whose dataset an epoch is, with `task`.")
-    epoch_steps: int | None = option(None, "Steps an epoch, with `steps`.", minimum=1)
+    epoch_task: str | None = option(None, "Task whose dataset defines the epoch; implies `task`.")
+    epoch_steps: int | None = option(None, "Steps per epoch; implies `steps`.", minimum=1)
 
     task_keys: ClassVar[tuple[str, ...]] = ()
     """Options whose keys are names of tasks, `list.option` for one in a list: a name that there is not is
     refused."""
+
+    @property
+    def epoch_kind(self) -> str:
+        """`epoch`, or what `epoch_task` or `epoch_steps` imply."""
+        if self.epoch != "auto":
+            return self.epoch
+        return "steps" if self.epoch_steps is not None else "task" if self.epoch_task is not None else "auto"
 
     @property
     def uses_total_steps(self) -> bool:
@@ -48,7 +55,7 @@ class Epoch:
     `sizes` are steps a task: those left in its dataset where `cycle` is false, else those of its whole
     dataset. `seed` differs between epochs. `index` counts the epochs of the phase from 0, of `epochs`,
     and `first_step` its steps before this one, of `steps`; None where that does not end it.
-    `scores` are the tasks' selection figures, one an evaluation before this epoch, and
+    `scores` are the values of the tasks' metrics, one per evaluation before this epoch, and
     `higher_is_better` their directions.
     """
 
@@ -84,11 +91,11 @@ class Schedule(ABC, Generic[ConfigT]):
 
 @configclass
 class LRSchedulerConfig:
-    """How the learning rate moves."""
+    """A learning-rate scheduler."""
 
     @property
     def by_metric(self) -> bool:
-        """Whether it steps on the selection figure after an evaluation, instead of every step."""
+        """Whether it steps on the value that selects the best model, after each evaluation."""
         return False
 
     @property

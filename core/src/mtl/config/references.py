@@ -78,6 +78,8 @@ def _check_schedule(
     if not issubclass(schedule.cls, ScheduleConfig):
         return
     epoch, task, steps = (schedule.value(name) for name in ("epoch", "epoch_task", "epoch_steps"))
+    if epoch in (None, "auto"):
+        epoch = "steps" if steps is not None else "task" if task is not None else "auto"
     if task is not None and task not in names:
         yield document.problem((*schedule.path, "epoch_task"), *_no_task("`epoch_task`", task, names))
     for key in schedule.cls.task_keys:
@@ -86,7 +88,7 @@ def _check_schedule(
                 message, hint = _no_task(f"`{key.rpartition('.')[2]}`", named, names)
                 yield document.problem(path, message, hint, key=True)
     if task is not None and epoch != "task":
-        message = f'`epoch_task` counts with `epoch` "task" only, but `epoch` is "{epoch or "auto"}"'
+        message = f'`epoch_task` needs `epoch` "task", but `epoch` is "{epoch}"'
         yield document.problem((*schedule.path, "epoch_task"), message, 'set `epoch` to "task"')
     lasting = task or target
     if epoch == "task" and lasting in names and lasting not in trained:
@@ -96,11 +98,17 @@ def _check_schedule(
         message = '`epoch` is "task", but neither `epoch_task` nor `target_task` names one'
         yield document.problem((*schedule.path, "epoch"), message, nearest_or_all("", names, "tasks"))
     if steps is not None and epoch != "steps":
-        message = f'`epoch_steps` counts with `epoch` "steps" only, but `epoch` is "{epoch or "auto"}"'
+        message = f'`epoch_steps` needs `epoch` "steps", but `epoch` is "{epoch}"'
         yield document.problem((*schedule.path, "epoch_steps"), message, 'set `epoch` to "steps"')
     if epoch == "steps" and steps is None:
         message = '`epoch` is "steps", but `epoch_steps` is missing'
         yield document.problem((*schedule.path, "epoch"), message, "as in `epoch_steps`: 1000")
+
+
+def _lasts_a_task(schedule: Settings) -> bool:
+    """Whether an epoch of a schedule is the length of a task that it names."""
+    epoch, task, steps = (schedule.value(name) for name in ("epoch", "epoch_task", "epoch_steps"))
+    return epoch == "task" or (epoch in (None, "auto") and task is not None and steps is None)
 
 
 def _named_by(schedule: Settings, key: str) -> Iterator[tuple[JSONPath, str]]:
@@ -133,7 +141,7 @@ def _check_phase(
     schedule = phase.entries.get("schedule")
     if isinstance(schedule, Settings):
         yield from _check_schedule(schedule, document, names, target, mine)
-    elif isinstance(run_schedule, Settings) and run_schedule.value("epoch") == "task":
+    elif isinstance(run_schedule, Settings) and _lasts_a_task(run_schedule):
         lasting = run_schedule.value("epoch_task") or target
         if lasting in names and lasting not in mine:
             message = f"an epoch is the length of `{lasting}`, which this phase does not train"

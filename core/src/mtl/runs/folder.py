@@ -260,4 +260,5 @@ class RunFolder:
         """Remove all but the newest `number` up to `last`; a later one is damaged, and would be counted
         in place of one that is whole."""
         for path in [path for path in self.saved_checkpoints() if path <= last][number:]:
-            shutil.rmtree(path)
+            # Renamed first: what a kill leaves of it is not a checkpoint, and is swept.
+            shutil.rmtree(path.rename(path.with_name(f".{path.name}-removed")))

@@ -62,10 +62,11 @@ class EpochRule:
 
     @classmethod
     def of(cls, config: ScheduleConfig, target_task: str | None) -> EpochRule:
-        """The rule of a schedule's config; `auto` is the target task's length, or all."""
-        if config.epoch == "auto":
+        """Return the rule of a schedule's config; `auto` is the target task's length, or all."""
+        kind = config.epoch_kind
+        if kind == "auto":
             return cls("task", task=target_task) if target_task else cls("all")
-        return cls(config.epoch, task=config.epoch_task or target_task, steps=config.epoch_steps)
+        return cls(kind, task=config.epoch_task or target_task, steps=config.epoch_steps)
 
     @property
     def text(self) -> str:
