@@ -60,7 +60,7 @@ def test_lines_that_begin_a_document_are_counted(capsys: pytest.CaptureFixture[s
     assert main(["plan", str(DATA.parent / "config.json"), "--json"]) == 0
     notices = json.loads(capsys.readouterr().out)["notices"]
     left_out = "lines of -DOCSTART-, which are left out"
-    assert [notice.rpartition("/")[2] for notice in notices] == [
+    assert [notice.rpartition("/")[2] for notice in notices if left_out in notice] == [
         f"train.conll: {left_out}: 3",
         f"eval.conll: {left_out}: 1",
     ]

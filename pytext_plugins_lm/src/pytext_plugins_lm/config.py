@@ -52,22 +52,22 @@ class LMTaskConfig(TaskConfig):
 
     default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
 
-    batch_size: int = option(8, "Rows a batch.", minimum=1)
-    data: Component = slot("data_source", "TextLines", "Where the lines are; they have `text`.")
+    batch_size: int = option(8, "Rows per batch.", minimum=1)
+    data: Component = slot("data_source", "TextLines", "Data source with the column `text`.")
     representation: Component = slot(
-        "representation", "BiLSTM", "Tokens to a vector a token.", output=Output.SEQUENCE
+        "representation", "BiLSTM", "Tokens to one vector per token.", output=Output.SEQUENCE
     )
-    decoder: Component = slot("decoder", "MLPDecoder", "A token's vector to one score a word.")
+    decoder: Component = slot("decoder", "MLPDecoder", "A token's vector to one score per word.")
     objective: Literal["auto", "next-word", "both-directions", "masked", "unmasked"] = option(
         "auto",
-        "What is predicted: the next word; with `both-directions` also the previous one, from the half"
-        " of a vector that has not seen it; with `masked` words hidden from the input; with `unmasked`"
-        " the next word from vectors that have seen it. `auto` is the first of these that the"
-        " representation's direction allows without a leak.",
+        "What is predicted: the next word; `both-directions`: also the previous one, from the half of a"
+        " vector that has not seen it; `masked`: words hidden in the input; `unmasked`: the next word, from"
+        " vectors that have seen it. `auto` is what the directions of features and representation allow"
+        " without a leak.",
     )
     mask_probability: float | None = option(
         None,
-        "Share of a row's words that `masked` predicts, at least one; 0.15 if absent.",
+        "Share of a row's words that `masked` predicts, at least one; 0.15 if null.",
         above=0,
         maximum=1,
     )
@@ -77,29 +77,30 @@ class LMTaskConfig(TaskConfig):
         " not used.",
     )
     tie_weights: bool = option(
-        False, "Score words with their embeddings, to whose width the decoder then leads."
+        False, "Score words with their embeddings; the decoder then has their width as output."
     )
     softmax: Literal["full", "sampled", "adaptive"] = option(
         "full",
-        "Learn the probabilities over all words; or over the word itself and some that are drawn in each"
-        " step, which estimates the same, and is evaluated over all; or, another model, over groups of"
-        " words of like frequency, with narrower vectors for the rare ones.",
+        "Train with the `full` softmax, with an estimate of it from `sampled` words (evaluation is over all),"
+        " or with an `adaptive` one, in which rare words have narrower vectors.",
     )
-    samples: int | None = option(None, "Words drawn a step, with `sampled`; 1,024 if absent.", minimum=1)
+    samples: int | None = option(None, "Words sampled per step, with `sampled`; 1,024 if null.", minimum=1)
     cutoffs: list[int] | None = option(
         None,
-        "Where the groups begin, by the rank of their most frequent word, with `adaptive`; at a tenth and a"
-        " third of the words if absent.",
+        "Ranks by frequency at which the groups of `adaptive` begin; a tenth and a third of the vocabulary if"
+        " null.",
         minimum=1,
     )
     rows: Literal["lines", "stream"] = option(
-        "lines", "A row is a line, or a window of the stream of all lines, one after another."
+        "lines", "Whether a row is a line or a window of the stream of all lines."
     )
     max_tokens: int | None = option(
-        None, "Tokens a row predicts at most; 35 where rows are windows, else no limit.", minimum=1
+        None,
+        "Words that a row predicts at most; if null, 35 with `stream` and no limit with `lines`.",
+        minimum=1,
     )
     long_lines: Literal["split", "truncate"] = option(
-        "split", "A line over `max_tokens` becomes several rows, or loses its end."
+        "split", "Whether a line over `max_tokens` becomes several rows or loses its end."
     )
 
     @property
@@ -109,7 +110,7 @@ class LMTaskConfig(TaskConfig):
 
     @property
     def metric(self) -> Metric:
-        """Perplexity, of the predictions that the objective makes."""
+        """Perplexity of the objective's predictions."""
         return Metric("perplexity", higher_is_better=False, minimum=1.0)
 
     @property
@@ -129,11 +130,11 @@ class LMTaskConfig(TaskConfig):
 
     @property
     def row_tokens(self) -> int | None:
-        """Tokens a row predicts at most; None where lines stay whole."""
+        """Words that a row predicts at most; None if lines stay whole."""
         return self.max_tokens or (STREAM_TOKENS if self.rows == "stream" else None)
 
     def check(self) -> Iterator[Problem]:
-        """An objective that would see what it predicts, and settings that would do nothing."""
+        """Find an objective that would see what it predicts, and settings without effect."""
         yield from self._check_objective()
         yield from self._check_features()
         yield from self._check_head()
@@ -141,7 +142,7 @@ class LMTaskConfig(TaskConfig):
             yield Problem(
                 "tie_weights", "`tie_weights` needs the `softmax` full or sampled, but it is adaptive"
             )
-        # The former default stands in the resolved configs of runs that were made with it.
+        # Resolved configs of older runs contain the former default.
         if self.mask_probability not in (None, MASK_PROBABILITY) and self.resolved_objective != "masked":
             yield Problem(
                 "mask_probability",

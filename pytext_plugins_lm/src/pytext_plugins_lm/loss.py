@@ -11,7 +11,7 @@ from attrs import frozen
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Scores of one chunk: on a CPU they should stay in its cache, a GPU wants few and large ones.
+# Scores of one chunk: they should fit a CPU's cache; a GPU needs few large chunks.
 CPU_CHUNK_BYTES = 2 * 2**20
 GPU_CHUNK_BYTES = 64 * 2**20
 
@@ -19,15 +19,15 @@ GPU_CHUNK_BYTES = 64 * 2**20
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, *, chunk_rows: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The cross-entropy of `softmax(hidden @ weight.T + bias)` with `targets`.
+    """Return the cross-entropy of `softmax(hidden @ weight.T + bias)` with `targets`.
 
     Shapes: `hidden` `[rows, dim]`, `weight` `[words, dim]`, `bias` `[words]`, `targets` `[rows]`
-    (int64). Gives the sum over all rows, with gradient, and each row's part of it, `[rows]`, without.
+    (int64). Returns the sum over all rows, with gradient, and each row's part of it, `[rows]`, without.
 
-    The same as `F.cross_entropy(F.linear(hidden, weight, bias), targets)`, but rows are scored
-    `chunk_rows` at a time (by default as many as suit the device), and where gradients are wanted
-    they are computed from the same scores at once: `backward` only scales them. It cannot be
-    differentiated twice. Under `torch.autocast` products are taken in its type, sums in fp32.
+    Equals `F.cross_entropy(F.linear(hidden, weight, bias), targets)`, but scores `chunk_rows` rows at a
+    time (by default as many as suit the device) and computes gradients, if needed, from the same scores:
+    `backward` only scales them. It cannot be differentiated twice. Under `torch.autocast`, products are
+    in its dtype, sums in fp32.
     """
     if torch.compiler.is_compiling():  # the compiler fuses the plain formula itself
         losses = F.cross_entropy(F.linear(hidden, weight, bias).float(), targets, reduction="none")
@@ -47,8 +47,8 @@ def linear_cross_entropy(
 
 
 def _chunk_rows(weight: Tensor) -> int:
-    """Rows a chunk. Each chunk reads and writes the whole gradient of the weight, which must not
-    outweigh its scores: hence as many as the width at least."""
+    """Return the rows per chunk: at least the width, as each chunk reads and writes the whole gradient of
+    the weight, which must not dominate its scores."""
     size = CPU_CHUNK_BYTES if weight.device.type == "cpu" else GPU_CHUNK_BYTES
     words, dim = weight.shape
     return max(size // (words * weight.element_size()), dim)
@@ -56,7 +56,7 @@ def _chunk_rows(weight: Tensor) -> int:
 
 @frozen(eq=False)
 class _Gradients:
-    """Where to put the gradients of the sum; None for what nobody asks for."""
+    """Where to put the gradients of the sum; None for those not needed."""
 
     hidden: Tensor | None
     weight: Tensor | None

@@ -14,7 +14,7 @@ from pytext_plugins_lm.model import LMOutput
 
 
 class LMMetrics(Metrics[LMOutput]):
-    """Perplexity over all predictions of a pass, and by direction where there are two."""
+    """Perplexity over all predictions, and by direction if there are two."""
 
     def __init__(self, readings: Sequence[str]) -> None:
         self.totals: dict[str, Tensor] = {name: torch.zeros((), dtype=torch.float64) for name in readings}
@@ -43,9 +43,9 @@ class LMMetrics(Metrics[LMOutput]):
 
 
 def figures(sums: Mapping[str, tuple[float, int]]) -> dict[str, Any]:
-    """Figures from the negative log-probability and number of the predictions of each direction.
+    """Return metrics from the negative log-probability and number of the predictions of each direction.
 
-    `perplexity` is over all predictions, each of which counts alike; `tokens` is their number.
+    `perplexity` weighs all predictions equally; `tokens` is their number.
     """
     total, count = (sum(part) for part in zip(*sums.values(), strict=True))
     directions = sums if len(sums) > 1 else {}
@@ -57,7 +57,7 @@ def figures(sums: Mapping[str, tuple[float, int]]) -> dict[str, Any]:
 
 
 def perplexity(total: float, count: int) -> float | None:
-    """`exp(total / count)`; None where nothing was predicted or it is too large for a number."""
+    """Return `exp(total / count)`; None if nothing was predicted or it overflows."""
     try:
         value = math.exp(total / count)
     except (ZeroDivisionError, OverflowError):

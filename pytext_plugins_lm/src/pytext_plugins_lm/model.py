@@ -1,4 +1,4 @@
-"""The language model: embedding, representation, and a score for each word."""
+"""The language model: embedding, representation, and a score per token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEXT_WORDS = 5
 
 @define(eq=False)
 class ScoredReading:
-    """The negative log-probability of each prediction and its row in the batch, both `[n]`."""
+    """The negative log-probability of each prediction, and its row in the batch, both `[n]`."""
 
     losses: Tensor
     rows: Tensor
@@ -25,7 +25,7 @@ class ScoredReading:
 
 @define(eq=False)
 class NextWords:
-    """The likeliest words after the last one of each row: ids and probabilities, `[batch, 5]`."""
+    """The likeliest tokens after each row: ids and probabilities, `[batch, 5]`."""
 
     words: Tensor
     probabilities: Tensor
@@ -33,14 +33,14 @@ class NextWords:
 
 @define(eq=False)
 class LMOutput(ModelOutput):
-    """`readings` by direction; `next_words` in evaluation, of an objective that predicts them."""
+    """`readings` by direction; `next_words` in evaluation, if the objective predicts them."""
 
     readings: Mapping[str, ScoredReading]
     next_words: NextWords | None
 
 
 class LanguageModel(nn.Module):
-    """Predicts words as its objective says; the loss is the sum over all predictions."""
+    """Predicts tokens as its objective says; the loss is the sum over all predictions."""
 
     def __init__(
         self,

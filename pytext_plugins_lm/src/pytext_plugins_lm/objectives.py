@@ -36,7 +36,7 @@ class Tokens:
 
 @define(eq=False)
 class Reading:
-    """Predictions of one kind: vector `index[i]` of `states` predicts word `targets[i]`.
+    """Predictions of one kind: vector `index[i]` of `states` predicts token `targets[i]`.
 
     Shapes: `states` `[batch, time, dim]`, in which `index` `[n]` counts row by row; `targets` `[n]`;
     `rows` `[n]`, each prediction's row in the batch.
@@ -61,23 +61,23 @@ class Objective(ABC):
     readings: ClassVar[tuple[str, ...]]
 
     def width(self, output_dim: int) -> int:
-        """Width of the vectors that predict, of a representation's `output_dim`."""
+        """Return the width of the vectors that predict, given the representation's `output_dim`."""
         return output_dim
 
     def show(self, batch: Batch, *, training: bool) -> Batch:
-        """The batch as the representation sees it."""
+        """Return the batch as the representation sees it."""
         return batch
 
     @abstractmethod
     def read(self, states: Tensor, batch: Batch, shown: Batch) -> dict[str, Reading]:
-        """The predictions of a batch from its vectors `[batch, time, dim]`, one of each of `readings`."""
+        """Return the predictions from the vectors of a batch, `[batch, time, dim]`, by `readings`."""
 
 
 @frozen
 class NextWord(Objective):
     """The vector of each token predicts the next one.
 
-    With `split` only the first half of a vector does, which has not seen what comes after.
+    With `split`, only the first half of a vector does, which has not seen later tokens.
     """
 
     split: bool

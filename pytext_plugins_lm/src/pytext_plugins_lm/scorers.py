@@ -1,4 +1,4 @@
-"""From the vectors that predict to words: all of them, some of them, or groups of them."""
+"""Output layers: scores of all words, of sampled words, or of groups of words."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pytext_plugins_lm.loss import linear_cross_entropy
 class WordScorer(nn.Module):
     """A decoder that scores each word of the vocabulary.
 
-    With `tied_weight` `[words, dim]` the decoder leads to `dim`, and a word's score is the product
-    with its row: Press and Wolf, "Using the Output Embedding to Improve Language Models", EACL 2017.
+    With `tied_weight` `[words, dim]`, the decoder's output has width `dim`, and a word's score is the
+    product with its row: Press and Wolf, "Using the Output Embedding to Improve Language Models", EACL 2017.
     `words` are the names of the rows.
 
     *Shape:* `[..., input_dim]` to `[..., words]`.
@@ -40,7 +40,7 @@ class WordScorer(nn.Module):
         return scores if self.tied_weight is None else F.linear(scores, self.tied_weight, self.tied_bias)
 
     def loss(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of `states` `[n, input_dim]` with `targets` `[n]`: sum, and parts `[n]`."""
+        """Return the cross-entropy of `states` `[n, input_dim]` with `targets` `[n]`: sum and parts."""
         layer = self.last_layer(states)
         if layer is not None:
             return linear_cross_entropy(*layer, targets)
@@ -48,8 +48,8 @@ class WordScorer(nn.Module):
         return losses.sum(), losses.detach()
 
     def last_layer(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor | None] | None:
-        """What the last linear layer reads, `[n, dim]`, its weight `[words, dim]` and its bias `[words]`;
-        None where the decoder keeps them to itself."""
+        """Return the input of the last linear layer, `[n, dim]`, its weight `[words, dim]` and its bias
+        `[words]`; None if the decoder does not expose them."""
         if self.tied_weight is not None:
             return self.decoder(states), self.tied_weight, self.tied_bias
         output = getattr(self.decoder, "output", None)
@@ -59,16 +59,14 @@ class WordScorer(nn.Module):
 
 
 class SampledWordScorer(WordScorer):
-    """Trains on the target and `samples` words drawn anew in each step; evaluates on all words.
+    """Trains on the target and `samples` random words per step; evaluates on all words.
 
-    The sum over the other words, which the softmax divides by, is estimated from the draws, each
-    weighed by how rarely it is drawn, so that the estimate is right on average: Bengio and Senecal,
-    "Quick Training of Probabilistic Neural Nets by Importance Sampling", AISTATS 2003; Jean et al., "On
-    Using Very Large Target Vocabulary for Neural Machine Translation", ACL 2015.
+    The softmax's denominator is estimated from the samples by importance weights, without bias: Bengio
+    and Senecal, "Quick Training of Probabilistic Neural Nets by Importance Sampling", AISTATS 2003; Jean
+    et al., "On Using Very Large Target Vocabulary for Neural Machine Translation", ACL 2015.
 
-    `frequencies` `[words]` are the counts that words are drawn by, each at least one. The bias of a word
-    starts as the logarithm of its share of them: steps would else be spent on learning that alone, and a
-    rare word, seldom drawn, would long be taken for as likely as any.
+    Words are sampled in proportion to `frequencies` `[words]`, each at least one. A word's bias starts at
+    the logarithm of its share; otherwise training would first have to learn it, slowly for rare words.
     """
 
     frequencies: Tensor
@@ -94,7 +92,7 @@ class SampledWordScorer(WordScorer):
 
     @property
     def _share(self) -> Tensor:
-        """How likely each word is to be drawn, `[words]`."""
+        """Sampling probabilities, `[words]`."""
         return self.frequencies / self.frequencies.sum()
 
     def loss(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +100,7 @@ class SampledWordScorer(WordScorer):
             return super().loss(states, targets)
         layer = self.last_layer(states)
         if layer is None:
-            raise ValueError("sampled words need a decoder whose last layer, `output`, is linear")
+            raise ValueError("sampled words need a decoder with a linear last layer, `output`")
         share = self._share
         drawn = torch.multinomial(share, self.samples, replacement=True)
         losses = sampled_losses(*layer, targets, drawn, share)
@@ -112,7 +110,7 @@ class SampledWordScorer(WordScorer):
 def sampled_losses(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, drawn: Tensor, share: Tensor
 ) -> Tensor:
-    """The estimated cross-entropy of each row, `[n]`.
+    """Return the estimated cross-entropy of each row, `[n]`.
 
     Shapes: `hidden` `[n, dim]`, `weight` `[words, dim]`, `bias` `[words]`, `targets` `[n]`, `drawn`
     `[samples]` with replacement in proportion to `share` `[words]`.
@@ -126,10 +124,10 @@ def sampled_losses(
 
 
 class AdaptiveWordScorer(nn.Module):
-    """Words in groups by frequency; the rarer a group, the narrower the vectors of its words.
+    """Words in groups by frequency; rarer groups have narrower vectors.
 
     Grave et al., "Efficient softmax approximation for GPUs", ICML 2017, as
-    `torch.nn.AdaptiveLogSoftmaxWithLoss`. A model of its own: its scores are log-probabilities.
+    `torch.nn.AdaptiveLogSoftmaxWithLoss`. Scores are log-probabilities.
 
     *Shape:* `[..., input_dim]` to `[..., words]`.
     """
@@ -169,7 +167,7 @@ class AdaptiveWordScorer(nn.Module):
         return by_rank[:, self.rank].reshape(*hidden.shape[:-1], -1)
 
     def loss(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of `states` `[n, input_dim]` with `targets` `[n]`: sum, and parts `[n]`."""
+        """Return the cross-entropy of `states` `[n, input_dim]` with `targets` `[n]`: sum and parts."""
         if not len(targets):
             return states.sum() * 0.0, states.new_zeros(0)
         losses = -self.softmax(self.decoder(states), self.rank[targets]).output.float()

@@ -57,7 +57,7 @@ PIECES_NOTICE = (
 
 
 class LMTask(Task[LMTaskConfig]):
-    """Predicts the words of a text, in the way that its objective says."""
+    """Predicts the words of a text, as its objective says."""
 
     def __init__(self, config: LMTaskConfig, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)
@@ -81,7 +81,7 @@ class LMTask(Task[LMTaskConfig]):
 
     @property
     def objective(self) -> Objective:
-        """What is predicted from what. The vocabulary must be known."""
+        """What is predicted from which vectors. The vocabulary must be known."""
         featurizer = self.token_featurizer
         [sequence] = self.features.sequences(self.config.texts)
         column = f"{sequence}.{self.predicted}.{featurizer.token_column}"
@@ -108,7 +108,7 @@ class LMTask(Task[LMTaskConfig]):
         return rows.frame
 
     def prepare_input(self, table: Table) -> pl.DataFrame:
-        """As `prepare`, but each line stays whole."""
+        """Like `prepare`, but each line stays whole."""
         return self._maker.split(table.frame)
 
     def _rows(self, maker: RowMaker, lines: pl.DataFrame) -> LMRows:
@@ -207,8 +207,8 @@ class LMTask(Task[LMTaskConfig]):
         return LMMetrics(self.objective.readings)
 
     def predictions(self, output: LMOutput, batch: Batch) -> list[dict[str, Any]]:
-        """How likely each row is, `{"perplexity": 80.1, "tokens": 12, "log_probability": -52.6}`,
-        and, where the objective predicts them, the likeliest words after it, `"next": [{"word":
+        """Return how likely each row is, `{"perplexity": 80.1, "tokens": 12, "log_probability": -52.6}`,
+        and, if the objective predicts them, the likeliest words after it, `"next": [{"word":
         "film", "probability": 0.2}, ...]`."""
         sums = {name: _sum_rows(reading, len(batch)) for name, reading in output.readings.items()}
         rows = [{name: parts[row] for name, parts in sums.items()} for row in range(len(batch))]
@@ -228,7 +228,7 @@ class LMTask(Task[LMTaskConfig]):
         ]
 
     def notices(self) -> list[str]:
-        """What the perplexity is not, and what was cut off."""
+        """Return what the perplexity is not, and what was cut off."""
         objective = self.config.resolved_objective
         softmax = [SOFTMAX_NOTICES[name] for name in SOFTMAX_NOTICES if name == self.config.softmax]
         lines, tokens = Counter[str](), Counter[str]()
@@ -244,7 +244,7 @@ class LMTask(Task[LMTaskConfig]):
 
 
 def _sum_rows(reading: ScoredReading, count: int) -> list[tuple[float, int]]:
-    """Sum and number of the losses of each of the `count` rows of a batch."""
+    """Return sum and number of the losses of each of the `count` rows of a batch."""
     losses, rows = reading.losses.cpu().double(), reading.rows.cpu()
     totals = torch.zeros(count, dtype=torch.float64).index_add_(0, rows, losses)
     return list(zip(totals.tolist(), rows.bincount(minlength=count).tolist(), strict=True))

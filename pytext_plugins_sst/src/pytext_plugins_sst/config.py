@@ -36,17 +36,17 @@ SelectionMetric = Literal[
 
 @configclass
 class DocClassificationTaskConfig(TaskConfig):
-    """Gives each document one of several labels."""
+    """Assigns one of several labels to each document."""
 
     default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
 
-    data: Component = slot("data_source", "TSV", "Where the rows are; they have `text` and `label`.")
+    data: Component = slot("data_source", "TSV", "Data source with the columns `text` and `label`.")
     representation: Component = slot(
-        "representation", "BiLSTMDocAttention", "Tokens to one vector a document.", output=Output.DOCUMENT
+        "representation", "BiLSTMDocAttention", "Tokens to one vector per document.", output=Output.DOCUMENT
     )
-    decoder: Component = slot("decoder", "MLPDecoder", "A document's vector to one score a label.")
+    decoder: Component = slot("decoder", "MLPDecoder", "A document's vector to one score per label.")
     labels: list[str] = option(
-        Factory(list), "The labels, in the order of the scores; those of the training rows, sorted, if empty."
+        Factory(list), "Labels in the order of the scores; if empty, those of the training rows, sorted."
     )
     ignore_labels: list[str] = option(
         Factory(list), "Labels that stand for no label, such as `-`: their rows are left out and counted."
@@ -58,10 +58,10 @@ class DocClassificationTaskConfig(TaskConfig):
         None, "Words read of a document; what is cut off is counted. No limit if null.", minimum=1
     )
     class_weights: dict[str, float] = option(
-        Factory(dict), "Factor of the loss of each label's rows; 1 for a label that is not named.", above=0
+        Factory(dict), "Factors of the loss by label; 1 if absent.", above=0
     )
     label_smoothing: float = option(
-        0.0, "Share of the target that is spread evenly over all labels.", minimum=0, below=1
+        0.0, "Label smoothing: share of the target that is spread evenly over all labels.", minimum=0, below=1
     )
     selection_metric: SelectionMetric = option(
         "accuracy", "The metric that selects the best model; `roc_auc` is for two labels."
@@ -110,7 +110,7 @@ class DocClassificationTaskConfig(TaskConfig):
         yield from self.misfits(seen)
 
     def misfits(self, labels: Collection[str]) -> Iterator[Problem]:
-        """What of the settings does not fit these labels, given or found."""
+        """Yield settings that do not fit these labels."""
         for label in self.class_weights:
             if label not in labels:
                 yield Problem(
@@ -134,7 +134,7 @@ class SST2Config(DatasetConfig):
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """A hint for a name that is not known: the nearest ones, then what is known."""
+    """Return a hint for an unknown name: the nearest ones, then all."""
     near = difflib.get_close_matches(name, known, n=3)
     listed = sorted(known)
     shown = ", ".join(repr(label) for label in listed[:10]) + (", ..." if len(listed) > 10 else "")

@@ -1,4 +1,4 @@
-"""The labels of a classification task: found in training rows, and as numbers."""
+"""Labels of a classification task: found in training rows, and as numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 @frozen
 class SeenLabels:
-    """The labels of the training rows of the file `path`, each once, in the order in which they come."""
+    """The distinct labels of the training rows of `path`, in order of appearance."""
 
     labels: Sequence[str]
     rows: int
@@ -28,7 +28,7 @@ class SeenLabels:
 
     @classmethod
     def of(cls, frames: Iterable[pl.DataFrame]) -> SeenLabels:
-        """Those of prepared rows (`label`, `path`)."""
+        """Return those of prepared rows (`label`, `path`)."""
         labels, rows, path = dict[str, None](), 0, ""
         for frame in frames:
             labels |= dict.fromkeys(frame["label"].unique(maintain_order=True))
@@ -37,9 +37,9 @@ class SeenLabels:
         return cls(list(labels), rows, path)
 
     def usable(self) -> list[str]:
-        """All of them: numbers by value, else by alphabet.
+        """Return all of them: numbers by value, else alphabetically.
 
-        Raises `DataError` where the column does not look like one of labels.
+        Raises `DataError` if the column does not look like one of labels.
         """
         if len(self.labels) > min(MOST_LABELS_FOUND, max(20, self.rows // 2)):
             advice = "if they are right, list them in the task's `labels`"
@@ -53,7 +53,7 @@ class SeenLabels:
         return sort_labels(self.labels)
 
     def require_two(self) -> None:
-        """Raise `DataError` where all training rows have one label."""
+        """Raise `DataError` if all training rows have the same label."""
         if len(self.labels) < 2:
             raise DataError(
                 f"{self.path}: `label` must have at least two values to train on,"
@@ -62,7 +62,7 @@ class SeenLabels:
 
 
 def saved_labels(state: Mapping[str, Any]) -> list[str]:
-    """The labels that a task saved. Raises `DataError` for what are none."""
+    """Return the labels that a task saved. Raises `DataError` for anything else."""
     labels = state.get("labels")
     if (
         isinstance(labels, list)
@@ -74,14 +74,14 @@ def saved_labels(state: Mapping[str, Any]) -> list[str]:
 
 
 def sort_labels(labels: Sequence[str]) -> list[str]:
-    """Numbers by value where all are numbers, else by alphabet."""
+    """Return labels by value if all are numbers, else alphabetically."""
     if all(NUMBER.fullmatch(label) for label in labels):
         return sorted(labels, key=lambda label: (float(label), label))
     return sorted(labels)
 
 
 def number_labels(frame: pl.DataFrame, labels: Sequence[str]) -> pl.Series:
-    """Each row's label as its place in `labels`, int64 `[rows]`.
+    """Return each row's label as its position in `labels`, int64 `[rows]`.
 
     Raises `DataError` with file and line of the first row whose label is not among them.
     """

@@ -1,8 +1,7 @@
-"""The figures of a classifier, from one confusion matrix and, for two labels, the scores.
+"""Metrics of a classifier, from one confusion matrix and, for two labels, the scores.
 
-torchmetrics gives the same figures, and the tests hold ours against it; but in torch's
-deterministic mode it counts a batch in a `[batch, labels * labels]` tensor, and its ROC AUC
-rounds scores to float32.
+They equal those of torchmetrics, which in torch's deterministic mode allocates `[batch, labels *
+labels]` per batch, and rounds scores to float32 for ROC AUC.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from mtl import Batch, Metrics
 from pytext_plugins_sst.model import ClassifierOutput
 
 MOST_LABELS_SHOWN = 100
-"""With more labels, `per_class` and `confusion_matrix` are None: they would swamp the results."""
+"""With more labels, `per_class` and `confusion_matrix` are None."""
 
 
 class ClassificationMetrics(Metrics[ClassifierOutput]):
     """Counts what was predicted for which label.
 
-    A figure that the rows seen do not define is None: all of them without rows, a class's
-    precision where it was never predicted, its recall where it never occurred, ROC AUC and
-    Matthews correlation where only one label occurred.
+    Undefined metrics are None: all of them without rows, the precision of a class that was never
+    predicted, the recall of one that never occurred, ROC AUC and Matthews correlation if only one label
+    occurred.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -77,10 +76,10 @@ class ClassificationMetrics(Metrics[ClassifierOutput]):
 
 
 def confusion_figures(matrix: Tensor, labels: Sequence[str]) -> dict[str, Any]:
-    """All figures that follow from a confusion matrix, `[true label, predicted label]`.
+    """Return the metrics that follow from a confusion matrix, `[true label, predicted label]`.
 
-    A class that neither occurs nor is predicted has no part in the macro figures; in those of the
-    other classes an undefined precision or recall counts as 0.
+    Macro averages leave out classes that neither occur nor are predicted, and count an undefined
+    precision or recall of other classes as 0.
     """
     counts = matrix.double()
     hits, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
@@ -120,9 +119,9 @@ def _per_class(
 
 
 def matthews_correlation(hits: Tensor, true: Tensor, predicted: Tensor) -> float | None:
-    """Correlation of true and predicted labels, from counts `[labels]` each.
+    """Return the correlation of true and predicted labels, from counts `[labels]` each.
 
-    0 where only one label was predicted, which is what it tends to; None where only one occurred.
+    0 if only one label was predicted, its limit; None if only one occurred.
     Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient", 2004.
     """
     rows = true.sum()
@@ -135,9 +134,9 @@ def matthews_correlation(hits: Tensor, true: Tensor, predicted: Tensor) -> float
 
 
 def roc_auc(scores: Tensor, positive: Tensor) -> float | None:
-    """Chance that a positive row scores above a negative one, a tie counted half.
+    """Return the probability that a positive row scores above a negative one, ties counted half.
 
-    `scores` and `positive` are `[rows]`. None where the rows are all positive or all negative.
+    `scores` and `positive` are `[rows]`. None if all rows are positive or all are negative.
     """
     positives = int(positive.sum())
     negatives = len(positive) - positives

@@ -11,13 +11,13 @@ from mtl import Batch, Loss, ModelOutput
 
 @define(eq=False)
 class ClassifierOutput(ModelOutput):
-    """`scores` are one logit a label, float32 `[batch, labels]`."""
+    """`scores` are one logit per label, float32 `[batch, labels]`."""
 
     scores: Tensor
 
 
 class Classifier(nn.Module):
-    """Scores each document of a batch for each label, with cross-entropy where `label` is known.
+    """Scores each document of a batch for each label, with cross-entropy if `label` is known.
 
     `class_weights` is `[labels]`. The mean loss, `total / weight`, is that of
     `F.cross_entropy(..., weight=class_weights, label_smoothing=label_smoothing)`.

@@ -20,7 +20,7 @@ from pytext_plugins_sst.model import Classifier, ClassifierOutput
 
 
 class DocClassificationTask(Task[DocClassificationTaskConfig]):
-    """Gives each document one of several labels."""
+    """Assigns one of several labels to each document."""
 
     def __init__(self, config: DocClassificationTaskConfig, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)
@@ -68,8 +68,8 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
     def fit(self, frames: Iterable[pl.DataFrame]) -> None:
         """Find the labels, unless the config gives them.
 
-        Raises `DataError` where the training rows have no usable labels, `ConfigError` where other
-        settings do not fit those found.
+        Raises `DataError` if the training rows have no usable labels, `ConfigError` if other settings do
+        not fit those found.
         """
         seen = SeenLabels.of(frames)
         seen.require_two()
@@ -83,7 +83,7 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
             raise ConfigError([evolve(problem, path=f"{here}.{problem.path}") for problem in problems])
 
     def encode(self, frame: pl.DataFrame) -> dict[str, Column]:
-        """`label`, int64 `[rows]`, where the rows have one."""
+        """Return `label`, int64 `[rows]`, if the rows have one."""
         if "label" not in frame.columns:
             return {}
         return {"label": Dense(torch.tensor(number_labels(frame, self.labels).to_numpy()))}
@@ -120,7 +120,7 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
         return ClassificationMetrics(self.labels)
 
     def predictions(self, output: ClassifierOutput, batch: Batch) -> list[dict[str, Any]]:
-        """The likeliest label of each row and the probability of each: `{"label": "1",
+        """Return the likeliest label of each row and the probability of each: `{"label": "1",
         "probabilities": {"0": 0.1, "1": 0.9}}`."""
         probabilities = output.scores.detach().cpu().double().softmax(dim=-1)
         best = probabilities.argmax(dim=-1).tolist()
@@ -168,7 +168,7 @@ class DocClassificationTask(Task[DocClassificationTaskConfig]):
 
 
 def _require_filled(frame: pl.DataFrame) -> None:
-    """Raise where a row has no word or no label; the data sources leave such rows out if asked to."""
+    """Raise `DataError` if a row has no word or no label."""
     is_empty = {"text": pl.col("text").list.len() == 0, "label": pl.col("label") == ""}
     if "label" not in frame.columns:
         del is_empty["label"]

@@ -158,7 +158,7 @@ class TaskConfig:
         return tuple(column for column in self.columns if column.input)
 
     def check(self) -> Iterator[Problem]:
-        """What is wrong between settings, with paths relative to this config."""
+        """Yield what is wrong between settings, with paths relative to this config."""
         return iter(())
 
 
@@ -177,7 +177,7 @@ class Loss:
 
 @define(eq=False)
 class ModelOutput:
-    """What a task's model gives for a batch; tasks add fields. `loss` is None without targets."""
+    """What a task's model returns for a batch; tasks add fields. `loss` is None without targets."""
 
     loss: Loss | None
 
@@ -214,9 +214,9 @@ TaskConfigT = TypeVar("TaskConfigT", bound=TaskConfig)
 class Task(ABC, Generic[TaskConfigT]):
     """One task: from a table's rows to columns, a model, metrics and predictions.
 
-    The core calls, in this order: `prepare` for each split, `fit` with the prepared training
-    rows, `encode` for each split, `build_model`. A loaded task gets `load_state` in place of `fit`.
-    A file that is too large for memory comes in pieces, each of which is prepared and encoded alone.
+    The core calls `prepare` for each split, `fit` with the prepared training rows, `encode` for each
+    split, and `build_model`, in this order; on loading, `load_state` instead of `fit`. A file too large
+    for memory comes in chunks, each prepared and encoded alone.
     """
 
     def __init__(self, config: TaskConfigT, *, name: str, features: Features) -> None:
@@ -230,39 +230,39 @@ class Task(ABC, Generic[TaskConfigT]):
         `Features.split`), what `fit` and `encode` need, and `line`."""
 
     def prepare_input(self, table: Table) -> pl.DataFrame:
-        """As `prepare`, for rows to predict: one for each of the table's, in the same order."""
+        """Like `prepare`, for rows to predict: return one for each of the table's, in the same order."""
         return self.prepare(table)
 
     def fit(self, frames: Iterable[pl.DataFrame]) -> None:
         """Learn from the prepared training rows what the model needs to know, such as labels.
 
-        `frames` are the pieces of the file, one for most files; they may be iterated several times.
+        `frames` are the chunks of the data, one for most files; they may be iterated several times.
         """
 
     @abstractmethod
     def encode(self, frame: pl.DataFrame) -> dict[str, Column]:
-        """The task's own columns, such as targets, for prepared rows. Those that a prediction
-        lacks are left out."""
+        """Return the task's own columns, such as targets, for prepared rows; without targets if these are
+        rows to predict."""
 
     @abstractmethod
     def build_model(self, build: Builder) -> nn.Module:
-        """A module whose `forward(batch)` gives a `ModelOutput`, with a loss where the batch has
+        """Return a module whose `forward(batch)` returns a `ModelOutput`, with a loss if the batch has
         targets."""
 
     @abstractmethod
     def metrics(self) -> Metrics[Any]:
-        """Fresh metrics for one pass over a split."""
+        """Return fresh metrics for one pass over a split."""
 
     @abstractmethod
     def predictions(self, output: Any, batch: Batch) -> list[dict[str, Any]]:
-        """One JSON object a row."""
+        """Return one JSON object per row."""
 
     def state(self) -> dict[str, Any]:
-        """What `fit` learnt, as JSON: it goes into the model folder."""
+        """Return what `fit` learned, as JSON; it is saved in the model folder."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave, in place of `fit`."""
+        """Restore `state()`; called instead of `fit()` when a model is loaded."""
 
     def save_files(self, folder: Path) -> None:
         """Write the files that a run needs besides `state` into an empty folder; see `Featurizer`."""
@@ -280,5 +280,5 @@ class Task(ABC, Generic[TaskConfigT]):
         return {}
 
     def notices(self) -> list[str]:
-        """What a user should know before the run starts, such as that an objective leaks."""
+        """Return what a user should know before the run starts, such as that an objective leaks."""
         return []

@@ -1,4 +1,4 @@
-"""Which rows meet in a batch: a pure function of (seed, task, pass)."""
+"""The batch sampler: which rows meet in a batch is a function of (seed, task, pass)."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ from attrs import field, frozen
 
 POOL_BATCHES = 100
 """Rows are shuffled, then sorted by length within pools of this many batches: little padding, and
-neighbours that differ in every pass."""
+different neighbors in every pass."""
 _SEEDS_AHEAD = 64
 
 
 def random_generator(seed: int, *parts: str | int) -> np.random.Generator:
-    """A generator of its own for each purpose, the same in every process."""
+    """Return the generator for a purpose: the same in every process."""
     keys = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in parts]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *keys])))
 
 
 def seed_generators(seed: int, *parts: str | int) -> None:
-    """Start the process's own generators anew, for what draws from them: torch's, Python's, NumPy's."""
+    """Seed the global generators of torch, Python and NumPy."""
     _start_generators(*_seeds(seed, *parts))
 
 
 def seed_step(seed: int, step: int) -> None:
-    """`seed_generators(seed, "step", step)`, for steps in order."""
+    """Do what `seed_generators(seed, "step", step)` does, faster for consecutive steps."""
     block, place = divmod(step, _SEEDS_AHEAD)
     _start_generators(*_seeds_of_steps(seed, block)[place])
 
 
 @lru_cache(maxsize=2)
 def _seeds_of_steps(seed: int, block: int) -> list[tuple[int, int, int]]:
-    # Many at once: for one, what draws it has to come back into the processor's cache, a fifth of a
-    # millisecond in each step.
+    # Many at once: drawing one alone costs a fifth of a millisecond per step in cache misses.
     steps = range(block * _SEEDS_AHEAD, (block + 1) * _SEEDS_AHEAD)
     return [_seeds(seed, "step", step) for step in steps]
 
@@ -47,7 +46,7 @@ def _seeds(seed: int, *parts: str | int) -> tuple[int, int, int]:
 
 
 def _start_generators(torch_seed: int, python_seed: int, numpy_seed: int) -> None:
-    # torch.manual_seed does the same, but formats a stack on the way: a tenth of a millisecond a step.
+    # torch.manual_seed does the same, but formats a stack trace on the way: 0.1 ms per step.
     torch.default_generator.manual_seed(torch_seed)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(torch_seed)
@@ -57,11 +56,11 @@ def _start_generators(torch_seed: int, python_seed: int, numpy_seed: int) -> Non
 
 @frozen(eq=False)
 class Batching:
-    """Cuts the rows of one task into batches, anew for each pass over its data.
+    """Groups the rows of one task into batches, differently in each pass over its data.
 
-    `lengths` are items a row, `[rows]`. A batch holds `batch_size` rows, or, with `batch_tokens`,
-    as many as fit in that many items, padding included (at least one). A step takes up to `accumulate`
-    batches.
+    `lengths` are what the encoder reads per row, `[rows]`. A batch holds `batch_size` rows or, with
+    `batch_tokens`, as many as fit into that many tokens, padding included (at least one). A step takes up
+    to `accumulate` batches.
     """
 
     lengths: np.ndarray
@@ -76,13 +75,13 @@ class Batching:
         object.__setattr__(self, "_cached", lru_cache(maxsize=2)(self._cut_pass))
 
     def count(self, pass_index: int) -> int:
-        """Batches in a pass."""
+        """Return the number of batches in a pass."""
         if self.batch_tokens is None:
             return -(-len(self.lengths) // self.batch_size)
         return len(self.batches(pass_index))
 
     def batches(self, pass_index: int) -> list[np.ndarray]:
-        """The row numbers of each batch of a pass; every row once."""
+        """Return the row numbers of each batch of a pass; every row occurs once."""
         return self._cached(pass_index)  # type: ignore[operator, no-any-return]
 
     def _cut_pass(self, pass_index: int) -> list[np.ndarray]:
@@ -109,7 +108,7 @@ class Batching:
 
 
 def evaluation_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """All rows in batches of similar lengths, the same at every call."""
+    """Return all rows in batches of similar lengths, the same at every call."""
     rows = _by_length(np.arange(len(lengths)), lengths)
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 

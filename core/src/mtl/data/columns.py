@@ -1,4 +1,4 @@
-"""Numericalised rows: columns built once, and the batches cut from them."""
+"""Numericalised rows, and the padded batches made of them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Batch:
         return name in self.tensors
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on `device`, copied without waiting where its memory is pinned."""
+        """Return the batch on `device`; the copy is asynchronous if its memory is pinned."""
         if device.type == "cpu":
             return self
         return Batch(
@@ -140,7 +140,7 @@ class Rows:
         return lengths
 
     def digest(self) -> str:
-        """SHA-256 of the columns and the line numbers: equal for equal rows only."""
+        """Return the SHA-256 of the columns and the line numbers: equal for equal rows only."""
         content = hashlib.sha256(np.ascontiguousarray(self.lines).data)
         for name, column in sorted(self.columns.items()):
             parts = [column.values, column.offsets] if isinstance(column, Ragged) else [column.values]

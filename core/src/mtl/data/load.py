@@ -1,4 +1,4 @@
-"""From a config to tasks with numericalised rows: each file is read once, text ends here."""
+"""From a config to tasks with numericalised rows; each file is read once."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Tasks:
     components: Mapping[str, Component]
 
     def state(self) -> dict[str, dict[str, Any]]:
-        """What was learnt from the data, as JSON."""
+        """Return what was learned from the data, as JSON."""
         return {
             "tasks": {name: task.state() for name, task in self.tasks.items()},
             "featurizers": {key: shared.featurizer.state() for key, shared in self.featurizers.items()},
         }
 
     def load_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take back what `state` gave. Raises `DataError` for anything else."""
+        """Restore `state()`. Raises `DataError` for anything else."""
         specs = {
             "featurizers": {key: shared.component.spec for key, shared in self.featurizers.items()},
             "tasks": {name: component.spec for name, component in self.components.items()},
@@ -102,7 +102,7 @@ def _load_state(
 
 @frozen(eq=False)
 class TaskData:
-    """A task's rows a split (None where the config names no file), and figures about their tokens."""
+    """A task's rows by split (None if the config names no file), and what featurizers report on them."""
 
     splits: Mapping[Split, Rows | None]
     figures: Mapping[Split, Mapping[str, float]]
@@ -110,17 +110,17 @@ class TaskData:
 
     @property
     def train(self) -> Rows:
-        """The rows to train on."""
+        """Rows to train on."""
         return cast(Rows, self.splits["train"])
 
     @property
     def skipped(self) -> dict[Split, int]:
-        """Bad rows that were left out, a split that has a file."""
+        """Bad rows that were left out, for each split that has a file."""
         return {split: rows.skipped for split, rows in self.splits.items() if rows is not None}
 
 
 def make_tasks(config: RunConfig) -> Tasks:
-    """The tasks of a config, not yet fitted to data."""
+    """Return the tasks of a config, not yet fitted to data."""
     featurizers: dict[str, SharedFeaturizer] = {}
     keys: dict[int, str] = {}
     tasks: dict[str, Task[Any]] = {}
@@ -169,7 +169,7 @@ def load_data(config: RunConfig, tasks: Tasks, scratch: Scratch) -> dict[str, Ta
 
 
 def load_rows(task: Task[Any], paths: Sequence[Path]) -> Rows:
-    """The rows of a file, for a task that is fitted. Raises `DataError` for a file that cannot be used."""
+    """Return the rows of a file for a fitted task. Raises `DataError` if the file cannot be used."""
     with Scratch() as scratch:
         return _encode_file(task, prepare_files(_source(task), task, paths, scratch))
 
@@ -232,7 +232,7 @@ def _encode_file(task: Task[Any], file: PreparedFile) -> Rows:
 
 
 def skipped_rows(read: Table | PreparedFile | Rows) -> str:
-    """How many bad rows were left out, and what is wrong with the first."""
+    """Return how many bad rows were left out, and what is wrong with the first."""
     rows = "1 bad row is" if read.skipped == 1 else f"{read.skipped:,} bad rows are"
     return "; ".join([f"{rows} skipped", *read.skipped_first])
 

@@ -1,4 +1,4 @@
-"""Settings. Free of torch."""
+"""Configs. Free of torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mtl import (
 
 @configclass
 class WordTaggingTaskConfig(TaskConfig):
-    """A tag for each word: O outside of spans, and in them B, I, E or S with the span's type.
+    """One tag per word: O outside of spans, and in them B, I, E or S with the span's type.
 
     IOB2, IOB1 and IOBES are read as they come: see `mtl_tagging.spans`.
     """
@@ -33,9 +33,9 @@ class WordTaggingTaskConfig(TaskConfig):
         "data_source", "CoNLL", "Where the rows are; they have `text` and `tags`, one for each of its words."
     )
     representation: Component = slot(
-        "representation", "BiLSTM", "Words to one vector a word.", output=Output.SEQUENCE
+        "representation", "BiLSTM", "Words to one vector per word.", output=Output.SEQUENCE
     )
-    decoder: Component = slot("decoder", "MLPDecoder", "A word's vector to one score a tag.")
+    decoder: Component = slot("decoder", "MLPDecoder", "A word's vector to one score per tag.")
     head: Literal["crf", "softmax"] = option(
         "crf", "Whether a sentence's tags are scored together, with their order (`crf`), or each alone."
     )
@@ -58,10 +58,10 @@ class WordTaggingTaskConfig(TaskConfig):
 
 @configclass
 class CoNLLConfig(DataSourceConfig):
-    """A word a line with its columns, a blank line after each sentence; quotes mean nothing.
+    """One word per line with its columns, a blank line after each sentence; quotes have no meaning.
 
-    Columns stand apart by tabs, in a line that has one, or else by spaces. Lines of `-DOCSTART-`
-    begin a document: they are left out, and `mtl plan` says how many there were.
+    Columns are separated by tabs if a line has one, else by spaces. Lines of `-DOCSTART-`, which begin
+    documents, are left out and counted by `mtl plan`.
     """
 
     columns: dict[str, int] = option(

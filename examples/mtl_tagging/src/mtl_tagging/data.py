@@ -156,7 +156,7 @@ def prepare_rows(table: Table, features: Features) -> pl.DataFrame:
 
 
 def number_tags(frame: pl.DataFrame, tags: Sequence[str]) -> pl.Series:
-    """The place in `tags` of each tag of prepared rows, int64, all rows' one after the other.
+    """Return the position in `tags` of each tag of prepared rows, int64, rows concatenated.
 
     Raises `DataError` with file and line of the first row with a tag that is not among them.
     """

@@ -28,19 +28,19 @@ class TaggerOutput(ModelOutput):
 
 
 class Softmax(nn.Module):
-    """Each word's tag alone: the same two methods as `LinearChainCRF`."""
+    """Scores each word's tag alone, with the methods of `LinearChainCRF`."""
 
     def log_likelihood(self, scores: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
-        """Logarithm of the probability of these tags, `[batch]`; `tags` are padded with -100."""
+        """Return the log-probability of these tags, `[batch]`; `tags` are padded with -100."""
         return -F.cross_entropy(scores.transpose(1, 2), tags, reduction="none").sum(dim=1)
 
     def best_tags(self, scores: Tensor, lengths: Tensor) -> Tensor:
-        """The tag that scores highest for each word, `[batch, time]`."""
+        """Return the highest-scoring tag of each word, `[batch, time]`."""
         return scores.argmax(dim=2)
 
 
 class Tagger(nn.Module):
-    """Tags the words of a batch; the loss is that of a word, on average."""
+    """Tags the words of a batch; the loss is the mean over words."""
 
     def __init__(
         self, config: WordTaggingTaskConfig, features: Features, build: Builder, *, tags: int

@@ -1,4 +1,4 @@
-"""What mtl-tagging brings to mtl. Free of torch."""
+"""The components of mtl-tagging. Free of torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def mtl_tasks() -> Sequence[ComponentSpec]:
             name="WordTaggingTask",
             config="mtl_tagging.config:WordTaggingTaskConfig",
             factory="mtl_tagging.task:WordTaggingTask",
-            summary="A tag for each word, and so spans of words",
+            summary="One tag per word, and so spans of words",
         )
     ]
 
@@ -28,7 +28,7 @@ def mtl_data_sources() -> Sequence[ComponentSpec]:
             name="CoNLL",
             config="mtl_tagging.config:CoNLLConfig",
             factory="mtl_tagging.data:CoNLL",
-            summary="A word a line, a blank line after each sentence",
+            summary="One word per line, a blank line after each sentence",
         )
     ]
 

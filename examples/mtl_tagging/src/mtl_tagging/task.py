@@ -21,7 +21,7 @@ NO_TAG = -100
 
 
 class WordTaggingTask(Task[WordTaggingTaskConfig]):
-    """A tag for each word, and so spans of words."""
+    """One tag per word, and so spans of words."""
 
     def __init__(self, config: WordTaggingTaskConfig, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)
@@ -29,7 +29,7 @@ class WordTaggingTask(Task[WordTaggingTaskConfig]):
         self.learn_tags(["O"])
 
     def learn_tags(self, tags: list[str]) -> None:
-        """Take these tags for all that there are."""
+        """Set the tags."""
         self.tags = tags
         self.reader = SpanReader(tags)
 
@@ -44,7 +44,7 @@ class WordTaggingTask(Task[WordTaggingTaskConfig]):
         self.learn_tags(complete_tags(tags.unique().to_list()))
 
     def encode(self, frame: pl.DataFrame) -> dict[str, Column]:
-        """`tags`, int64, one a word, where the rows have them."""
+        """Return `tags`, int64, one per word, if the rows have them."""
         if "tags" not in frame.columns:
             return {}
         places = number_tags(frame, self.tags)
@@ -57,7 +57,7 @@ class WordTaggingTask(Task[WordTaggingTaskConfig]):
         return SpanMetrics(self.reader)
 
     def predictions(self, output: TaggerOutput, batch: Batch) -> list[dict[str, Any]]:
-        """Each word's tag, and the spans, which reach from the word `start` to before the word `end`:
+        """Return each word's tag, and the spans, from the word `start` to before the word `end`:
         `{"tags": ["B-PER", "O"], "spans": [{"type": "PER", "start": 0, "end": 1}]}`."""
         tags, lengths = output.best_tags.cpu(), output.lengths.cpu()
         spans = self.reader.read(tags, lengths)
@@ -79,7 +79,7 @@ class WordTaggingTask(Task[WordTaggingTaskConfig]):
         self.learn_tags(list(state["tags"]))
 
     def notices(self) -> list[str]:
-        """Lines that were left out."""
+        """Return how many lines were left out."""
         return [
             f"{path}: lines of {DOCUMENT}, which are left out: {count:,}"
             for path, count in self.documents.items()

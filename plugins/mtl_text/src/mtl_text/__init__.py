@@ -1,6 +1,6 @@
 """Word and character featurizers, data sources, text encoders and decoders for mtl.
 
-What needs polars or torch is imported when it is first used.
+Modules that need polars or torch are imported on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of the featurizers and data sources. Free of torch."""
+"""Configs of the featurizers and data sources. Free of torch."""
 
 from __future__ import annotations
 
@@ -31,38 +31,39 @@ def _normalization() -> Any:
 
 @configclass
 class WordFeatConfig(FeaturizerConfig):
-    """A vector a word: a row of an embedding.
+    """One vector per word: a row of an embedding.
 
-    The vocabulary is what `vocab_file` lists and, with `vocab_from_train_data`, the words of the
-    training data of all tasks that share the features; without a file it is the latter alone.
-    Special tokens come first and do not count.
+    The vocabulary consists of the words of `vocab_file` and, with `vocab_from_train_data`, those in the
+    training data of all tasks that share the features. Special tokens come first and do not count.
     """
 
     embed_dim: int = option(100, "Width of a word's vector.", minimum=1)
     vocab_file: InputPath | None = option(
-        None, "A word a line; what follows a tab, such as a count, is not read."
+        None, "Vocabulary file with one word per line; what follows a tab, such as a count, is ignored."
     )
     vocab_size: int | None = option(
         None,
-        "Words kept, of those that there are the most frequent in the training data; all if absent.",
+        "Keep only this many words, the most frequent in the training data.",
         minimum=1,
     )
-    vocab_from_train_data: bool = option(True, "Take the words of the training data, beside those of a file.")
+    vocab_from_train_data: bool = option(
+        True, "Take words from the training data, besides those of `vocab_file`."
+    )
     min_count: int = option(
-        1, "How often a word must occur in the training data to be taken from there.", minimum=1
+        1, "Take only words that occur at least this often in the training data.", minimum=1
     )
     lowercase: bool = option(True, "Read words in lower case.")
     tokenizer: Tokenizer | None = _tokenizer()
     normalization: Normalization = _normalization()
     init_range: float | None = option(
         None,
-        "Start from uniform numbers between plus and minus this; from the standard normal if absent.",
+        "Initialize uniformly between minus and plus this value; standard normal if absent.",
         above=0,
     )
     rare_word_dropout: float = option(
         0.0,
-        "In training, read a word that the training data have n times as unknown with the probability"
-        " a / (a + n), where this is a.",
+        "In training, replace a word that occurs n times in the training data by the unknown word with"
+        " probability a / (a + n), where a is this value.",
         minimum=0,
     )
 
@@ -83,7 +84,7 @@ class WordFeatConfig(FeaturizerConfig):
 
 @configclass
 class CharFeatConfig(FeaturizerConfig):
-    """A vector a word from its characters: convolutions of several widths, then the maximum.
+    """One vector per word from its characters: convolutions of several widths, then the maximum.
 
     Kim, Jernite, Sontag and Rush, "Character-Aware Neural Language Models", AAAI 2016, without its
     highway layers.
@@ -92,12 +93,14 @@ class CharFeatConfig(FeaturizerConfig):
     embed_dim: int = option(100, "Width of a character's vector.", minimum=1)
     kernel_sizes: list[int] = option(
         Factory(lambda: [3, 4]),
-        "Characters that a convolution sees at once, for each convolution.",
+        "Width of each convolution, in characters.",
         minimum=1,
     )
-    kernel_num: int = option(100, "Filters of each convolution.", minimum=1)
-    max_word_length: int = option(20, "Characters read of a word; the rest is cut off.", minimum=1)
-    min_count: int = option(1, "How often a character must occur in training to be known.", minimum=1)
+    kernel_num: int = option(100, "Filters per convolution.", minimum=1)
+    max_word_length: int = option(20, "Characters of a word that are read; the rest is cut off.", minimum=1)
+    min_count: int = option(
+        1, "Keep only characters that occur at least this often in the training data.", minimum=1
+    )
     tokenizer: Tokenizer | None = _tokenizer()
     normalization: Normalization = _normalization()
 
@@ -118,18 +121,18 @@ class CharFeatConfig(FeaturizerConfig):
 
 @configclass
 class NgramFeatConfig(FeaturizerConfig):
-    """A vector a word from its hashed character n-grams.
+    """One vector per word from its hashed character n-grams.
 
     Bojanowski et al., "Enriching Word Vectors with Subword Information", TACL 2017.
     """
 
     embed_dim: int = option(100, "Width of a word's vector.", minimum=1)
     shortest: int = option(
-        3, "Characters of the shortest n-grams, the marks at a word's ends included.", minimum=1
+        3, "Characters of the shortest n-grams, including the marks at a word's ends.", minimum=1
     )
     longest: int = option(5, "Characters of the longest n-grams.", minimum=1)
     buckets: int = option(20000, "Rows that n-grams are hashed into.", minimum=1)
-    max_ngrams: int = option(24, "N-grams read of a word, the short ones first.", minimum=1)
+    max_ngrams: int = option(24, "N-grams of a word that are read, short ones first.", minimum=1)
     tokenizer: Tokenizer | None = _tokenizer()
     normalization: Normalization = _normalization()
 

@@ -16,8 +16,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "ge
 def dense_layers(
     input_dim: int, dims: Sequence[int], *, activation: str = "relu", dropout: float = 0.0, bias: bool = True
 ) -> nn.Sequential:
-    """Linear layers of these widths, each with its activation and dropout: `[..., input_dim]` to
-    `[..., dims[-1]]`; the input itself where `dims` is empty."""
+    """Return linear layers of these widths, each with activation and dropout: `[..., input_dim]` to
+    `[..., dims[-1]]`; the identity if `dims` is empty."""
     layers = nn.Sequential()
     for inputs, outputs in zip([input_dim, *dims], dims, strict=False):
         layers.extend([nn.Linear(inputs, outputs, bias), ACTIVATIONS[activation](), Dropout(dropout)])
@@ -27,9 +27,9 @@ def dense_layers(
 class MLPDecoder(nn.Module):
     """Linear layers: `output(hidden(inputs))`.
 
-    The two halves stand open for who needs not all scores at once, or ties the last weights.
+    Both are public for code that does not need all scores at once.
 
-    *Shape:* `[..., input_dim]` to `[..., output_dim]`; `hidden` gives `[..., output.in_features]`.
+    *Shape:* `[..., input_dim]` to `[..., output_dim]`; `hidden` returns `[..., output.in_features]`.
     """
 
     def __init__(

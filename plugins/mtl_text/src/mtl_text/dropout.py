@@ -1,4 +1,4 @@
-"""Dropout that costs little on a CPU."""
+"""Dropout that is fast on a CPU."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _LEVELS = 2**16
 
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout` with masks drawn sixteen random bits an element on a CPU, where torch's own draw is
-    several times slower.
+    """`torch.nn.Dropout` whose masks take sixteen random bits per element on a CPU, several times faster than
+    torch's.
 
-    A value is dropped with the probability `p` rounded to 1 in 65,536, and what is kept is scaled by what
-    that really is, so that the expectation is exact.
+    The probability is `p` rounded to 1/65,536, and kept values are scaled by the rounded one, so that the
+    expectation is exact.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Values of any shape, some of them 0 in training."""
+        """Zero some values of any shape in training."""
         if not self.training or self.p == 0.0:
             return input
         if self.inplace or input.device.type != "cpu" or torch.compiler.is_compiling():

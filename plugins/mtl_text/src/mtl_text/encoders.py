@@ -1,4 +1,4 @@
-"""Representations: embedded tokens to a vector a token or a vector a document."""
+"""Representations: embedded tokens to one vector per token or per document."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from mtl_text.pooling import has_padding, masked_max, zero_padding
 class BiLSTM(nn.Module):
     """LSTM in both directions or one (Graves and Schmidhuber 2005).
 
-    The first half of a vector is the forward state, the second the backward state. Gives what
-    `torch.nn.LSTM` gives for packed sequences, from padded ones: packing slows the backward pass
-    on a CPU with the square of the time. Padding after the end cannot change a forward state, and
-    the backward direction reads each row reversed within its length.
+    The first half of a vector is the forward state, the second the backward state. Returns what
+    `torch.nn.LSTM` returns for packed sequences, without packing, which slows the backward pass on a CPU
+    quadratically in time. Padding cannot change a forward state, and the backward direction reads each
+    row reversed within its length.
 
     *Shape:* `embedded` `[batch, time, input_dim]`, `lengths` `[batch]` to
     `[batch, time, output_dim]`, zeros after a row's length.
@@ -56,13 +56,13 @@ class BiLSTM(nn.Module):
 
 
 def _mirror(lengths: Tensor, time: int) -> Callable[[Tensor], Tensor]:
-    """What reverses each row of a `[batch, time, dim]` within its length, and leaves padding where it is."""
+    """Return a function that reverses each row of a `[batch, time, dim]` within its length."""
     if not has_padding(lengths, time):
         return lambda sequence: sequence.flip(1)
     place = torch.arange(time, device=lengths.device)
     mirrored = torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)
     starts = time * torch.arange(len(lengths), device=lengths.device)
-    # One index into all places is several times as fast as one into rows and one into times.
+    # One index into the flattened positions is several times faster than two.
     flat = (starts[:, None] + mirrored).flatten()
     return lambda sequence: sequence.flatten(0, 1).index_select(0, flat).view_as(sequence)
 
@@ -125,8 +125,8 @@ class Stack(nn.Module):
 class DocNN(nn.Module):
     """Convolutions over tokens, ReLU and the maximum over time (Kim 2014).
 
-    A row is read as if zeros stood around it, so that every window with a token of the row in it
-    counts, and rows shorter than a kernel work.
+    Rows are padded with zeros on both sides, so that every window that overlaps the row counts, and rows
+    shorter than a kernel work.
 
     *Shape:* `embedded` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, output_dim]`.
     """

@@ -1,4 +1,4 @@
-"""Featurizers: words to ids and characters, and the embeddings that read them."""
+"""Featurizers: words to ids and characters, and their embeddings."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from mtl_text.vocabulary import (
 
 
 class WordFeat(TokenFeaturizer[WordFeatConfig]):
-    """A row of an embedding a word.
+    """One row of an embedding per word.
 
-    `vocabulary` is there after `fit` or `load_state`; all tasks that share the featurizer have this one.
-    So is `counts` with `rare_word_dropout`: how often the training data of them all have each word of it.
+    `vocabulary` exists after `fit` or `load_state`; tasks that share the featurizer share it. With
+    `rare_word_dropout`, so does `counts`: how often each of its words occurs in their training data.
     """
 
     vocabulary: Vocabulary
@@ -54,8 +54,8 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
         self._notices: list[str] = []
 
     def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
-        """Choose the words. Raises `DataError` where the vocabulary file cannot be used, or no word
-        is left."""
+        """Choose the words. Raises `DataError` if the vocabulary file cannot be used, or no word is
+        left."""
         config = self.config
         counts = count_tokens(
             (self._words_of(tokens) for corpus in corpora.values() for tokens in corpus),
@@ -100,7 +100,7 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
         self._ids_of = WeakKeyDictionary[DistinctWords, np.ndarray]()
 
     def encode(self, tokens: pl.Series) -> dict[str, Dense | Ragged]:
-        """`ids`: an id a token."""
+        """Return `ids`: one id per word."""
         words = self._words_of(tokens)
         ids = words.spread(self._ids(words))
         return {"ids": Ragged.from_lists(tokens, ids, dtype=torch.int32, padding=PAD_ID)}
@@ -140,7 +140,7 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
             self.counts = _saved_counts(state, len(words))
 
     def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
-        """`unknown`: the share of words that are not in the vocabulary; special tokens are no words."""
+        """Return `unknown`: the share of words, special tokens aside, that are not in the vocabulary."""
         return {"unknown": share(self._unknown(self._words_of(tokens)) for tokens in corpus)}
 
     def _unknown(self, words: DistinctWords) -> tuple[np.ndarray, np.ndarray]:
@@ -149,12 +149,12 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
         return ids[counted] == UNK_ID, words.counts[counted]
 
     def notices(self) -> list[str]:
-        """What `fit` left out."""
+        """Return what `fit` ignored."""
         return self._notices
 
 
 def _saved_counts(state: Mapping[str, Any], words: int) -> list[int]:
-    """How often the training data had each word. Raises `DataError` for what says no such thing."""
+    """Return how often each word occurs in the training data. Raises `DataError` for anything else."""
     counts = state.get("counts")
     if isinstance(counts, list) and len(counts) == words and all(type(n) is int and n >= 0 for n in counts):
         return counts
@@ -164,9 +164,9 @@ def _saved_counts(state: Mapping[str, Any], words: int) -> list[int]:
 class WordEmbedding(nn.Module):
     """Ids `[batch, time]` to vectors `[batch, time, embed_dim]`; that of padding is zero.
 
-    With `rare_word_dropout` a, training reads a word as `UNK` with the probability a / (a + n), where n
-    is its number of `counts` (one for each word, the special tokens not among them), so that `UNK` is
-    learnt, and from words like those it will stand for: Kiperwasser and Goldberg, "Simple and Accurate
+    With `rare_word_dropout` a, training replaces a word by `UNK` with probability a / (a + n), where n
+    is the word's entry in `counts` (which has none for special tokens), so that `UNK` is learned from
+    words like those it will stand for: Kiperwasser and Goldberg, "Simple and Accurate
     Dependency Parsing Using Bidirectional LSTM Feature Representations", TACL 2016.
     """
 
@@ -205,15 +205,15 @@ class WordEmbedding(nn.Module):
 
 
 def _drop_probabilities(counts: Sequence[int], dropout: float) -> Tensor:
-    """The probability of each token, `[tokens]`; special ones, which come first, stay."""
+    """Return the probability of each token, `[tokens]`; that of special ones, which come first, is 0."""
     of_words = dropout / (dropout + torch.tensor(counts, dtype=torch.float32))
     return torch.cat([torch.zeros(len(SPECIAL_TOKENS)), of_words])
 
 
 class CharFeat(Featurizer[CharFeatConfig]):
-    """A vector a word from its characters; a special token is a character of its own.
+    """One vector per word from its characters; a special token is a character of its own.
 
-    `vocabulary` is that of the characters, there after `fit` or `load_state`.
+    `vocabulary` is that of the characters; it exists after `fit` or `load_state`.
     """
 
     vocabulary: Vocabulary
@@ -231,14 +231,14 @@ class CharFeat(Featurizer[CharFeatConfig]):
         self.vocabulary = Vocabulary(most_frequent(frequent, counts))
 
     def encode(self, tokens: pl.Series) -> dict[str, Dense | Ragged]:
-        """`characters`: `[tokens, max_word_length]`, padded."""
+        """Return `characters`: `[words, max_word_length]`, padded."""
         words = self._words_of(tokens)
         table = self._spell(words.words)
         lists = Ragged.from_lists(tokens, pl.Series(words.places), dtype=torch.int64)
         return {"characters": Ragged(table[lists.values], lists.offsets, PAD_ID)}
 
     def _spell(self, words: pl.Series) -> Tensor:
-        """The ids of the characters of each word, `[words, max_word_length]`."""
+        """Return the ids of the characters of each word, `[words, max_word_length]`."""
         spelled = words.str.slice(0, self.config.max_word_length).str.split("")
         lengths = spelled.list.len().to_numpy()
         ids = self.vocabulary.ids(flatten(spelled)).to_numpy()
@@ -261,7 +261,7 @@ class CharFeat(Featurizer[CharFeatConfig]):
         self._words_of.load_state(state)
 
     def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
-        """`truncated`: the share of words that are longer than `max_word_length`."""
+        """Return `truncated`: the share of words longer than `max_word_length`."""
         return {"truncated": share(self._truncated(self._words_of(tokens)) for tokens in corpus)}
 
     def _truncated(self, words: DistinctWords) -> tuple[np.ndarray, np.ndarray]:
@@ -271,8 +271,8 @@ class CharFeat(Featurizer[CharFeatConfig]):
 class CharEmbedding(nn.Module):
     """Characters `[batch, time, max_word_length]` to vectors `[batch, time, output_dim]`.
 
-    `max over p of relu(filter · characters[p : p + kernel_size])`, windows that begin in the word;
-    a word shorter than the kernel is one window, filled up with zeros. Padding gives zeros.
+    `max over p of relu(filter · characters[p : p + kernel_size])` over the windows that begin in the word;
+    a word shorter than the kernel is one window, padded with zeros. Padding becomes zeros.
     """
 
     def __init__(self, characters: Sequence[str], config: CharFeatConfig) -> None:
@@ -299,7 +299,7 @@ class CharEmbedding(nn.Module):
     def _pool(convolution: nn.Module, embedded: Tensor, lengths: Tensor) -> Tensor:
         """`embedded` `[words, embed_dim, characters]` to `[words, kernel_num]`.
 
-        Zero stands for the windows that do not count: after relu it never beats one that does.
+        Windows that do not count become zero, which after relu never beats one that does.
         """
         assert isinstance(convolution, nn.Conv1d)
         kernel_size = convolution.kernel_size[0]

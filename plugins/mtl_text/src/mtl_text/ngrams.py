@@ -1,4 +1,4 @@
-"""Hashed character n-grams: a vector for every word, unseen ones included."""
+"""Hashed character n-grams: a vector for every word, including unseen ones."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from mtl_text.text import SPECIAL_TOKENS, UNKNOWN_IN_TEXT
 from mtl_text.vocabulary import DistinctWords, WordsOf, share
 
 NONE_ID = 0
-"""Stands where a word has no more n-grams; its vector is zero."""
+"""Padding after a word's n-grams; its vector is zero."""
 
 
 class NgramFeat(Featurizer[NgramFeatConfig]):
-    """A vector a word: the mean of those of its character n-grams, which are hashed into `buckets` rows.
+    """One vector per word: the mean of the vectors of its character n-grams, which are hashed into `buckets`
+    rows.
 
-    The word is read with a mark at either end, so that "<th" is not "th" within a word. Words that no
-    training text has share n-grams with others that it has: Bojanowski et al., "Enriching Word Vectors
-    with Subword Information", TACL 2017. Nothing is learnt from the data.
+    A word gets a mark at either end, so that "<th" is not "th" within a word. Words that training lacks
+    share n-grams with words that it has: Bojanowski et al., "Enriching Word Vectors with Subword
+    Information", TACL 2017. Nothing is learned from the data.
     """
 
     def __init__(self, config: NgramFeatConfig) -> None:
@@ -33,13 +34,13 @@ class NgramFeat(Featurizer[NgramFeatConfig]):
         self._words_of = WordsOf(config.normalization)
 
     def encode(self, tokens: pl.Series) -> dict[str, Column]:
-        """`ngrams`: `[tokens, max_ngrams]`, padded; a special token is one of its own."""
+        """Return `ngrams`: `[words, max_ngrams]`, padded; a special token is one of its own."""
         words = self._words_of(tokens)
         lists = Ragged.from_lists(tokens, pl.Series(words.places), dtype=torch.int64)
         return {"ngrams": Ragged(self._table(words.words)[lists.values], lists.offsets, NONE_ID)}
 
     def _table(self, words: pl.Series) -> Tensor:
-        """The rows of the n-grams of each word, `[words, max_ngrams]`."""
+        """Return the rows of the n-grams of each word, `[words, max_ngrams]`."""
         table = np.full((len(words), self.config.max_ngrams), NONE_ID, dtype=np.int32)
         for number, word in enumerate(words.to_list()):
             rows = self.ngrams(word)
@@ -47,7 +48,7 @@ class NgramFeat(Featurizer[NgramFeatConfig]):
         return torch.from_numpy(table)
 
     def ngrams(self, word: str) -> list[int]:
-        """The rows of a word's n-grams, the short ones first; the first `max_ngrams` of them."""
+        """Return the rows of a word's first `max_ngrams` n-grams, short ones first."""
         if word in SPECIAL_TOKENS or word == UNKNOWN_IN_TEXT:
             return [self._row(word)]
         marked = f"<{word}>"
@@ -73,7 +74,7 @@ class NgramFeat(Featurizer[NgramFeatConfig]):
         self._words_of.load_state(state)
 
     def report(self, corpus: Iterable[pl.Series]) -> dict[str, float]:
-        """`truncated`: the share of words that have more than `max_ngrams` n-grams."""
+        """Return `truncated`: the share of words with more than `max_ngrams` n-grams."""
         return {"truncated": share(self._truncated(self._words_of(tokens)) for tokens in corpus)}
 
     def _truncated(self, words: DistinctWords) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +85,7 @@ class NgramFeat(Featurizer[NgramFeatConfig]):
 
 
 class NgramEmbedding(nn.Module):
-    """N-grams `[batch, time, max_ngrams]` to vectors `[batch, time, embed_dim]`; padding gives zeros."""
+    """N-grams `[batch, time, max_ngrams]` to vectors `[batch, time, embed_dim]`; padding becomes zeros."""
 
     def __init__(self, config: NgramFeatConfig) -> None:
         super().__init__()

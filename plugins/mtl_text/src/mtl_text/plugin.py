@@ -1,4 +1,4 @@
-"""What mtl_text brings. Free of torch."""
+"""The components of mtl_text. Free of torch."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ def _model(name: str, module: str, summary: str) -> ComponentSpec:
 @hookimpl
 def mtl_data_sources() -> list[ComponentSpec]:
     return [
-        _data("TSV", "tables", "TSV", "A row per line, cells separated by tabs, with or without a header"),
-        _data("JSONL", "jsonl", "JSONL", "A JSON object per line"),
-        _data("TextLines", "sources", "TextLines", "Plain text with a row per line"),
+        _data("TSV", "tables", "TSV", "One row per line, cells separated by tabs, with or without a header"),
+        _data("JSONL", "jsonl", "JSONL", "One JSON object per line"),
+        _data("TextLines", "sources", "TextLines", "Plain text, one row per line"),
     ]
 
 
 @hookimpl
 def mtl_featurizers() -> list[ComponentSpec]:
     return [
-        _data("word_feat", "featurizers", "WordFeat", "A vector a word of a vocabulary"),
-        _data("char_feat", "featurizers", "CharFeat", "A vector a word from its characters, by a CNN"),
-        _data("ngram_feat", "ngrams", "NgramFeat", "A vector a word from its hashed character n-grams"),
+        _data("word_feat", "featurizers", "WordFeat", "One vector per word of a vocabulary"),
+        _data("char_feat", "featurizers", "CharFeat", "One vector per word from its characters, by a CNN"),
+        _data("ngram_feat", "ngrams", "NgramFeat", "One vector per word from its hashed character n-grams"),
     ]
 
 
 @hookimpl
 def mtl_representations() -> list[ComponentSpec]:
     return [
-        _model("BiLSTM", "encoders", "LSTM in both directions or one: a vector a token"),
-        _model("BiLSTMDocAttention", "encoders", "BiLSTM, pooling and dense layers: a vector a document"),
-        _model("Transformer", "transformer", "Layers of self-attention: a vector a token"),
-        _model("PooledRepresentation", "encoders", "Any encoder and any pooling: a vector a document"),
-        _model("Stack", "encoders", "Encoders one over another: a vector a token"),
-        _model("DocNN", "encoders", "Convolutions over words and a maximum: a vector a document"),
+        _model("BiLSTM", "encoders", "LSTM in both directions or one: one vector per token"),
+        _model("BiLSTMDocAttention", "encoders", "BiLSTM, pooling and dense layers: one vector per document"),
+        _model("Transformer", "transformer", "Layers of self-attention: one vector per token"),
+        _model("PooledRepresentation", "encoders", "Any encoder and any pooling: one vector per document"),
+        _model("Stack", "encoders", "Encoders on top of each other: one vector per token"),
+        _model("DocNN", "encoders", "Convolutions over words and a maximum: one vector per document"),
     ]
 
 
 @hookimpl
 def mtl_poolings() -> list[ComponentSpec]:
     return [
-        _model("SelfAttention", "pooling", "Mean of the sequence with learnt weights"),
+        _model("SelfAttention", "pooling", "Mean of the sequence with learned weights"),
         _model("MaxPool", "pooling", "Maximum of the sequence"),
         _model("MeanPool", "pooling", "Mean of the sequence"),
-        _model("ConcatPool", "pooling", "Several poolings, their vectors joined"),
-        _model("LastStep", "pooling", "Where the sequence ends, in each direction"),
+        _model("ConcatPool", "pooling", "Vectors of several poolings, concatenated"),
+        _model("LastStep", "pooling", "Last vector of the sequence, in each direction"),
     ]
 
 

@@ -1,7 +1,7 @@
-"""Poolings: a sequence `[batch, time, dim]` to one vector a row `[batch, dim]`.
+"""Poolings: a sequence `[batch, time, dim]` to one vector per row `[batch, dim]`.
 
-What stands after a row's length has no part in it, and a row of length 0 gets zeros. The sequence
-may be shared with other tasks, so it is never written to.
+Padding does not count, and a row of length 0 becomes zeros. The sequence may be shared with other tasks
+and is never written to.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ from mtl_text.model_config import (
 
 
 def padding_mask(lengths: Tensor, time: int) -> Tensor:
-    """True where a position is after the end of its row: `[batch]` to `[batch, time]`."""
+    """Return a mask that is True after the end of a row: `[batch]` to `[batch, time]`."""
     return torch.arange(time, device=lengths.device) >= lengths[:, None]
 
 
 def has_padding(lengths: Tensor, time: int) -> bool:
-    """Whether a row may end before `time`. A GPU is not asked, as one would have to wait for its answer."""
+    """Whether a row may end before `time`; always true on a GPU, as finding out would synchronize."""
     known = lengths.device.type == "cpu" and not torch.compiler.is_compiling()
     return not known or bool((lengths < time).any())
 
 
 def zero_padding(sequence: Tensor, lengths: Tensor) -> Tensor:
-    """`[batch, time, dim]` with zeros after the end of each row; the sequence itself where there is nothing
-    after it."""
+    """Return `[batch, time, dim]` with zeros after the end of each row; without padding, the input."""
     time = sequence.shape[1]
     if not has_padding(lengths, time):
         return sequence
@@ -41,7 +40,7 @@ def zero_padding(sequence: Tensor, lengths: Tensor) -> Tensor:
 
 
 def masked_max(sequence: Tensor, lengths: Tensor) -> Tensor:
-    """Maximum over each row's length: `[batch, time, dim]` to `[batch, dim]`, zeros for length 0."""
+    """Return the maximum over each row's length, `[batch, dim]`; zeros for length 0."""
     padded = padding_mask(lengths, sequence.shape[1])
     highest = sequence.masked_fill(padded[:, :, None], float("-inf")).amax(dim=1)
     return highest.masked_fill((lengths == 0)[:, None], 0)
@@ -66,7 +65,7 @@ class SelfAttention(nn.Module):
         sequence = zero_padding(sequence, lengths)
         scores = self.score(self.hidden(self.dropout(sequence)).tanh()).squeeze(-1)
         if has_padding(lengths, time):
-            # The lowest finite number, since a softmax of nothing but -inf is NaN.
+            # The lowest finite number: a softmax over -inf only is NaN.
             scores = scores.masked_fill(padding_mask(lengths, time), torch.finfo(scores.dtype).min)
         weights = scores.softmax(dim=-1).to(sequence.dtype)
         return torch.einsum("bt,btd->bd", weights, sequence)
@@ -100,7 +99,7 @@ class MeanPool(nn.Module):
 
 
 class ConcatPool(nn.Module):
-    """The vectors of several poolings, joined.
+    """The vectors of several poolings, concatenated.
 
     *Shape:* `sequence` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, output_dim]`.
     """
@@ -114,7 +113,7 @@ class ConcatPool(nn.Module):
 
 
 class LastStep(nn.Module):
-    """The vector at the last position of a row; with `both_ends` its second half is that of the
+    """The vector at the last position of a row; with `both_ends`, its second half is that of the
     first position, as in the final states of a bidirectional `torch.nn.LSTM`.
 
     *Shape:* `sequence` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, input_dim]`.

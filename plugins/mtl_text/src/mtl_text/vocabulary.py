@@ -1,4 +1,4 @@
-"""Vocabularies: which words there are, and the row of each."""
+"""Vocabularies: words and their rows."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mtl_text.text import SPECIAL_TOKENS, UNK_ID, UNKNOWN_IN_TEXT
 
 
 class Vocabulary:
-    """The special tokens, then `words`; a token's id is its place in `tokens`.
+    """The special tokens, then `words`; a token's id is its position in `tokens`.
 
-    With `lowercase` tokens are looked up in lower case, special ones as they are.
+    With `lowercase`, tokens except special ones are looked up in lower case.
     """
 
     def __init__(self, words: Sequence[str], *, lowercase: bool = False) -> None:
@@ -37,7 +37,7 @@ class Vocabulary:
         return len(SPECIAL_TOKENS) + len(self.words)
 
     def ids(self, tokens: pl.Series) -> pl.Series:
-        """The id of each of `tokens` (`str`), as `Int32`; that of `UNK` for one that is not known."""
+        """Return the id of each of `tokens` (`str`), as `Int32`; that of `UNK` for an unknown one."""
         looked_up = _lower(tokens) if self.lowercase else tokens
         codes = looked_up.cast(self._enum, strict=False).to_physical()
         return codes.cast(pl.Int32).fill_null(UNK_ID).alias("id")
@@ -45,8 +45,8 @@ class Vocabulary:
 
 @frozen
 class WordList:
-    """What a vocabulary file lists: its words in order, each once, lines that name none, and lines
-    that name one again."""
+    """The content of a vocabulary file: its words in order, each once, and the number of lines without a
+    word and of lines that repeat one."""
 
     words: pl.Series
     idle_lines: int
@@ -56,8 +56,8 @@ class WordList:
 def read_word_list(path: Path, *, lowercase: bool, normalization: Normalization) -> WordList:
     """Return the words of a file: one per line, optionally followed by a tab and something that is not read.
 
-    Raises `DataError` with file and line for a file that is missing, is no UTF-8, lists no words,
-    or has a space within a word.
+    Raises `DataError` with file and line if the file is missing, is not UTF-8, lists no words, or has a
+    space within a word.
     """
     lines = read_lines(path)
     if lines.bad:
@@ -80,7 +80,7 @@ def read_word_list(path: Path, *, lowercase: bool, normalization: Normalization)
 
 
 def saved_words(state: Mapping[str, Any], name: str) -> list[str]:
-    """The words that a featurizer saved under `name`. Raises `DataError` for what is no vocabulary."""
+    """Return the words that a featurizer saved under `name`. Raises `DataError` for anything else."""
     words = state.get(name)
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise DataError(f"`{name}` must be a list of strings")
@@ -93,10 +93,10 @@ def saved_words(state: Mapping[str, Any], name: str) -> list[str]:
 
 @frozen(eq=False)
 class DistinctWords:
-    """A column of tokens as the words that it has, so that what is done to words is done to each once.
+    """A column of words, with each distinct word once, so that work per word is done once.
 
-    `words` has each of them once, `counts` how often (int64), and `places` says of every token of every
-    row, in order, which it is (int32).
+    `words` are the distinct ones, `counts` how often each occurs (int64), and `places` the index in
+    `words` of every word of every row, in order (int32).
     """
 
     words: pl.Series
@@ -105,11 +105,11 @@ class DistinctWords:
 
     @classmethod
     def of(cls, tokens: pl.Series) -> DistinctWords:
-        """Those of tokens (`list[str]` a row)."""
+        """Return those of a column (`list[str]` per row)."""
         flat = flatten(tokens).cast(pl.Categorical)
-        # As the type that NumPy indexes by: it would convert any other again for each use.
+        # In the type that NumPy indexes by: it would convert any other at each use.
         categories = flat.to_physical().to_numpy().astype(np.intp)
-        # Polars numbers categories for all columns that are there at the time.
+        # Polars numbers categories across all columns that exist at the time.
         counts = np.bincount(categories)
         present = counts.nonzero()[0]
         place_of = np.zeros(len(counts), dtype=np.int32)
@@ -120,7 +120,7 @@ class DistinctWords:
         return cls(words, place_of[categories], counts[present])
 
     def spread(self, values: np.ndarray) -> pl.Series:
-        """The value of each token, given that of each word."""
+        """Return the value of each word of each row, given those of the distinct words."""
         return pl.Series(values[self.places])
 
 
@@ -166,9 +166,9 @@ def normalize(words: pl.Series, form: Normalization) -> pl.Series:
 
 
 def count_tokens(corpora: Iterable[DistinctWords], *, lowercase: bool = False) -> pl.DataFrame:
-    """How often each word occurs in `corpora`: columns `word` and `count`.
+    """Return how often each word occurs in `corpora`: columns `word` and `count`.
 
-    Special tokens, and words that a corpus has left out itself, are not counted.
+    Special tokens and `<unk>` are not counted.
     """
     counts = pl.DataFrame(schema={"word": pl.String, "count": pl.Int64})
     for corpus in corpora:
@@ -181,28 +181,27 @@ def count_tokens(corpora: Iterable[DistinctWords], *, lowercase: bool = False) -
 
 
 def most_frequent(words: pl.Series, counts: pl.DataFrame, size: int | None = None) -> list[str]:
-    """The `size` words that occur most often, by `counts` (as from `count_tokens`), each once.
+    """Return the `size` most frequent words by `counts` (from `count_tokens`), each once, most frequent
+    first.
 
-    The most frequent come first, and of two that are equally frequent the one first in code
-    point order, so that the same data always gives the same rows.
+    Ties are in code point order, so that the same data always gives the same rows.
     """
     counted = words.unique().alias("word").to_frame().join(counts, on="word", how="left")
     counted = counted.with_columns(pl.col("count").fill_null(0))
     if size is not None and size < len(counted):
-        # Most words of a corpus are rare: they need not be sorted.
+        # Most words of a corpus are rare and need not be sorted.
         counted = counted.filter(pl.col("count") >= counted["count"].top_k(size).min())
     ordered = counted.sort("count", "word", descending=[True, False])["word"]
     return ordered.head(len(ordered) if size is None else size).to_list()
 
 
 def flatten(tokens: pl.Series) -> pl.Series:
-    """All tokens of all rows, in order; a row without tokens gives none."""
+    """Return all items of all rows, in order."""
     return tokens.filter(tokens.list.len() > 0).explode()
 
 
 def share(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-    """The share of true ones among all, of parts with flags and how often each counts; 0 where there are
-    none at all."""
+    """Return the weighted share of true flags over parts of (flags, weights); 0 without any."""
     trues, total = 0, 0
     for flags, counts in parts:
         trues += int(counts[flags].sum())
@@ -211,7 +210,7 @@ def share(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def _are_known(tokens: pl.Series) -> pl.Series:
-    """False for special tokens, and for a word that the corpus left out itself."""
+    """Return False for special tokens and `<unk>`."""
     return ~tokens.is_in([*SPECIAL_TOKENS, UNKNOWN_IN_TEXT])
 
 
