@@ -46,3 +46,11 @@ def require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in choices:
         *rest, last = choices
         raise UsageError(f"`{name}` must be {', '.join(rest)} or {last}, but is {shown(value)}")
+
+
+def require_overrides(value: Any) -> None:
+    """Raise `UsageError` unless an argument is a list of texts."""
+    what = 'a list of texts, as in ["trainer.epochs=3"]'
+    require("overrides", value, list | tuple, what)
+    for each in value:
+        require("overrides", each, str, what)

@@ -17,7 +17,7 @@ from mtl.errors import Interrupted, MtlError, UsageError
 from mtl.files import BackgroundWriter, read_json, write_json
 from mtl.plugins import Plugins, discover
 from mtl.provenance import plugins_of_run
-from mtl.runs.arguments import DEVICES, as_path, require, require_choice
+from mtl.runs.arguments import DEVICES, as_path, require, require_choice, require_overrides
 from mtl.runs.folder import WEIGHTS, RunFolder
 from mtl.runs.loading import load
 from mtl.runs.observer import Callbacks, RunObserver, logger
@@ -121,9 +121,7 @@ def _check_arguments(
 ) -> None:
     """Raise `UsageError` for an argument of `train` of the wrong type."""
     as_path("output", output)
-    require("overrides", overrides, list | tuple, 'a list of texts, as in ["trainer.epochs=3"]')
-    for each in overrides:  # type: ignore[attr-defined]
-        require("overrides", each, str, 'a list of texts, as in ["trainer.epochs=3"]')
+    require_overrides(overrides)
     if seed is not None:
         require("seed", seed, int, "an integer")
     if device is not None:

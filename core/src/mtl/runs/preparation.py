@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -29,6 +28,7 @@ from mtl.data.load import TaskData, Tasks, make_tasks
 from mtl.errors import UsageError
 from mtl.model import ModuleStates, MultitaskModel, build_model
 from mtl.plugins import Plugins
+from mtl.runs.arguments import as_path, require_overrides, shown
 from mtl.training.phase import Phase
 from mtl.training.selection import Selection, early_stopping, selection, task_weights
 from mtl.training.state import TrainingState
@@ -55,14 +55,16 @@ def load_source(
 
     Raises `UsageError` for a source of another type, and what `load_config` raises.
     """
+    require_overrides(overrides)
+    base_dir = None if base_dir is None else as_path("base_dir", base_dir)
     if isinstance(source, LoadedConfig):
         if overrides or base_dir is not None:
             raise UsageError("a config that is loaded already takes no overrides and no other base folder")
         return source
     if isinstance(source, str) and not source.lstrip("\ufeff \t\r\n").startswith("{"):
-        source = Path(source)
+        source = as_path("source", source)
     if not isinstance(source, str | Path | Mapping):
-        raise UsageError(f"a config must be a path, JSON text or a mapping, but is {reprlib.repr(source)}")
+        raise UsageError(f"a config must be a path, JSON text or a mapping, but is {shown(source)}")
     return load_config(source, plugins=plugins, overrides=overrides, base_dir=base_dir, resumed=resumed)
 
 
