@@ -35,6 +35,7 @@ from mtl import (
     Epoch,
     Featurizer,
     FeaturizerConfig,
+    InputPath,
     LRSchedulerConfig,
     Output,
     PoolingConfig,
@@ -44,6 +45,7 @@ from mtl import (
     ScheduleConfig,
     Table,
     configclass,
+    hookimpl,
     option,
     slot,
 )
@@ -106,9 +108,15 @@ class LinearDecoderConfig(DecoderConfig):
 
 
 class LinearDecoder(nn.Module):
-    def __init__(self, config: Any, build: Builder, *, input_dim: int, output_dim: int) -> None:
+    def __init__(
+        self, config: Any, build: Builder, *, input_dim: int, output_dim: int, output_names: Any = None
+    ) -> None:
         super().__init__()
+        self.names = output_names
         self.layer = nn.Linear(input_dim, output_dim)
+
+    def row_names(self) -> dict[str, Any]:
+        return dict.fromkeys(("layer.weight", "layer.bias"), self.names) if self.names else {}
 
     def forward(self, inputs: Tensor) -> Tensor:
         scores: Tensor = self.layer(inputs)
@@ -248,6 +256,34 @@ class Running(Balancer[Any]):
         self.means = dict(state)
 
 
+@configclass
+class EvaluationsConfig:
+    """A line for each evaluation."""
+
+    file: str = option("evaluations.txt", "The file's name.")
+
+
+class Evaluations:
+    def __init__(self, config: Any, *, folder: Path) -> None:
+        self.file = folder / config.file
+
+    @hookimpl
+    def mtl_run_started(self, resumed_step: int) -> None:
+        lines = self.file.read_text().splitlines(keepends=True) if self.file.exists() else ["step\n"]
+        kept = [line for line in lines[1:] if int(line.split()[0]) <= resumed_step]
+        self.file.write_text("".join([lines[0], *kept]))
+
+    @hookimpl
+    def mtl_evaluated(self, step: int, tasks: Mapping[str, Any]) -> None:
+        self.write(step, list(tasks))
+
+    def write(self, step: int, values: Sequence[Any]) -> None:
+        if not self.file.exists():
+            self.file.write_text("step\n")
+        with self.file.open("a") as stream:
+            stream.write(f"{step} {values}\n")
+
+
 @frozen
 class Sound:
     """A component that is right."""
@@ -269,6 +305,7 @@ SOUND = {
     "lr_scheduler": Sound(HalvedConfig, halved),
     "schedule": Sound(TurnsConfig, Turns),
     "balancer": Sound(RunningConfig, Running),
+    "logger": Sound(EvaluationsConfig, Evaluations),
 }
 
 
@@ -546,6 +583,124 @@ class Upwards(LinearDecoder):
 class OverTheBatch(LinearDecoder):
     def forward(self, inputs: Tensor) -> Tensor:
         return super().forward(inputs).softmax(dim=0)
+
+
+@defect("decoder", "follows_output_names", "do not follow their names", "outputs whose names are not kept")
+class Nameless(LinearDecoder):
+    def row_names(self) -> dict[str, Any]:
+        return {}
+
+
+@defect("decoder", "follows_output_names", "unexpected keyword", "names of outputs that are not taken")
+def unnamed(config: Any, build: Builder, *, input_dim: int, output_dim: int) -> LinearDecoder:
+    return LinearDecoder(config, build, input_dim=input_dim, output_dim=output_dim)
+
+
+@defect("featurizer", "follows_its_words", "words get other vectors", "words by frequency without names")
+class ByFrequency(Words):
+    def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
+        super().fit(corpora)
+        seen = [
+            word for each in corpora.values() for series in each for row in series.to_list() for word in row
+        ]
+        self.words.sort(key=lambda word: (-seen.count(word), word))
+
+
+class Neighbours(Vectors):
+    def forward(self, columns: Mapping[str, Tensor]) -> Tensor:
+        vectors = super().forward(columns)
+        return vectors + torch.cat([vectors[:, 1:], torch.zeros_like(vectors[:, :1])], dim=1)
+
+
+@defect("featurizer", "keeps_its_direction", "with a word after it", "a vector that shows the next word")
+class NextWord(Words):
+    def build_embedding(self, build: Builder) -> nn.Module:
+        return Neighbours(len(self.words) + 2)
+
+
+@configclass
+class CausalWordsConfig(WordsConfig):
+    """Vectors that know the words before."""
+
+    direction = Direction.CAUSAL
+
+
+DEFECTS.append(
+    Defect(
+        "declared causal, but shows the next word",
+        "featurizer",
+        "keeps_its_direction",
+        "its `direction` is causal, but a vector changes with a word after it",
+        CausalWordsConfig,
+        NextWord,
+    )
+)
+
+
+@defect("featurizer", "keeps_its_direction", "never changes its vector", "the same vector for every word")
+class Constant(Words):
+    def ids(self, tokens: pl.Series) -> list[int]:
+        return [1 for row in tokens.to_list() for word in row]
+
+
+@defect("featurizer", "state_survives", "FileNotFoundError", "files that are saved but not read")
+class Elsewhere(Words):
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.path = config.path
+
+    def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
+        super().fit(corpora)
+        self.path.read_bytes()
+
+    def save_files(self, folder: Path) -> None:
+        (folder / "copy").write_bytes(self.path.read_bytes())
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        super().load_state(state)
+        self.path.read_bytes()
+
+
+@configclass
+class PathWordsConfig(WordsConfig):
+    """Words of a file."""
+
+    path: InputPath = option(Path(__file__), "The file.")
+
+
+DEFECTS[-1] = evolve(DEFECTS[-1], config=PathWordsConfig)
+
+
+@wrong_config("resolves_once", "changes a config that is resolved", "a value that is resolved anew each time")
+@configclass
+class AnewConfig(EncoderConfig):
+    """A vector a token, wider each time."""
+
+    times: int = option(0, "How often it was resolved.")
+
+    def resolve(self) -> AnewConfig:
+        return evolve(self, times=self.times + 1)
+
+
+@defect("logger", "repeats_no_row", "has 9 lines after a kill and a resume", "evaluations logged twice")
+class Twice(Evaluations):
+    @hookimpl
+    def mtl_run_started(self, resumed_step: int) -> None:
+        pass
+
+
+@defect("logger", "logs_a_run", "TypeError", "an undefined metric that is taken for a number")
+class Rounding(Evaluations):
+    @hookimpl
+    def mtl_evaluated(self, step: int, tasks: Mapping[str, Any]) -> None:
+        for metrics in tasks.values():
+            self.write(step, [round(value, 3) for value in metrics.values()])
+
+
+@defect("logger", "logs_a_run", "has no hook of a run", "an object without hooks")
+class Mute:
+    def __init__(self, config: Any, *, folder: Path) -> None:
+        pass
 
 
 @defect("featurizer", "encodes_a_row_a_row", "KeyError", "a word that training has not seen")

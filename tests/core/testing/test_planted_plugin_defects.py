@@ -32,6 +32,12 @@ from mtl import PoolingConfig, configclass
 class TopConfig(PoolingConfig):
     """The first vector of a sequence."""
 '''
+COMMANDS = """
+
+@hookimpl
+def mtl_commands(app):
+    app.command("{name}")(print)
+"""
 MODEL = "import torch\n\n\nclass Top(torch.nn.Module):\n    pass\n"
 REQUIRES = "pytext-mtl>=0.1,<0.2"
 
@@ -50,8 +56,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         name: str = "AcmeTop",
         factory: str = "acme_parts_model:Top",
         requires: str = REQUIRES,
+        commands: str = "",
     ) -> None:
-        plugin = before + PLUGIN.format(api=api, name=name, factory=factory)
+        plugin = before + PLUGIN.format(api=api, name=name, factory=factory) + commands
         files = {
             "acme_parts_plugin.py": plugin,
             "acme_parts_config.py": config + CONFIG,
@@ -93,6 +100,18 @@ DEFECTS = [
     ("polars in a config", {"config": "import polars\n"}, "is_light", "acme_parts_config imports polars"),
     ("a greeting", {"before": "print('hello')\n"}, "is_quiet", "prints 'hello"),
     ("a name of ours", {"name": "MaxPool"}, "has_names_of_its_own", "'MaxPool' is also provided by mtl-text"),
+    (
+        "a command of ours",
+        {"commands": COMMANDS.format(name="train")},
+        "has_commands_of_its_own",
+        "`train` is a command of mtl",
+    ),
+    (
+        "a command that cannot be added",
+        {"commands": COMMANDS.format(name="top").replace("print", "missing")},
+        "has_commands_of_its_own",
+        "NameError",
+    ),
     (
         "a factory that is not there",
         {"factory": "acme_parts_model:Bottom"},

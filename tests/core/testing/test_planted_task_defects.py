@@ -39,9 +39,10 @@ from mtl.testing.trials import Example, write_files
 
 WORDS = ("dull", "weak", "fair", "good", "great")
 FILES = {
-    "rows.tsv": "text\tstars\n"
+    "rows.tsv": "text\tremark\tstars\n"
     + "".join(
-        f"{'a very ' * (row % 3)}{WORDS[row % 5]} film , number {row}\t{1 + row % 5}\n" for row in range(20)
+        f"{'a very ' * (row % 3)}{WORDS[row % 5]} film , number {row}\tseen in {2000 + row}\t{1 + row % 5}\n"
+        for row in range(20)
     )
 }
 SETTINGS: dict[str, Any] = {
@@ -339,6 +340,52 @@ class MeanOfMeans(Stars):
         return PerBatch()
 
 
+@defect("reads_each_input", "the column `text` change no prediction and no loss", "a text that is not read")
+class Deaf(Model):
+    def forward(self, batch: Batch) -> StarsOutput:
+        stars = self.output(self.representation(*self.embedding(batch)) * 0).squeeze(-1) + self.mean
+        return StarsOutput(self.loss(stars, batch["stars"]) if "stars" in batch else None, stars)
+
+
+@configclass
+class TwoTextsConfig(StarsConfig):
+    """Stars for a text and a remark."""
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        return ColumnSpec("text"), ColumnSpec("remark"), ColumnSpec("stars", input=False)
+
+
+@defect(
+    "reads_each_input",
+    "the column `remark` change no prediction and no loss",
+    "a second text whose words are all unknown",
+    config=TwoTextsConfig,
+)
+class AllUnknown(Stars):
+    """Looks the words of `remark` up among those of `text`."""
+
+    def fit(self, frames: Iterable[pl.DataFrame]) -> None:
+        frames = list(frames)
+        super().fit(frames)
+        self.known = {word for frame in frames for row in frame["text"].to_list() for word in row}
+
+    def encode(self, frame: pl.DataFrame) -> dict[str, Dense]:
+        counts = [sum(w in self.known for w in remark.split()) for remark in frame["remark"].to_list()]
+        return {**super().encode(frame), "remark": Dense(torch.tensor(counts))}
+
+
+@defect("metrics_are_numbers_or_none", "is nan for one row; return None", "a correlation of one row")
+class OfOneRow(Stars):
+    def metrics(self) -> SquaredError:
+        class Deviation(SquaredError):
+            def compute(self) -> dict[str, Any]:
+                errors = torch.cat([*self.parts, torch.zeros(0)]).tolist()
+                return {"squared_error": float("nan") if len(errors) == 1 else max(errors, default=None)}
+
+        return Deviation()
+
+
 @defect("metric_follows_the_loss", "higher is better", "a metric in the wrong direction", config=UpConfig)
 class Upwards(Stars):
     pass
@@ -388,6 +435,18 @@ class OnlyWords(Stars):
         frame = self.prepare(table)
         assert all(1 / len(row) for row in frame["text"])
         return frame
+
+
+@defect("answers_as_trained", "by the loaded task, and", "answers that are inverted after loading")
+class Inverted(Stars):
+    sign = 1
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        super().load_state(state)
+        self.sign = -1
+
+    def predictions(self, output: StarsOutput, batch: Batch) -> list[dict[str, Any]]:
+        return [{"stars": self.sign * stars} for stars in output.stars.tolist()]
 
 
 @defect("trains_alike", "end with different weights", "noise that no seed knows")

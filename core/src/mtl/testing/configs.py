@@ -11,6 +11,7 @@ from mtl.components import (
     FeaturesConfig,
     FeaturizerConfig,
     Metric,
+    ModuleConfig,
     Output,
     PoolingConfig,
     RepresentationConfig,
@@ -193,6 +194,13 @@ def declares_what_its_kind_asks(bench: Bench) -> None:
             raise Failed(f"`{name}` must be {must}, but is {value!r}")
 
 
+@rule("a run is loaded from its own config, which holds what was found elsewhere")
+def resolves_once(bench: Bench) -> None:
+    """`resolve` of a resolved config returns the same."""
+    if isinstance(bench.config, ModuleConfig) and bench.config.resolve() != bench.config:
+        raise Failed("`resolve` changes a config that is resolved")
+
+
 def _read(config: Any, name: str, *arguments: Any) -> Any:
     try:
         value = getattr(config, name)
@@ -213,4 +221,5 @@ RULES = (
     names_missing_keys,
     refuses_wrong_values,
     declares_what_its_kind_asks,
+    resolves_once,
 )

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import attrs
 import polars as pl
 import torch
 from attrs import frozen
 from torch import Tensor, nn
 
 from mtl.builder import Builder
-from mtl.components import Featurizer
+from mtl.components import Direction, Featurizer, Unit
 from mtl.data.columns import Batch, Column, Ragged, Rows
 from mtl.testing.checks import Failed, equal_json, rule
 from mtl.testing.modules import MODULE, ModuleBench, call, differs, inside, scored
+from mtl.weights import load_module, save_module
 
 TRAINING = (
     ["the", "film", "is", "good", "and", "the", "cast", "is", "better"],
@@ -56,15 +61,17 @@ class FeaturizerBench(ModuleBench):
         return self.featurizer.build_embedding(build)
 
     def batch(self, rows: Sequence[Sequence[str]] = TRAINING) -> Batch:
-        """Rows of tokens as one batch."""
-        columns = self.featurizer.encode(column_of(rows))
-        count = len(column_of(rows))
-        lines = torch.arange(1, count + 1).numpy()
-        return Rows(columns, lines).batch(torch.arange(count).numpy())
+        """Return rows of words as one batch."""
+        return _batch(self.featurizer, rows)
 
     def run(self, module: nn.Module) -> Tensor:
         lengths = torch.tensor([len(row) for row in TRAINING])
         return call(module, self.batch().tensors)[inside(lengths)]
+
+
+def _batch(featurizer: Featurizer[object], rows: Sequence[Sequence[str]]) -> Batch:
+    numbers = torch.arange(len(rows)).numpy()
+    return Rows(featurizer.encode(column_of(rows)), numbers + 1).batch(numbers)
 
 
 def same_columns(left: Mapping[str, Column], right: Mapping[str, Column]) -> bool:
@@ -111,19 +118,71 @@ def rows_are_independent(bench: FeaturizerBench) -> None:
 
 @rule("a loaded model would read other numbers for the same words")
 def state_survives(bench: FeaturizerBench) -> None:
-    """`state`, written as JSON and taken back by `load_state`, encodes alike and fits the weights."""
+    """Restored from its `state()` as JSON, and from the files that it saved instead of those that its
+    config names, it encodes alike and fits the weights."""
     state = json.loads(json.dumps(bench.featurizer.state()))
-    loaded = bench.factory(bench.config)
-    loaded.load_state(state)
-    for rows in (TRAINING, UNSEEN):
-        if not same_columns(bench.featurizer.encode(column_of(rows)), loaded.encode(column_of(rows))):
-            raise Failed("after `load_state`, the same words have other numbers")
-    shapes = [
-        {name: tensor.shape for name, tensor in each.build_embedding(Builder()).state_dict().items()}
-        for each in (bench.featurizer, loaded)
-    ]
+    with TemporaryDirectory() as folder:
+        bench.featurizer.save_files(Path(folder))
+        loaded = bench.factory(bench.config)
+        if any(Path(folder).iterdir()):
+            loaded = bench.factory(_without_files(bench.config))
+            loaded.load_files(Path(folder))
+        loaded.load_state(state)
+        for rows in (TRAINING, UNSEEN):
+            if not same_columns(bench.featurizer.encode(column_of(rows)), loaded.encode(column_of(rows))):
+                raise Failed("after `load_state`, the same words have other numbers")
+        shapes = [
+            {name: tensor.shape for name, tensor in each.build_embedding(Builder()).state_dict().items()}
+            for each in (bench.featurizer, loaded)
+        ]
     if shapes[0] != shapes[1]:
         raise Failed("after `load_state`, the embedding has other shapes")
+
+
+def _without_files(config: Any) -> Any:
+    """Return a config whose files are not there."""
+    values = {field.name: getattr(config, field.name) for field in attrs.fields(type(config))}
+    paths = [name for name, value in values.items() if isinstance(value, Path)]
+    return attrs.evolve(config, **dict.fromkeys(paths, Path("/nonexistent/removed")))
+
+
+@rule("a model that loads the embedding with other training data gets the vectors of other words")
+def follows_its_words(bench: FeaturizerBench) -> None:
+    """Weights that are loaded for the same words in another order of frequency give each word its vector."""
+    frequent = (*TRAINING, *[["dull", "better", "joke"]] * 4)
+    other = bench.fitted(one=frequent)
+    saved = bench.built(seed=1)
+    torch.manual_seed(2)
+    loaded = other.build_embedding(Builder())
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "weights.safetensors")
+        save_module(saved, path)
+        load_module(loaded, path)
+    before = scored(saved, bench.batch().tensors)
+    if differs(before, scored(loaded, _batch(other, TRAINING).tensors)):
+        raise Failed("words get other vectors; say in `row_names()` of the embedding what its rows are")
+
+
+@rule("a language model over it would see the word that it predicts")
+def keeps_its_direction(bench: FeaturizerBench) -> None:
+    """Another word changes its own vector, and no vector that does not depend on it as declared."""
+    if bench.config.unit is not Unit.WORD or bench.config.direction is Direction.BIDIRECTIONAL:
+        return
+    module, row = bench.built(), TRAINING[0]
+    before = scored(module, bench.batch([row]).tensors)[0]
+    seen = False
+    for place in range(len(row)):
+        changed = [*row[:place], "dull", *row[place + 1 :]]
+        moved = (scored(module, bench.batch([changed]).tensors)[0] != before).any(dim=-1)
+        seen = seen or bool(moved[place])
+        later = moved[place + 1 :].any() and bench.config.direction is not Direction.CAUSAL
+        if moved[:place].any() or later:
+            raise Failed(
+                f"its `direction` is {bench.config.direction.value}, but a vector changes with a word"
+                f" {'before' if later else 'after'} it"
+            )
+    if not seen:
+        raise Failed("another word never changes its vector")
 
 
 @rule("a run repeats itself from its seed, its vocabulary included")
@@ -178,6 +237,8 @@ RULES = (
     embeds_each_token,
     rows_are_independent,
     state_survives,
+    follows_its_words,
+    keeps_its_direction,
     fits_alike,
     fits_pieces_alike,
     fits_all_tasks,

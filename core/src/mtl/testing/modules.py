@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -367,6 +367,27 @@ def maps_the_last_dimension(bench: DecoderBench) -> None:
         raise Failed("a vector gives something else alone than beside others")
 
 
+@rule("weights saved with the labels in another order would give each answer to another label")
+def follows_output_names(bench: DecoderBench) -> None:
+    """It takes `output_names`, and weights that are loaded for the same names in another order give each
+    name its score."""
+    names = ("one", "two", "three")
+    order = (2, 0, 1)
+
+    def built(names: Sequence[str], seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        widths = {"input_dim": INPUT_DIM, "output_dim": len(names)}
+        return bench.factory(bench.config, Builder(), **widths, output_names=names)  # type: ignore[no-any-return]
+
+    saved, loaded = built(names, 1), built([names[place] for place in order], 2)
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "weights.safetensors")
+        save_module(saved, path)
+        load_module(loaded, path)
+    if differs(scored(saved, bench.inputs)[:, list(order)], scored(loaded, bench.inputs)):
+        raise Failed("the scores do not follow their names; say in `row_names()` which rows they name")
+
+
 MODULE = (builds_its_slots, every_parameter_learns, repeats_itself, saves_and_loads, loss_falls)
 POOLING = (
     has_the_declared_shape,
@@ -378,4 +399,4 @@ POOLING = (
     *MODULE,
 )
 REPRESENTATION = (*POOLING, zeros_the_padding, keeps_its_direction)
-DECODER = (maps_the_last_dimension, leaves_its_input, *MODULE)
+DECODER = (maps_the_last_dimension, follows_output_names, leaves_its_input, *MODULE)

@@ -149,6 +149,19 @@ def loads_its_components(bench: PluginBench) -> None:
             raise Failed(f"{each.spec.factory} must be callable, but is {factory!r}")
 
 
+@rule("the commands of a plugin are left out if one of them has a name that is taken")
+def has_commands_of_its_own(bench: PluginBench) -> None:
+    """Its commands can be added, and none is called like one of mtl or of another plugin."""
+    from mtl.commands.cli import COMMANDS, GROUPS
+    from mtl.commands.plugin_commands import plugin_commands
+
+    own = {f"{status.distribution}:{status.name}" for status in bench.statuses}
+    taken = [*(command.__name__ for command in COMMANDS), *GROUPS]
+    for added in plugin_commands(bench.plugins, taken):
+        if added.problem and added.plugin in own:
+            raise Failed(f"{added.plugin} adds no commands: {added.problem}")
+
+
 RULES = (
     is_discovered,
     bounds_its_api,
@@ -157,4 +170,5 @@ RULES = (
     is_quiet,
     has_names_of_its_own,
     loads_its_components,
+    has_commands_of_its_own,
 )

@@ -20,7 +20,19 @@ from mtl.errors import ConfigError, UsageError
 from mtl.fields import Component
 from mtl.plugins import SHOW_INSTALLED, Plugins, Provided
 from mtl.suggest import did_you_mean
-from mtl.testing import configs, data, featurizers, modules, plugin, tasks, training
+from mtl.testing import (
+    configs,
+    data,
+    featurizers,
+    loggers,
+    modules,
+    plugin,
+    task_data,
+    task_models,
+    task_runs,
+    tasks,
+    training,
+)
 from mtl.testing.bench import Bench
 from mtl.testing.checks import Check, Rule
 from mtl.testing.plugin import PluginBench
@@ -43,7 +55,11 @@ class Tried:
 
 _NO_FILE = {"train_path": "no-file"}
 KINDS_TRIED: Mapping[str, Tried] = {
-    "task": Tried(tasks.TaskBench, tasks.RULES, {"data": _NO_FILE}),
+    "task": Tried(
+        tasks.TaskBench,
+        (*task_data.RULES, *task_models.RULES, *modules.MODULE, *task_runs.RULES),
+        {"data": _NO_FILE},
+    ),
     "representation": Tried(modules.SequenceBench, modules.REPRESENTATION),
     "featurizer": Tried(featurizers.FeaturizerBench, featurizers.RULES),
     "pooling": Tried(modules.SequenceBench, modules.POOLING),
@@ -54,7 +70,7 @@ KINDS_TRIED: Mapping[str, Tried] = {
     "lr_scheduler": Tried(training.LRSchedulerBench, training.LR_SCHEDULER),
     "schedule": Tried(Bench, training.SCHEDULE),
     "balancer": Tried(Bench, training.BALANCER),
-    "logger": Tried(Bench, ()),
+    "logger": Tried(Bench, loggers.RULES),
 }
 
 
