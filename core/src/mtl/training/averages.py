@@ -27,19 +27,19 @@ class WeightAverages:
 
     @classmethod
     def of(cls, model: nn.Module, decay: float) -> Self:
-        """Averages that begin with the parameters as they are."""
+        """Return averages that start at the current parameters."""
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         return cls(decay, trained, {name: p.detach().clone() for name, p in trained.items()})
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Follow the parameters after `step` steps."""
+        """Update the averages after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.averages.values()), list(self.parameters.values()), 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model with the averages for its parameters."""
+        """Use the averages as the model's parameters inside."""
         self._exchange()
         try:
             yield
@@ -48,7 +48,7 @@ class WeightAverages:
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Give the parameters their averages for good."""
+        """Copy the averages into the parameters."""
         for name, parameter in self.parameters.items():
             parameter.copy_(self.averages[name])
 

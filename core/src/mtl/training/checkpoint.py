@@ -56,13 +56,13 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors of one part of a checkpoint, by their names in it."""
+    """Return the tensors of one part of a checkpoint, by their names in it."""
     prefix = f"{name}."
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimizer's state as tensors by name, and the rest as JSON."""
+    """Return an optimizer's state as tensors by name, and the rest as JSON."""
     state = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}
     rest: dict[str, Any] = {"param_groups": state["param_groups"], "state": {}}

@@ -1,4 +1,4 @@
-"""Whether tasks pull what they share in one direction: their gradients, compared now and then."""
+"""Gradients of shared modules compared between tasks: do they point in one direction?"""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class GradientComparison:
 
     @classmethod
     def of(cls, model: MultitaskModel, tasks: Sequence[str], every: int | None) -> Self | None:
-        """A comparison of the tasks that are trained; None where they share nothing that moves.
+        """Return a comparison of the tasks that are trained; None if they share no trainable parameters.
 
         Its cost grows with the tasks, and so does the interval: `every` is that of two. A round of all
         tasks, one a step, must fit into it.
@@ -90,7 +90,7 @@ class GradientComparison:
                 yield {"task": task, "other": other, "module": key, **named}
 
     def tensors(self) -> dict[str, Tensor]:
-        """The gradients that wait for those of other tasks, by the numbers of task and module."""
+        """Return the gradients that wait for those of other tasks, by the numbers of task and module."""
         keys = list(self.modules)
         return {
             f"{self.tasks.index(task)}.{keys.index(key)}": gradient
@@ -99,7 +99,7 @@ class GradientComparison:
         }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `tensors` gave. Raises `ValueError` for what is no such state."""
+        """Restore `tensors()`. Raises `ValueError` for anything else."""
         keys, self.kept = list(self.modules), {}
         for name, gradient in tensors.items():
             task, key = (int(number) for number in name.split("."))
@@ -120,5 +120,5 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
 
 
 def _rounded(value: float) -> float | None:
-    """To digits that do not hang on how a tensor lies in memory, as sums in another order do."""
+    """Round to digits that do not depend on the memory layout of a tensor, as the order of sums does."""
     return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""A stretch of a run: its tasks and their steps, what moves and how."""
+"""A phase of a run: its tasks and steps, its optimizer, and what is frozen."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Phase:
 
     @property
     def lr_by_metric(self) -> bool:
-        """Whether the rate follows the selection figure instead of the steps."""
+        """Whether the rate follows the selecting metric instead of the steps."""
         return bool(self.lr_scheduler.config.by_metric)
 
     def make_optimizer(self, model: MultitaskModel) -> torch.optim.Optimizer:
-        """A fresh optimizer of what the phase trains.
+        """Return a fresh optimizer of what the phase trains.
 
         Raises `UsageError` for a task that has nothing to train, or a weight decay that the optimizer lacks.
         """
@@ -101,7 +101,7 @@ class Phase:
         return optimizer  # type: ignore[no-any-return]
 
     def make_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> LRScheduler | ReduceLROnPlateau:
-        """The scheduler of the phase's learning rate."""
+        """Return the scheduler of the phase's learning rate."""
         return instantiate(  # type: ignore[no-any-return]
             self.lr_scheduler,
             optimizer,

@@ -13,7 +13,7 @@ from mtl.data.batching import Batching, random_generator
 from mtl.errors import UsageError, component_errors
 
 Scores = Mapping[str, Sequence[Sequence[float]]]
-"""A task's selection figures, each a pair of the steps before it and its value."""
+"""The values of each task's metric, each a pair of the steps before it and the value."""
 PATIENCE = 20_000
 """Steps, beside all of all tasks, without the one whose data an epoch is: it would never end."""
 
@@ -40,13 +40,13 @@ class Step:
         return ", ".join(span.task for span in self.spans)
 
     def without(self, tasks: Sequence[str]) -> Step:
-        """What is left where some tasks have stopped."""
+        """Return the step without tasks that have stopped."""
         return Step(tuple(span for span in self.spans if span.task not in tasks)) if tasks else self
 
 
 @define
 class Cursor:
-    """A task's place in its data: passes done, batches done in this one."""
+    """A task's place in its data: passes done, batches done in the current one."""
 
     pass_index: int = 0
     batch: int = 0
@@ -70,7 +70,7 @@ class EpochRule:
 
     @property
     def text(self) -> str:
-        """The rule in words."""
+        """Return the rule in words."""
         return {
             "first": "until the first dataset has ended",
             "all": "until all datasets have ended, each row once",
@@ -125,7 +125,7 @@ class Timeline:
             yield steps
 
     def is_over(self, epochs: int, steps: int) -> bool:
-        """Whether the phase ends after so many epochs and steps."""
+        """Return whether the phase ends after so many epochs and steps."""
         return epochs == self.epochs or steps == self.max_steps
 
     @property
@@ -146,11 +146,11 @@ class Timeline:
         return self._planned[0]
 
     def cursors(self) -> dict[str, Cursor]:
-        """Where the tasks of the phase stand when it begins."""
+        """Return the tasks' places in their data when the phase begins."""
         return {task: copy(self.begin.get(task, Cursor())) for task in self.batching}
 
     def steps_left(self, task: str, cursor: Cursor) -> int:
-        """Steps that the rest of a task's pass takes."""
+        """Return how many steps the rest of a task's pass takes."""
         batching = self.batching[task]
         return -(-(batching.count(cursor.pass_index) - cursor.batch) // batching.accumulate)
 
