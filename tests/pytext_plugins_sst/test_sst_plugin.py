@@ -70,7 +70,7 @@ def test_settings_that_do_not_fit_the_labels(
 
 def test_a_wrong_class_weight_is_told_the_nearest_label(config: Callable[..., Any]) -> None:
     [problem] = config(labels=["good", "bad"], class_weights={"god": 2.0}).check()
-    assert problem.hint == "did you mean 'good'? known: 'bad', 'good'"
+    assert problem.hint == "did you mean `good`? known: 'bad', 'good'"
 
 
 def test_labels_not_given_are_not_checked_before_the_data_is_read(config: Callable[..., Any]) -> None:

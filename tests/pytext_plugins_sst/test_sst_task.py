@@ -95,7 +95,7 @@ def test_d14_an_unknown_label_is_an_error_with_file_and_line(
     dev = table(("x", "good"), ("y", "god"), ("z", "so"), path="dev.tsv")
     message = (
         "dev.tsv:3: `label` must be one of the task's labels, but is 'god', and so for 1 more rows"
-        " (did you mean 'good'? known: 'bad', 'good'; list it in `ignore_labels`"
+        " (did you mean `good`? known: 'bad', 'good'; list it in `ignore_labels`"
     )
     with pytest.raises(DataError, match=re.escape(message)):
         made.encode(made.prepare(dev))

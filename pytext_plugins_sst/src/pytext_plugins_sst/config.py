@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator
 from typing import ClassVar, Literal
 
@@ -17,6 +16,7 @@ from mtl import (
     Problem,
     TaskConfig,
     configclass,
+    did_you_mean,
     option,
     slot,
 )
@@ -116,7 +116,7 @@ class DocClassificationTaskConfig(TaskConfig):
                 yield Problem(
                     f"class_weights.{label}",
                     f"`class_weights` must name labels, but {label!r} is none",
-                    nearest(label, labels),
+                    known_labels(label, labels),
                 )
         if self.selection_metric == "roc_auc" and len(labels) > 2:
             yield Problem(
@@ -133,9 +133,8 @@ class SST2Config(DatasetConfig):
     """
 
 
-def nearest(name: str, known: Collection[str]) -> str:
-    """Return a hint for an unknown name: the nearest ones, then all."""
-    near = difflib.get_close_matches(name, known, n=3)
-    listed = sorted(known)
-    shown = ", ".join(repr(label) for label in listed[:10]) + (", ..." if len(listed) > 10 else "")
-    return (f"did you mean {' or '.join(map(repr, near))}? " if near else "") + f"known: {shown}"
+def known_labels(label: str, labels: Collection[str]) -> str:
+    """Return a hint for an unknown label: the nearest ones, then some of the known ones."""
+    listed = sorted(labels)
+    shown = ", ".join(repr(each) for each in listed[:10]) + (", ..." if len(listed) > 10 else "")
+    return f"{did_you_mean(label, labels)} known: {shown}".lstrip()

@@ -10,7 +10,7 @@ import polars as pl
 from attrs import frozen
 
 from mtl import DataError
-from pytext_plugins_sst.config import nearest
+from pytext_plugins_sst.config import known_labels
 
 MOST_LABELS_FOUND = 1000
 MOST_LABELS_LISTED = 100
@@ -95,6 +95,6 @@ def number_labels(frame: pl.DataFrame, labels: Sequence[str]) -> pl.Series:
         more = f", and so for {len(unknown) - 1} more rows" if len(unknown) > 1 else ""
         raise DataError(
             f"{path}:{line}: `label` must be one of the task's labels, but is {label!r}{more}"
-            f" ({nearest(label, labels)}; list it in `ignore_labels` if it stands for no label)"
+            f" ({known_labels(label, labels)}; list it in `ignore_labels` if it stands for no label)"
         )
     return numbered["place"]
