@@ -191,7 +191,7 @@ def test_a_spoilt_entry_is_made_anew(
     assert contents(second) == contents(first)
     third, _ = read(config, plugins)
     assert contents(third) == contents(first)
-    assert caplog.text.count("the data are read anew") == (content is not None)
+    assert caplog.text.count("reading the data again") == (content is not None)
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(

@@ -63,7 +63,7 @@ def test_a_sample_is_written_once(install: Install, tmp_path: Path, capsys: Capt
     assert capsys.readouterr().out == f"corpus/a written to {tmp_path}\n"
     assert (tmp_path / "corpus/a").read_text() == "seed 0\n"
     assert main(["data", "sample", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == f"there already, in {tmp_path}\n"
+    assert capsys.readouterr().out == f"already in {tmp_path}\n"
 
 
 def test_another_seed_replaces_a_sample_only_by_force(
@@ -89,7 +89,7 @@ def test_two_datasets_that_write_one_file_are_named(
 def test_no_sample_at_all_is_said(install: Install, tmp_path: Path, capsys: Capture) -> None:
     install(silent="Silent")
     assert main(["data", "sample", str(tmp_path)]) == 2
-    assert "no installed dataset makes a sample" in capsys.readouterr().err
+    assert "no installed dataset has a sample" in capsys.readouterr().err
 
 
 def test_an_unknown_dataset_has_its_nearest_name(install: Install, tmp_path: Path, capsys: Capture) -> None:
@@ -102,7 +102,7 @@ def test_an_unknown_dataset_has_its_nearest_name(install: Install, tmp_path: Pat
 def test_an_address_is_of_one_dataset(install: Install, capsys: Capture) -> None:
     install(corpus="Corpus", silent="Silent")
     assert main(["data", "fetch", "corpus", "silent", "--url", "http://127.0.0.1:9/"]) == 2
-    assert "--url is an address of one dataset, but 2 are named: corpus, silent" in capsys.readouterr().err
+    assert "--url is the address of one dataset, but 2 are named: corpus, silent" in capsys.readouterr().err
 
 
 def test_a_fetch_that_fails_is_one_message(
@@ -115,4 +115,7 @@ def test_a_fetch_that_fails_is_one_message(
     output = capsys.readouterr()
     assert output.out == ""
     message = "mtl: cannot fetch corpus: http://127.0.0.1:9/a.zip: Connection refused (3 attempts)"
-    assert output.err.splitlines() == ["fetching corpus", message]
+    first, said, by_hand = output.err.splitlines()
+    assert (first, said) == ("fetching corpus", message)
+    assert by_hand.startswith("without a network, unpack http://127.0.0.1:9/a.zip (MD5 ")
+    assert by_hand.endswith(f"`mtl data sample {tmp_path}` makes small ones in the same format")

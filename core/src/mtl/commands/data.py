@@ -15,27 +15,25 @@ if TYPE_CHECKING:
     from mtl.components import Dataset
     from mtl.data.datasets import Progress
 
-data_app = typer.Typer(no_args_is_help=True, help="Bring public datasets, or make a small one.")
+data_app = typer.Typer(no_args_is_help=True, help="Download public datasets, or generate small ones.")
 
 
 @data_app.command("fetch")
 def fetch_command(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Datasets that installed plugins bring.")
-    ],
-    base_dir: Annotated[Path, typer.Option(help="The folder to put them in.")] = Path("data"),
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Datasets of installed plugins.")],
+    base_dir: Annotated[Path, typer.Option(help="Target folder.")] = Path("data"),
     url: Annotated[
-        str | None, typer.Option(help="Another address of the same archive, for one NAME.")
+        str | None, typer.Option(help="Another address of the same archive; for one NAME.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that have other contents.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files that differ.")] = False,
 ) -> None:
-    """Bring public datasets: checked, resumed where it was cut off, and left alone where they are there."""
+    """Download public datasets: verified, resumed if interrupted, and skipped if they are there."""
     from mtl.data.datasets import fetch
     from mtl.render.terminal import errors, output
 
     if url is not None and len(names) > 1:
         raise UsageError(
-            f"--url is an address of one dataset, but {len(names)} are named: {', '.join(names)}"
+            f"--url is the address of one dataset, but {len(names)} are named: {', '.join(names)}"
         )
     datasets = {name: _dataset(name) for name in names}
     for name, dataset in datasets.items():
@@ -49,11 +47,11 @@ def fetch_command(
 
 @data_app.command("sample")
 def sample_command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write below.")],
-    seed: Annotated[int, typer.Option(min=0, help="Other seeds give other text.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that have other contents.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Target folder.")],
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the text.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files that differ.")] = False,
 ) -> None:
-    """Write a small generated corpus in the format of each installed dataset."""
+    """Generate a small corpus in the format of each installed dataset."""
     from mtl.data.datasets import write_sample
     from mtl.plugins import discover
     from mtl.render.terminal import output
@@ -66,7 +64,7 @@ def sample_command(
                 raise PluginError(f"the samples of {writers[path]!r} and {name!r} both write {path}")
             files[path], writers[path] = text, name
     if not files:
-        raise PluginError("no installed dataset makes a sample: `mtl plugins` shows what is installed")
+        raise PluginError("no installed dataset has a sample; `mtl plugins` shows what is installed")
     output().print(_said(write_sample(files, folder, force=force), folder), soft_wrap=True)
 
 
@@ -80,13 +78,13 @@ def _dataset(name: str) -> Dataset:
 
 def _said(written: list[str], folder: Path) -> str:
     if not written:
-        return f"there already, in {folder}"
+        return f"already in {folder}"
     return f"{', '.join(written)} written to {folder}"
 
 
 @contextmanager
 def _progress(name: str) -> Iterator[Progress]:
-    """A bar on a terminal; elsewhere nothing."""
+    """A progress bar on a terminal, nothing elsewhere."""
     from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
     from mtl.render.terminal import errors

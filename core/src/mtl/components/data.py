@@ -1,4 +1,4 @@
-"""Where rows come from: sources that read files, and datasets that can be fetched."""
+"""Data: columns, sources that read them from files, and datasets that can be downloaded."""
 
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ class DataSource(ABC, Generic[ConfigT]):
 
 @frozen
 class Download:
-    """One archive to fetch: addresses in the order to try, MD5, and the files to take from it,
-    as {name in the archive: path below the base folder}. No more than `max_bytes` are taken from a server."""
+    """One archive to download: its addresses in the order to try, its MD5, and the files to unpack, as
+    {name in the archive: path below the base folder}. At most `max_bytes` are accepted from a server."""
 
     urls: tuple[str, ...]
     md5: str
@@ -161,7 +161,7 @@ class Download:
 
 @configclass
 class DatasetConfig:
-    """A public dataset that `mtl data fetch` brings; it has no settings of its own."""
+    """A public dataset that `mtl data fetch` downloads; it has no settings."""
 
 
 class Dataset(ABC):
@@ -172,8 +172,8 @@ class Dataset(ABC):
 
     @abstractmethod
     def downloads(self) -> Sequence[Download]:
-        """What `mtl data fetch NAME` brings."""
+        """Return what `mtl data fetch NAME` downloads."""
 
     def sample(self, seed: int) -> Mapping[str, str]:
-        """Generated files in the dataset's format, {path below the folder: text}."""
+        """Return generated files in the dataset's format, {path below the folder: text}."""
         return {}

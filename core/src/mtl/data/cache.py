@@ -1,8 +1,8 @@
-"""Numericalised rows on disk: text is read once, and mapped into memory the next time.
+"""A cache of encoded rows: text is read once, and its columns memory-mapped the next time.
 
-An entry stands for everything that its rows were made from: the content of the files, the settings of the
-tasks, the code and the versions of the components. Whatever of it changes makes another entry. A user's
-cache folder holds them; `MTL_CACHE_DIR` names another one, and switches the cache off where it is empty.
+The key of an entry is a hash of everything that its rows depend on: the content of the files, the settings
+of the tasks, the code and the versions of the components. Entries are in the user's cache folder, or in
+`MTL_CACHE_DIR`; an empty `MTL_CACHE_DIR` disables the cache.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ from mtl.provenance import provenance
 logger = logging.getLogger("mtl")
 
 FORMAT = 3
-"""Of the entries; another number makes other entries."""
+"""Version of the format of entries; another one makes other entries."""
 WORTH_SECONDS = 0.3
-"""Rows that are read faster than this are not kept."""
+"""Rows that are read faster than this are not cached."""
 KEPT_ENTRIES = 20
 LEFT_SECONDS = 24 * 3600
-"""What is half-made and older than this, nobody is making any more."""
+"""Unfinished entries older than this were left by a process that was killed."""
 SETTINGS_OF_BATCHES = ("batch_size", "batch_tokens", "eval_batch_size")
-"""Settings of a task that have no part in its rows."""
+"""Settings of a task that its rows do not depend on."""
 META = "meta.json"
 
 
 @frozen(eq=False)
 class LoadedData:
-    """The rows of all tasks, and what a user should know about them."""
+    """The rows of all tasks, and notices about them."""
 
     tasks: Mapping[str, TaskData]
     notices: tuple[str, ...]
 
 
 def load_cached(config: RunConfig, tasks: Tasks, plugins: Plugins) -> LoadedData:
-    """The rows of a config, from the cache where it has them; `tasks` are fitted to them.
+    """Return the rows of a config, from the cache if it has them; `tasks` are fitted to them.
 
     Raises what `load_data` raises.
     """
@@ -72,9 +72,9 @@ def load_cached(config: RunConfig, tasks: Tasks, plugins: Plugins) -> LoadedData
     try:
         return _read(entry, tasks)
     except FileNotFoundError:
-        pass  # there is none, or another process just removes it
+        pass  # there is none, or another process is removing it
     except (OSError, MtlError, LookupError, TypeError, ValueError) as error:
-        logger.warning("%s: cannot be used (%s); the data are read anew", entry, error)
+        logger.warning("%s: cannot be used (%s); reading the data again", entry, error)
         shutil.rmtree(entry, ignore_errors=True)
     with Scratch(folder) as scratch:
         begun = perf_counter()
@@ -84,7 +84,7 @@ def load_cached(config: RunConfig, tasks: Tasks, plugins: Plugins) -> LoadedData
                 _write(entry, loaded, tasks)
                 _forget_oldest(folder)
             except OSError as error:
-                # Another process may have been faster: its entry is as good.
+                # Another process may have been faster; its entry is equivalent.
                 if not entry.is_dir():
                     logger.warning("%s: the cache cannot be written: %s", folder, error.strerror or error)
         return loaded
@@ -97,7 +97,7 @@ def _loaded(config: RunConfig, tasks: Tasks, scratch: Scratch) -> LoadedData:
 
 
 def cache_folder() -> Path | None:
-    """Where entries are; None where the cache is switched off."""
+    """Return the folder of the cache; None if it is disabled."""
     named = os.environ.get("MTL_CACHE_DIR")
     if named is not None:
         return Path(named) if named else None
@@ -105,7 +105,7 @@ def cache_folder() -> Path | None:
 
 
 def notices(tasks: Tasks) -> tuple[str, ...]:
-    """What tasks and featurizers have to say about the data, by whom."""
+    """Return the notices of tasks and featurizers, each with the name of its origin."""
     featurizers = {key: shared.featurizer for key, shared in tasks.featurizers.items()}
     speakers: list[tuple[str, Task[Any] | Featurizer[Any]]] = [*tasks.tasks.items(), *featurizers.items()]
     said: list[str] = []
@@ -119,7 +119,7 @@ def notices(tasks: Tasks) -> tuple[str, ...]:
 
 
 def fingerprint(config: RunConfig, plugins: Plugins) -> str:
-    """SHA-256 of all that the rows of a config are made from."""
+    """Return the SHA-256 of everything that the rows of a config depend on."""
     settings = dump(config)["tasks"]
     for named in settings.values():
         for task in named.values():
@@ -151,7 +151,7 @@ def _packages(config: Any) -> Iterator[str]:
 
 
 def _code(package: str) -> str:
-    """SHA-256 of a package's sources, so that an author who edits them sees the change."""
+    """Return the SHA-256 of a package's sources, so that edits take effect."""
     content = hashlib.sha256()
     found = importlib.util.find_spec(package)
     roots = [Path(root) for root in (found and found.submodule_search_locations) or ()]
@@ -162,7 +162,7 @@ def _code(package: str) -> str:
 
 
 def _with_required(distributions: Iterable[str]) -> Iterator[str]:
-    """The distributions and those that they require."""
+    """Yield the distributions and those that they require."""
     for distribution in distributions:
         yield distribution
         for line in importlib.metadata.requires(distribution) or ():
@@ -180,7 +180,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _write(entry: Path, loaded: LoadedData, tasks: Tasks) -> None:
-    """Write an entry whole; where another process was faster, its entry stays."""
+    """Write an entry atomically; if another process was faster, its entry stays."""
     meta: dict[str, Any] = {"state": tasks.state(), "notices": list(loaded.notices), "tasks": {}}
     with atomic_write(entry) as folder:
         folder.mkdir()
@@ -201,7 +201,7 @@ def _write(entry: Path, loaded: LoadedData, tasks: Tasks) -> None:
 
 
 def _keep(rows: Rows, folder: Path) -> None:
-    """Make `folder` hold these rows; those that are mapped from the scratch folder move there."""
+    """Write these rows to `folder`; rows that are mapped from the scratch folder move there."""
     if rows.folder is not None:
         rows.folder.rename(folder)
     else:
@@ -228,7 +228,7 @@ def _read(entry: Path, tasks: Tasks) -> LoadedData:
 
 
 def _forget_oldest(folder: Path) -> None:
-    """Remove the entries that were used least recently, and what killed processes left half-made."""
+    """Remove the least recently used entries, and unfinished ones of killed processes."""
     entries = sorted(folder.glob("[0-9a-f]*"), key=lambda entry: entry.stat().st_mtime, reverse=True)
     left = [path for path in folder.glob(".*") if path.stat().st_mtime < time() - LEFT_SECONDS]
     for path in [*entries[KEPT_ENTRIES:], *left]:

@@ -1,6 +1,6 @@
-"""Public datasets brought to a folder, and the small generated ones. Free of torch.
+"""Download of public datasets, and small generated ones. Free of torch.
 
-A file stands in its folder complete or not at all: archives are checked against their MD5, members
+A file is in its folder complete or not at all: archives are checked against their MD5, members
 are unpacked under temporary names and renamed together at the end.
 """
 
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
     import requests
 
 CACHE: Final = ".mtl-downloads"
-"""Archives that are on their way, below the base folder; what is cut off stays there to be resumed."""
+"""Folder of unfinished downloads, below the base folder; an interrupted one is resumed from there."""
 
 RECORD: Final = ".mtl-datasets.json"
-"""What was fetched into the base folder: {MD5 of the archive: {path: SHA-256 of the file}}."""
+"""Record of what was fetched into the base folder: {MD5 of the archive: {path: SHA-256 of the file}}."""
 
 ATTEMPTS: Final = 3
 WAIT_SECONDS = 1.0
 TIMEOUT_SECONDS = 30.0
 MAX_UNPACKED_RATIO: Final = 100
 _CHUNK: Final = 1 << 13
-"""Bytes at a time; those of a chunk that is cut off are lost."""
+"""Bytes per read; those of an interrupted chunk are lost."""
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes in all, None where the server does not say."""
+"""Called with the bytes received and the total, None if the server does not say."""
 
 
 class FetchError(MtlError):
-    """A dataset could not be brought."""
+    """A dataset could not be downloaded."""
 
 
 def fetch(
@@ -58,11 +58,11 @@ def fetch(
     force: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> list[str]:
-    """Bring the files of `dataset` into `folder`; `urls` stand in for the dataset's own addresses.
+    """Download the files of `dataset` into `folder`, from `urls` if given instead of its own addresses.
 
-    Gives the paths of the files that were written: none where all are there already. Raises
-    `FetchError` where no address gives the right archive, or where the archive is not what it
-    should be, and `UsageError` where other files stand in the way and `force` is false.
+    Returns the paths of the files that were written, none if all were there already. Raises
+    `FetchError` if no address gives the right archive or the archive is not what it should be, and
+    `UsageError` if other files would be replaced and `force` is false.
     """
     downloads = dataset.downloads()
     if urls and len(downloads) != 1:
@@ -81,10 +81,10 @@ def fetch(
 
 
 def write_sample(files: Mapping[str, str], folder: Path, *, force: bool = False) -> list[str]:
-    """Write generated files, {path below `folder`: text}; gives the paths of those that were not
-    there already.
+    """Write generated files, {path below `folder`: text}; return the paths of those that were not there
+    already.
 
-    Raises `UsageError` where other files stand in the way and `force` is false.
+    Raises `UsageError` if other files would be replaced and `force` is false.
     """
     new = {path: text.encode() for path, text in files.items()}
     new = {path: content for path, content in new.items() if not _holds(_below(folder, path), content)}
@@ -100,7 +100,7 @@ def write_sample(files: Mapping[str, str], folder: Path, *, force: bool = False)
 
 
 def _download(name: str, download: Download, urls: Sequence[str], cache: Path, progress: Progress) -> Path:
-    """The checked archive, from the first address that gives it."""
+    """Return the checked archive, from the first address that has it."""
     failures: list[str] = []
     for url in urls:
         failure = _try(url, download, cache, progress)
@@ -108,11 +108,22 @@ def _download(name: str, download: Download, urls: Sequence[str], cache: Path, p
             return cache / f"{download.md5}.zip"
         failures.append(f"{url}: {failure}")
     between = "\n  " if len(failures) > 1 else " "
-    raise FetchError(between.join([f"cannot fetch {name}:", *failures]))
+    raise FetchError(
+        between.join([f"cannot fetch {name}:", *failures]) + f"\n{_by_hand(download, cache.parent)}"
+    )
+
+
+def _by_hand(download: Download, folder: Path) -> str:
+    """Return how the files come into the folder without a network."""
+    placed = ", ".join(f"{member} as {folder / path}" for member, path in download.files.items())
+    return (
+        f"without a network, unpack {download.urls[0]} (MD5 {download.md5}) and place its files by hand:"
+        f" {placed}; `mtl data sample {folder}` makes small ones in the same format"
+    )
 
 
 def _try(url: str, download: Download, cache: Path, progress: Progress) -> str | None:
-    """Bring the archive from one address; gives what went wrong, None where nothing did."""
+    """Download the archive from one address; return what went wrong, None if nothing did."""
     import pooch
     import requests
 
@@ -153,11 +164,11 @@ def _try(url: str, download: Download, cache: Path, progress: Progress) -> str |
 
 
 class _TooLarge(Exception):
-    """A server sends more than an archive may have."""
+    """A server sends more than the archive may have."""
 
 
 class _Resuming:
-    """A downloader for pooch that goes on where an earlier attempt was cut off."""
+    """A downloader for pooch that resumes an interrupted attempt."""
 
     def __init__(self, part: Path, progress: Progress, max_bytes: int) -> None:
         self.part = part
@@ -165,7 +176,7 @@ class _Resuming:
         self.max_bytes = max_bytes
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
-        """Write what `url` gives to `output_file`, by way of the part file."""
+        """Download `url` to `output_file` through the part file."""
         import requests
 
         done = self.part.stat().st_size if self.part.exists() else 0
@@ -212,7 +223,7 @@ class _Resuming:
 
 
 def _reason(error: BaseException) -> str:
-    """The words of the innermost cause: requests wraps a refused connection four times over."""
+    """Return the message of the innermost cause: requests wraps a refused connection four times."""
     import requests
 
     if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
@@ -230,7 +241,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _unpack(name: str, download: Download, archive: Path, folder: Path, *, force: bool) -> list[str]:
-    """Unpack the named members; gives the paths that were not there already."""
+    """Unpack the named members; return the paths that were not there already."""
     broken = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
     try:
         with zipfile.ZipFile(archive) as opened, contextlib.ExitStack() as temporaries:
@@ -250,7 +261,7 @@ def _unpack(name: str, download: Download, archive: Path, folder: Path, *, force
 def _members(
     name: str, archive: zipfile.ZipFile, download: Download, size: int
 ) -> dict[str, zipfile.ZipInfo]:
-    """The members to unpack by the path they go to, from an archive that is what it should be."""
+    """Return the members to unpack by their target path. Raises `FetchError` for an unsafe archive."""
     for info in archive.infolist():
         mode = stat.S_IFMT(info.external_attr >> 16)
         if _climbs_out(info.filename) or mode == stat.S_IFLNK:

@@ -1,8 +1,7 @@
-"""Batches made ready on a thread of its own, while a device computes on those before.
+"""Prefetching: batches are collated on a background thread while the device computes.
 
-Worth it where a device works by itself, as a GPU does: there the time to cut, pad, pin and copy a batch is
-hidden behind the steps. A CPU would do the same work on the same cores, so it cuts a batch when its turn
-comes.
+On a GPU this hides the time to index, pad, pin and copy a batch. A CPU would do the work on the same
+cores, so there a batch is collated when its turn comes.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from mtl.data.columns import Batch
 PlaceT = TypeVar("PlaceT")
 
 AHEAD = 2
-"""So many batches wait, at most; one more may be in the making."""
+"""Batches that wait at most; one more may be in progress."""
 
 
 @frozen(eq=False)
 class _Ready(Generic[PlaceT]):
-    """The batch of a place, or what kept it from being made; `copied` is when a GPU may read it."""
+    """The batch of a place, or the error that prevented it; after `copied` a GPU may read it."""
 
     place: PlaceT
     batch: Batch | None = None
@@ -35,11 +34,11 @@ class _Ready(Generic[PlaceT]):
 
 @frozen(eq=False)
 class Prefetcher(Generic[PlaceT]):
-    """The batches of `places`, each a little before its turn.
+    """Collates the batches of `places` ahead of their turn.
 
-    `cut` gives the batch of a place, on the CPU; its memory should be pinned where `device` is a GPU, to
-    which it is copied on a stream of its own. What `cut` raises, `take` raises when the place's turn comes.
-    As a context it is started, and stopped at the end.
+    `cut` returns the batch of a place, on the CPU; its memory should be pinned if `device` is a GPU, to
+    which it is copied on a separate stream. What `cut` raises, `take` raises when the place's turn comes.
+    A context manager that starts the thread and stops it.
     """
 
     places: Sequence[PlaceT]
@@ -61,24 +60,24 @@ class Prefetcher(Generic[PlaceT]):
         self.stop()
 
     def start(self) -> None:
-        """Begin with the first place."""
+        """Start the thread at the first place."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, whatever is left; only once it is started."""
+        """Stop the thread, whatever is left. It must have been started."""
         self._ends.set()
         while self._thread.is_alive():
-            try:  # it may wait for room
+            try:  # it may be waiting for room
                 self._waiting.get(timeout=0.01)
             except Empty:
                 continue
         self._thread.join()
 
     def take(self, place: PlaceT) -> Batch:
-        """The batch of a place, on the device.
+        """Return the batch of a place, on the device.
 
-        Places must be asked for in their order; those left out are passed over. Raises `LookupError` for one
-        that does not come any more.
+        Places must be taken in order; those left out are skipped. Raises `LookupError` for a place that
+        is no longer ahead.
         """
         while (ready := self._waiting.get()) is not None:
             if ready.place == place:

@@ -1,6 +1,6 @@
-"""Rows in files: written a piece at a time, and mapped into memory when they are read.
+"""Encoded rows on disk: written a piece at a time, memory-mapped when they are read.
 
-A folder holds each tensor of the rows in a file of its own, end to end, and what they are as JSON.
+A folder has one file per tensor of the rows, and their layout as JSON.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ DTYPES = {
 
 
 def write_rows(pieces: Iterable[Rows], folder: Path) -> None:
-    """Make `folder` hold the rows of a file, given as pieces with columns alike; at least one.
+    """Write the rows of a file, given as one or more pieces, to the new `folder`.
 
-    Raises `ValueError` where their columns differ.
+    Raises `ValueError` if the columns of the pieces differ.
     """
     folder.mkdir(parents=True)
     with ExitStack() as stack:
@@ -68,7 +68,7 @@ _VALUES, _OFFSETS = "values.", "offsets."
 
 
 def _columns(rows: Rows) -> dict[str, Any]:
-    """What each column is; a ragged one has the number of the column whose offsets it shares."""
+    """Return the layout of each column; a ragged one has the number of the column whose offsets it shares."""
     owners: dict[int, int] = {}
     columns: dict[str, Any] = {}
     for number, (name, column) in enumerate(rows.columns.items()):
@@ -83,7 +83,7 @@ def _columns(rows: Rows) -> dict[str, Any]:
 
 
 def _tensors(rows: Rows) -> dict[str, Tensor]:
-    """The tensors by the names of their files, in which columns go by number."""
+    """Return the tensors by their file names, in which columns are numbered."""
     tensors = {name: torch.from_numpy(getattr(rows, name).copy()) for name in COUNTS}
     for number, (column, layout) in enumerate(
         zip(rows.columns.values(), _columns(rows).values(), strict=True)
@@ -95,7 +95,7 @@ def _tensors(rows: Rows) -> dict[str, Tensor]:
 
 
 def read_rows(folder: Path) -> Rows:
-    """The rows that a folder holds, mapped: what no batch touches is never read.
+    """Return the rows in a folder, memory-mapped: what no batch touches is never read.
 
     Raises `OSError`, `LookupError`, `TypeError` or `ValueError` for a folder that is damaged.
     """
@@ -124,7 +124,7 @@ def read_rows(folder: Path) -> Rows:
 
 
 def _map(path: Path, size: int) -> Tensor:
-    """The bytes of a file, uint8 `[size]`; writing to them does not change the file."""
+    """Return the bytes of a file, uint8 `[size]`; writing to them does not change the file."""
     if path.stat().st_size != size:
         raise ValueError(f"{path.name} must have {size:,} bytes, but has {path.stat().st_size:,}")
     if not size:
@@ -133,5 +133,5 @@ def _map(path: Path, size: int) -> Tensor:
 
 
 def _typed(content: Tensor, dtype: torch.dtype, shape: Sequence[int] = ()) -> Tensor:
-    """Bytes as what they are, `[items, *shape]`."""
+    """Return bytes as a tensor of their dtype, `[items, *shape]`."""
     return content.view(dtype).view(len(content) // (dtype.itemsize * prod(shape)), *shape)
