@@ -373,7 +373,7 @@ def test_what_is_missing_is_named(refused: Any, config: Any) -> None:
     [problem] = refused(at(config, f"{SORT}.data", {"train_pth": "rows.txt"}))
     assert (problem.path, problem.hint) == (f"{SORT}.data.train_pth", "did you mean `train_path`?")
     [problem] = refused(config | {"task": "SortTask"})
-    assert problem.message == "a config must have `tasks` or `task`, but has both"
+    assert problem.message == "a config must have either `tasks` or `task`, but has both"
 
 
 def test_a_component_that_two_plugins_provide_must_be_picked(parts: Any, config: Any) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union
 
+import cattrs
 from attrs import frozen
 
 from mtl.config.document import describe
@@ -40,56 +41,76 @@ def _misfit(wanted: Type, value: Any, hint: str = "") -> _Misfit:
     return _Misfit(f"must be {expected(wanted)}, but is {describe(value)}", hint)
 
 
-@frozen
 class Converter:
     """Converts JSON values; relative paths start at `base_dir`. Without `check_paths` the files need not
     exist."""
 
-    base_dir: Path
-    check_paths: bool = True
+    def __init__(self, base_dir: Path, check_paths: bool = True) -> None:
+        self.base_dir = base_dir
+        self.check_paths = check_paths
+        self._converter = cattrs.Converter(detailed_validation=True)
+        hooks: Mapping[Any, Callable[[Any], Any]] = {
+            **_SCALARS,
+            InputPath: lambda value: _input_path(value, base_dir, check=check_paths),
+            InputPaths: self._input_paths,
+            OutputPath: lambda value: _path(value, base_dir),
+        }
+        for kind, hook in hooks.items():
+            self._converter.register_structure_hook(kind, lambda value, _, hook=hook: hook(value))
+        # Any is no class, and cattrs gives `typing.Any` to a hook of its own.
+        self._on(lambda wanted: wanted.origin is Any, lambda value, _: value)
+        self._on(lambda wanted: wanted.origin in hooks, lambda value, wanted: self._as(value, wanted.origin))
+        self._on(lambda wanted: wanted.origin is Literal, _one_of)
+        self._on(lambda wanted: wanted.origin in (list, dict), self._items)
+        self._on(lambda wanted: wanted.origin is Union, self._any_of)
+
+    def _on(self, fits: Callable[[Type], bool], hook: Callable[[Any, Type], Any]) -> None:
+        """Structure the types that fit by `hook`."""
+        self._converter.register_structure_hook_func(
+            lambda wanted: isinstance(wanted, Type) and fits(wanted), hook
+        )
 
     def convert(self, value: Any, wanted: Type, limits: Mapping[str, float]) -> tuple[Any, list[Mistake]]:
         """Return the value as `wanted`, and all that is wrong with it."""
-        mistakes: list[Mistake] = []
-        converted = self._convert(value, wanted, (), mistakes)
-        if mistakes:
-            return None, mistakes
+        try:
+            converted = self._as(value, wanted)
+        except (_Misfit, cattrs.IterableValidationError) as error:
+            return None, list(_mistakes(error, ()))
         return converted, list(_beyond(converted, limits, ()))
 
-    def _convert(self, value: Any, wanted: Type, path: JSONPath, mistakes: list[Mistake]) -> Any:
-        if wanted.origin is Union:
-            return self._any_of(value, wanted, path, mistakes)
-        if wanted.origin in (list, dict):
-            return self._items(value, wanted, path, mistakes)
-        try:
-            if wanted.origin is Literal:
-                return _one_of(value, wanted)
-            if wanted.origin is InputPaths:
-                return self._input_paths(value, path, mistakes)
-            if wanted.origin is InputPath:
-                return _input_path(value, self.base_dir, check=self.check_paths)
-            if wanted.origin is OutputPath:
-                return _path(value, self.base_dir)
-            return _SCALARS[wanted.origin](value)
-        except _Misfit as misfit:
-            mistakes.append(Mistake(path, str(misfit), misfit.hint))
+    def _as(self, value: Any, wanted: Any) -> Any:
+        return self._converter.structure(value, wanted)
 
-    def _input_paths(self, value: Any, path: JSONPath, mistakes: list[Mistake]) -> InputPaths:
+    def _each(self, pairs: Iterable[tuple[Any, Any]], convert: Callable[[Any], Any]) -> dict[Any, Any]:
+        """Convert each value. Raises `IterableValidationError` with every item that cannot be."""
+        converted: dict[Any, Any] = {}
+        errors: list[Exception] = []
+        for key, value in pairs:
+            try:
+                converted[key] = convert(value)
+            except (_Misfit, cattrs.IterableValidationError) as error:
+                error.__notes__ = [cattrs.IterableValidationNote(f"At {key!r}", key, Any)]
+                errors.append(error)
+        if errors:
+            raise cattrs.IterableValidationError("While structuring items", errors, list)
+        return converted
+
+    def _input_paths(self, value: Any) -> InputPaths:
         """The files of one path or glob, or of a list of them."""
         if not isinstance(value, list):
             return InputPaths(*self._matching(value))
         if not value:
             raise _misfit(Type(InputPaths), value)
         found: list[Path] = []
-        for index, each in enumerate(value):
-            try:
-                matching = self._matching(each)
-                twice = next((file for file in matching if file in found), None)
-                if twice is not None:
-                    raise _Misfit(f"must name each file once, but {twice} is named before")
-                found += matching
-            except _Misfit as misfit:
-                mistakes.append(Mistake((*path, index), str(misfit), misfit.hint))
+
+        def add(each: Any) -> None:
+            matching = self._matching(each)
+            twice = next((file for file in matching if file in found), None)
+            if twice is not None:
+                raise _Misfit(f"must name each file once, but {twice} is named before")
+            found.extend(matching)
+
+        self._each(enumerate(value), add)
         return InputPaths(*found)
 
     def _matching(self, value: Any) -> list[Path]:
@@ -104,33 +125,37 @@ class Converter:
             raise _Misfit(f"must match a file, but no file matches {path}", hint)
         return [_input_path(each, self.base_dir, check=True) for each in files]
 
-    def _items(self, value: Any, wanted: Type, path: JSONPath, mistakes: list[Mistake]) -> Any:
+    def _items(self, value: Any, wanted: Type) -> Any:
         if not isinstance(value, wanted.origin):
-            misfit = _misfit(wanted, value)
-            mistakes.append(Mistake(path, str(misfit), misfit.hint))
-            return None
+            raise _misfit(wanted, value)
         [item] = wanted.members
         pairs = value.items() if wanted.origin is dict else enumerate(value)
-        converted = {key: self._convert(each, item, (*path, key), mistakes) for key, each in pairs}
+        converted = self._each(pairs, lambda each: self._as(each, item))
         return converted if wanted.origin is dict else list(converted.values())
 
-    def _any_of(self, value: Any, wanted: Type, path: JSONPath, mistakes: list[Mistake]) -> Any:
+    def _any_of(self, value: Any, wanted: Type) -> Any:
         others = [each for each in wanted.members if each.origin is not type(None)]
         if value is None and len(others) < len(wanted.members):
             return None
-        first: list[Mistake] = []
+        errors: list[_Misfit | cattrs.IterableValidationError] = []
         for member in others:
-            found: list[Mistake] = []
-            converted = self._convert(value, member, path, found)
-            if not found:
-                return converted
-            first = first or found
-        if first[0].path != path or others[0].origin in (InputPath, InputPaths):
-            mistakes += first  # it says more: which of the items, or what is wrong with the file
-        else:
-            misfit = _misfit(wanted, value, first[0].hint)
-            mistakes.append(Mistake(path, str(misfit), misfit.hint))
-        return None
+            try:
+                return self._as(value, member)
+            except (_Misfit, cattrs.IterableValidationError) as error:
+                errors.append(error)
+        first = errors[0]
+        if not isinstance(first, _Misfit) or others[0].origin in (InputPath, InputPaths):
+            raise first  # it says more: which of the items, or what is wrong with the file
+        raise _misfit(wanted, value, first.hint)
+
+
+def _mistakes(error: Exception, path: JSONPath) -> Iterator[Mistake]:
+    """Yield what is wrong, and where, from the errors of cattrs."""
+    if isinstance(error, cattrs.IterableValidationError):
+        for inner, note in error.group_exceptions()[0]:
+            yield from _mistakes(inner, (*path, note.index))
+    elif isinstance(error, _Misfit):
+        yield Mistake(path, str(error), error.hint)
 
 
 def _beyond(value: Any, limits: Mapping[str, float], path: JSONPath) -> Iterator[Mistake]:
@@ -228,7 +253,6 @@ _SCALARS: Mapping[Any, Callable[[Any], Any]] = {
     float: _number,
     str: _string,
     type(None): _null,
-    Any: lambda value: value,
 }
 
 
