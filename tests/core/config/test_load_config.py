@@ -404,7 +404,7 @@ def test_a_component_that_two_plugins_provide_must_be_picked(parts: Any, config:
         (
             slot("representation", {"Recurrent": {"widht": 1}}),
             Component,
-            "gives Recurrent a setting that it does not",
+            "sets `widht`, which Recurrent does not have",
         ),
         (slot("representation", "Recurrent", depth=3), Component, "its config does not say its `depth`"),
         (option(1), set[int], "has a type hint that JSON cannot express"),

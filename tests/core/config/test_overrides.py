@@ -124,9 +124,9 @@ def test_a_wrong_value_says_that_it_comes_from_the_command_line(
         "run.json: trianer: the config has no setting `trianer`, from `--set trianer.epochs=1`"
         " (did you mean `trainer`?)",
         'run.json: tasks.sort.SortTask.batch_size: `batch_size` must be an integer, but is "x",'
-        " from `--set tasks.sort.SortTask.batch_size=x` (rows a batch)",
+        " from `--set tasks.sort.SortTask.batch_size=x` (rows per batch)",
         "run.json: trainer.max_steps: `max_steps` must be at least 1 and at most 1000000000, but"
-        " is 0, from `--set trainer.max_steps=0` (steps to train, all epochs together)",
+        " is 0, from `--set trainer.max_steps=0` (total number of training steps)",
     ]
     assert said[3].startswith("run.json:1:")
 

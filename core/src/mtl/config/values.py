@@ -56,8 +56,7 @@ class Converter:
             OutputPath: lambda value: _path(value, base_dir),
         }
         for kind, hook in hooks.items():
-            self._converter.register_structure_hook(kind, lambda value, _, hook=hook: hook(value))
-        # Any is no class, and cattrs gives `typing.Any` to a hook of its own.
+            self._converter.register_structure_hook(kind, _ignoring_type(hook))
         self._on(lambda wanted: wanted.origin is Any, lambda value, _: value)
         self._on(lambda wanted: wanted.origin in hooks, lambda value, wanted: self._as(value, wanted.origin))
         self._on(lambda wanted: wanted.origin is Literal, _one_of)
@@ -147,6 +146,10 @@ class Converter:
         if not isinstance(first, _Misfit) or others[0].origin in (InputPath, InputPaths):
             raise first  # it says more: which of the items, or what is wrong with the file
         raise _misfit(wanted, value, first.hint)
+
+
+def _ignoring_type(hook: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda value, _: hook(value)
 
 
 def _mistakes(error: Exception, path: JSONPath) -> Iterator[Mistake]:
