@@ -459,7 +459,7 @@ class MaximumOfAll(Mean):
         return sequence.amax(dim=1)
 
 
-@defect("representation", "rows_are_independent", "alone than in a batch", "a mean over the batch")
+@defect("representation", "rows_are_independent", "alone and in a batch", "a mean over the batch")
 class Centred(Encoder):
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         states = super().forward(embedded, lengths)
@@ -562,7 +562,7 @@ class Unseeded(Encoder):
         return states * random.random() if self.training else states
 
 
-@defect("representation", "saves_and_loads", "the output is another", "layers in a list, not a ModuleList")
+@defect("representation", "saves_and_loads", "the output differs after saving", "layers in a list, not a ModuleList")
 class Unregistered(Encoder):
     def __init__(self, config: Any, build: Builder, *, input_dim: int) -> None:
         super().__init__(config, build, input_dim=input_dim)
@@ -579,7 +579,7 @@ class Upwards(LinearDecoder):
         return 2 * scores.detach() - scores
 
 
-@defect("decoder", "maps_the_last_dimension", "alone than beside others", "a softmax over the batch")
+@defect("decoder", "maps_the_last_dimension", "depends on other vectors", "a softmax over the batch")
 class OverTheBatch(LinearDecoder):
     def forward(self, inputs: Tensor) -> Tensor:
         return super().forward(inputs).softmax(dim=0)
@@ -716,9 +716,7 @@ class Narrow(Words):
         return Vectors(len(self.words) + 2, width=4)
 
 
-@defect(
-    "featurizer", "rows_are_independent", "alone than in a batch", "positions counted from the padded end"
-)
+@defect("featurizer", "rows_are_independent", "alone and in a batch", "positions counted from the padded end")
 class FromTheEnd(Words):
     def build_embedding(self, build: Builder) -> nn.Module:
         class Positions(Vectors):
@@ -738,7 +736,7 @@ class Forgetful(Words):
         pass
 
 
-@defect("featurizer", "state_survives", "have other numbers", "a state that comes back in another order")
+@defect("featurizer", "state_survives", "have other ids", "a state that comes back in another order")
 class Turned(Words):
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.words = list(reversed(state["words"]))
@@ -756,13 +754,13 @@ class Common(Words):
         return {"words": sorted(self.known)}
 
 
-@defect("featurizer", "fits_pieces_alike", "fitted to two pieces", "a vocabulary of the last piece's words")
+@defect("featurizer", "fits_pieces_alike", "fitted to two chunks", "a vocabulary of the last piece's words")
 class LastPiece(Words):
     def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
         super().fit({task: list(corpus)[-1:] for task, corpus in corpora.items()})
 
 
-@defect("featurizer", "fits_pieces_alike", "its report on two pieces", "a report on the first piece")
+@defect("featurizer", "fits_pieces_alike", "its report on two chunks", "a report on the first piece")
 class FirstReport(Words):
     def report(self, corpus: Iterable[pl.Series]) -> dict[str, Any]:
         return {"tokens": len(self.ids(next(iter(corpus))))}
@@ -774,7 +772,7 @@ class LastTask(Words):
         super().fit(dict(list(corpora.items())[-1:]))
 
 
-@defect("featurizer", "reports_in_json", "`report` must give numbers", "a report in words")
+@defect("featurizer", "reports_in_json", "`report` must return numbers", "a report in words")
 class Wordy(Words):
     def report(self, corpus: Iterable[pl.Series]) -> dict[str, Any]:
         return {"unknown": "some"}
@@ -801,7 +799,7 @@ class Numbers(Lines):
         return Table(table.frame.with_columns(text=pl.col("line")), table.path)
 
 
-@defect("data_source", "reads_pieces_alike", "2 pieces do not give", "a piece that comes twice")
+@defect("data_source", "reads_pieces_alike", "2 tables do not have", "a piece that comes twice")
 class Stuttering(Lines):
     def pieces(self, path: Path, columns: Sequence[ColumnSpec]) -> Iterator[Table]:
         yield self.read(path, columns)

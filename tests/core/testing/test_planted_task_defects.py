@@ -235,7 +235,7 @@ class Lineless(Stars):
             raise DataError("some `stars` are wrong") from None
 
 
-@defect("fits_pieces_alike", "fitted to pieces", "a mean of the first piece")
+@defect("fits_pieces_alike", "fitted to chunks", "a mean of the first piece")
 class FirstPiece(Stars):
     def fit(self, frames: Iterable[pl.DataFrame]) -> None:
         super().fit([next(iter(frames))])

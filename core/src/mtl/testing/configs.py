@@ -46,9 +46,9 @@ def _problem_paths(bench: Bench, settings: Mapping[str, Any], doing: str) -> lis
     return None
 
 
-@rule("who reads `mtl plugins show` and the JSON Schema has nothing else to go by")
+@rule("`mtl plugins show` and the JSON Schema show nothing else")
 def is_documented(bench: Bench) -> None:
-    """The spec has a summary, the config class a docstring and each of its keys a help text."""
+    """The spec has a summary, the config class a docstring, and each key a help text."""
     cls = bench.provided.load_config()
     missing = [] if bench.provided.spec.summary.strip() else ["the spec's `summary`"]
     if not (vars(cls).get("__doc__") or "").strip():
@@ -62,7 +62,7 @@ def is_documented(bench: Bench) -> None:
         raise Failed(f"missing: {', '.join(missing)}")
 
 
-@rule("a config that changes while it is used makes a run that its own config.json does not describe")
+@rule("the run's config.json would not describe a config that changes during the run")
 def is_frozen(bench: Bench) -> None:
     """The config class is made with `mtl.configclass`, so that nothing changes it."""
     config = bench.config
@@ -76,7 +76,7 @@ def is_frozen(bench: Bench) -> None:
 
 @rule("editors and `mtl config schema` offer what the schema says")
 def has_a_schema(bench: Bench) -> None:
-    """Every key and default can be told in JSON Schema."""
+    """Every key and default can be expressed in JSON Schema."""
     definitions = json_schema(bench.plugins)["$defs"]
     json.dumps(definitions)
     if not any(name.startswith(f"{bench.kind}.") for name in definitions):
@@ -86,9 +86,9 @@ def has_a_schema(bench: Bench) -> None:
         raise Failed("the schema does not hold it, as its config class cannot be loaded")
 
 
-@rule("a user who says nothing gets the default, and is told of a mistake that is not theirs")
+@rule("users would be told of a mistake that is not theirs")
 def defaults_are_valid(bench: Bench) -> None:
-    """Every default keeps the type and the limits of its own key."""
+    """Every default has the type of its key and lies within its limits."""
     stated = {
         field.name: field.default_value()
         for field in _own_fields(bench)
@@ -103,9 +103,9 @@ def defaults_are_valid(bench: Bench) -> None:
                 raise Failed(f"the default of `{name}` is refused: {wrong[0].message}") from None
 
 
-@rule("a run writes its config.json so, and `--resume`, `mtl test` and `mtl predict` read it back")
+@rule("a run writes its config.json this way, and `--resume`, `mtl test` and `mtl predict` read it")
 def survives_a_round_trip(bench: Bench) -> None:
-    """The config, dumped with all defaults and read again, is the same."""
+    """The config, dumped with all defaults and read again, is equal."""
     [dumped] = json_form(bench.component, bench.folder).values()
     again = bench.configured(json.loads(json.dumps(dumped))).config
     if again != bench.config:
@@ -115,7 +115,7 @@ def survives_a_round_trip(bench: Bench) -> None:
         raise Failed(f"what comes back differs in {', '.join(changed) or 'itself, as it has no equality'}")
 
 
-@rule("a key that is misspelt must be an error with its place, not a default")
+@rule("a misspelled key must be an error, not a default")
 def refuses_misspelt_keys(bench: Bench) -> None:
     """A key that the config class does not have is refused, at its path."""
     for field in _own_fields(bench):
@@ -126,9 +126,9 @@ def refuses_misspelt_keys(bench: Bench) -> None:
             raise Failed(f"`{misspelt}` in place of `{field.name}` is not refused at its path")
 
 
-@rule("a user must learn which key a config lacks before its data are read")
+@rule("a user must learn which key is missing before data is read")
 def names_missing_keys(bench: Bench) -> None:
-    """Without a key that it needs, the config is refused at that key's path."""
+    """Without a required key, the config is refused at that key's path."""
     for field in _own_fields(bench):
         if field.item is not None or not field.must_be_passed:
             continue
@@ -140,7 +140,7 @@ def names_missing_keys(bench: Bench) -> None:
 
 @rule("a wrong value must be a message with the key's place, never a traceback")
 def refuses_wrong_values(bench: Bench) -> None:
-    """A value of another type is refused at its path, and one at the edge of its range is accepted, or
+    """A value of another type is refused at its path; a value at the edge of its range is accepted or
     refused with a ValueError."""
     for field in _own_fields(bench):
         for value in _wrong_values(field):
@@ -172,9 +172,9 @@ def _edges(field: Field) -> list[Any]:
     return [[], *([edge] for edge in edges)] if field.type.origin is list else []
 
 
-@rule("slots and other tasks are checked against the declarations, before data are read")
+@rule("slots and other tasks are checked against these declarations before data is read")
 def declares_what_its_kind_asks(bench: Bench) -> None:
-    """`output`, `direction`, `output_dim` and `metric`, where the kind has them, give what they must."""
+    """`output`, `direction`, `output_dim` and `metric`, if the kind has them, return the required types."""
     config = bench.config
     asked: dict[str, tuple[Any, type[Any]]] = {}
     if isinstance(config, RepresentationConfig):
@@ -194,9 +194,9 @@ def declares_what_its_kind_asks(bench: Bench) -> None:
             raise Failed(f"`{name}` must be {must}, but is {value!r}")
 
 
-@rule("a run is loaded from its own config, which holds what was found elsewhere")
+@rule("a run is loaded from its own config, which holds all values")
 def resolves_once(bench: Bench) -> None:
-    """`resolve` of a resolved config returns the same."""
+    """`resolve` returns a resolved config unchanged."""
     if isinstance(bench.config, ModuleConfig) and bench.config.resolve() != bench.config:
         raise Failed("`resolve` changes a config that is resolved")
 

@@ -77,9 +77,9 @@ def _checked(table: Table, columns: Sequence[ColumnSpec], path: Path) -> pl.Data
     return frame
 
 
-@rule("a task takes its columns from the table by name, and messages name `line`")
+@rule("tasks take columns by name, and messages about a row give its `line`")
 def reads_rows(bench: SourceBench) -> None:
-    """A file gives its rows: the columns asked for, of their types, and the line of each; twice the same."""
+    """It reads the columns asked for with their types and the line of each row, and the same twice."""
     table = bench.source.read(bench.path, bench.columns)
     frame = _checked(table, bench.columns, bench.path)
     if frame.is_empty():
@@ -88,21 +88,21 @@ def reads_rows(bench: SourceBench) -> None:
         raise Failed("reading the file twice gives different rows")
 
 
-@rule("training reads files in pieces, and tries and tests read them whole")
+@rule("training reads large files in chunks")
 def reads_pieces_alike(bench: SourceBench) -> None:
-    """`pieces` gives tables that are, one after the other, what `read` gives."""
+    """`pieces` returns tables that together are what `read` returns."""
     whole = bench.source.read(bench.path, bench.columns)
     pieces = list(bench.source.pieces(bench.path, bench.columns))
     for table in pieces:
         _checked(table, bench.columns, bench.path)
     columns = [*(column.name for column in bench.columns), "line"]
     if not pieces or not pl.concat([each.frame[columns] for each in pieces]).equals(whole.frame[columns]):
-        raise Failed(f"{len(pieces)} pieces do not give the {len(whole.frame)} rows that the whole file does")
+        raise Failed(f"{len(pieces)} tables do not have the {len(whole.frame)} rows of the file")
 
 
-@rule("a row to predict has no target")
+@rule("rows to predict have no targets")
 def reads_inputs(bench: SourceBench) -> None:
-    """`inputs` gives the rows of a file without its target columns, and a row in `others` for each."""
+    """`inputs` reads a file without its target columns, and returns one row in `others` for each."""
     tables = list(bench.source.inputs(bench.path, bench.columns))
     inputs = [column for column in bench.columns if column.input]
     for table in tables:
@@ -115,9 +115,9 @@ def reads_inputs(bench: SourceBench) -> None:
         raise Failed(f"the file has {rows} rows, but {found} to predict")
 
 
-@rule("any file may stand in a config, and a user must learn what is wrong with it and where")
+@rule("a user must learn what is wrong with a file and where")
 def survives_any_file(bench: SourceBench) -> None:
-    """A damaged or empty file gives a table, or a `DataError` that names it; so does one that is missing."""
+    """A damaged, empty or missing file gives a table, or a `DataError` that names it."""
     with TemporaryDirectory() as folder:
         for name, content in ODD_FILES.items():
             path = Path(folder, "odd")
@@ -140,9 +140,9 @@ def survives_any_file(bench: SourceBench) -> None:
         raise Failed("a missing file is read as if it were there")
 
 
-@rule("a row that is left out in silence is missed by nobody until the figures are wrong")
+@rule("nobody notices a row that is silently left out")
 def skips_only_where_asked(bench: SourceBench) -> None:
-    """With `on_bad_row` "skip", rows are the same or fewer, and each that is left out is counted."""
+    """With `on_bad_row` "skip", the rows are the same or fewer, and each skipped one is counted."""
     rows = bench.source.read(bench.path, bench.columns).frame
     lenient = bench.factory(bench.configured({**bench.settings, "on_bad_row": "skip"}).config)
     table = lenient.read(bench.path, bench.columns)
@@ -152,9 +152,9 @@ def skips_only_where_asked(bench: SourceBench) -> None:
         )
 
 
-@rule("`mtl data sample` and everything that is tried on it must give the same each time")
+@rule("`mtl data sample` must be reproducible")
 def samples_alike(bench: Bench) -> None:
-    """`sample` gives text by path below the folder, if anything, and the same for a seed."""
+    """`sample` returns text by relative path, if anything, and the same for the same seed."""
     dataset = _dataset(bench)
     files = dataset.sample(0)
     if not files:
@@ -167,9 +167,9 @@ def samples_alike(bench: Bench) -> None:
         raise Failed("two samples of one seed differ")
 
 
-@rule("`mtl data fetch` writes what it gets: it must come whole and stay below the folder")
+@rule("`mtl data fetch` must verify what it writes and stay within the folder")
 def says_what_it_downloads(bench: Bench) -> None:
-    """Each download has addresses of the web, an MD5 and files that stay below the folder."""
+    """Each download has web addresses, an MD5, and relative paths without `..`."""
     for download in _dataset(bench).downloads():
         for url in download.urls:
             if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).netloc:

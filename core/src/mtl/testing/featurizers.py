@@ -47,7 +47,7 @@ class FeaturizerBench(ModuleBench):
         """A featurizer fitted to rows of tokens by task, by default those of one task."""
         featurizer = self.factory(self.config)
         if not isinstance(featurizer, Featurizer):
-            raise Failed(f"the factory must give a Featurizer, but gave {type(featurizer).__name__}")
+            raise Failed(f"the factory must return a Featurizer, but returned {type(featurizer).__name__}")
         given = corpora or {"one": TRAINING}
         featurizer.fit({task: [column_of(rows)] for task, rows in given.items()})
         return featurizer
@@ -81,45 +81,45 @@ def same_columns(left: Mapping[str, Column], right: Mapping[str, Column]) -> boo
     )
 
 
-@rule("a batch is cut from the columns by row, and each token needs its vector")
+@rule("batches are indexed by row, and each word needs its vector")
 def encodes_a_row_a_row(bench: FeaturizerBench) -> None:
-    """`encode` gives `Ragged` columns with an item a token, unseen words and empty rows included."""
+    """`encode` returns `Ragged` columns with one item per word, for unseen words and empty rows too."""
     for rows in (TRAINING, UNSEEN):
         columns = bench.featurizer.encode(column_of(rows))
         ragged = {name: column for name, column in columns.items() if isinstance(column, Ragged)}
         if not ragged:
-            raise Failed("`encode` gives no Ragged column")
+            raise Failed("`encode` returns no Ragged column")
         for name, column in ragged.items():
             if column.lengths.tolist() != [len(row) for row in rows]:
-                raise Failed(f"the column `{name}` does not have an item a token")
+                raise Failed(f"the column `{name}` does not have one item per word")
 
 
-@rule("features are put beside each other by the width that the config declares")
+@rule("vectors are concatenated by the width that the config declares")
 def embeds_each_token(bench: FeaturizerBench) -> None:
-    """The embedding gives `[batch, time, output_dim]`, for unseen words too."""
+    """The embedding returns `[batch, time, output_dim]`, for unseen words too."""
     module = bench.built()
     for rows in (TRAINING, UNSEEN):
         output = scored(module, bench.batch(rows).tensors)
         shape = [len(rows), max(map(len, rows)), bench.config.output_dim]
         if list(output.shape) != shape:
-            raise Failed(f"the embedding gives {list(output.shape)}, not {shape}")
+            raise Failed(f"the embedding returns {list(output.shape)}, not {shape}")
 
 
-@rule("training and `mtl predict` batch rows differently, and must mean the same")
+@rule("training and `mtl predict` batch rows differently")
 def rows_are_independent(bench: FeaturizerBench) -> None:
-    """A row alone, without padding, gives what it gives within a batch."""
+    """A row alone, without padding, gives the same as in a batch."""
     module = bench.built()
     together = scored(module, bench.batch().tensors)
     for number, row in enumerate(TRAINING):
         alone = scored(module, bench.batch([row]).tensors)[0]
         if differs(alone, together[number, : len(row)]):
-            raise Failed(f"the row of {len(row)} tokens gives something else alone than in a batch")
+            raise Failed(f"the row of {len(row)} words differs alone and in a batch")
 
 
 @rule("a loaded model would read other numbers for the same words")
 def state_survives(bench: FeaturizerBench) -> None:
-    """Restored from its `state()` as JSON, and from the files that it saved instead of those that its
-    config names, it encodes alike and fits the weights."""
+    """Restored from `state()`, and from its saved files without the originals, it encodes the same and
+    fits the weights."""
     state = json.loads(json.dumps(bench.featurizer.state()))
     with TemporaryDirectory() as folder:
         bench.featurizer.save_files(Path(folder))
@@ -130,7 +130,7 @@ def state_survives(bench: FeaturizerBench) -> None:
         loaded.load_state(state)
         for rows in (TRAINING, UNSEEN):
             if not same_columns(bench.featurizer.encode(column_of(rows)), loaded.encode(column_of(rows))):
-                raise Failed("after `load_state`, the same words have other numbers")
+                raise Failed("after `load_state`, the same words have other ids")
         shapes = [
             {name: tensor.shape for name, tensor in each.build_embedding(Builder()).state_dict().items()}
             for each in (bench.featurizer, loaded)
@@ -146,9 +146,9 @@ def _without_files(config: Any) -> Any:
     return attrs.evolve(config, **dict.fromkeys(paths, Path("/nonexistent/removed")))
 
 
-@rule("a model that loads the embedding with other training data gets the vectors of other words")
+@rule("an embedding loaded with other training data would give words the vectors of others")
 def follows_its_words(bench: FeaturizerBench) -> None:
-    """Weights that are loaded for the same words in another order of frequency give each word its vector."""
+    """Weights loaded for the same words in another order of frequency give each word its vector."""
     frequent = (*TRAINING, *[["dull", "better", "joke"]] * 4)
     other = bench.fitted(one=frequent)
     saved = bench.built(seed=1)
@@ -163,7 +163,7 @@ def follows_its_words(bench: FeaturizerBench) -> None:
         raise Failed("words get other vectors; say in `row_names()` of the embedding what its rows are")
 
 
-@rule("a language model over it would see the word that it predicts")
+@rule("a language model would see the word that it predicts")
 def keeps_its_direction(bench: FeaturizerBench) -> None:
     """Another word changes its own vector, and no vector that does not depend on it as declared."""
     if bench.config.unit is not Unit.WORD or bench.config.direction is Direction.BIDIRECTIONAL:
@@ -185,9 +185,9 @@ def keeps_its_direction(bench: FeaturizerBench) -> None:
         raise Failed("another word never changes its vector")
 
 
-@rule("a run repeats itself from its seed, its vocabulary included")
+@rule("a run must be reproducible, including its vocabulary")
 def fits_alike(bench: FeaturizerBench) -> None:
-    """Fitting twice to the same rows gives the same state, and two featurizers do not touch each other."""
+    """Fitting twice to the same rows gives the same state, and two featurizers are independent."""
     first = bench.fitted()
     before = json.dumps(first.state())
     second = bench.fitted(other=OTHER_TASK)
@@ -198,21 +198,21 @@ def fits_alike(bench: FeaturizerBench) -> None:
         raise Failed("two featurizers fitted to the same rows differ")
 
 
-@rule("the files of a large corpus come in pieces, and must mean what the whole would")
+@rule("large files are read in chunks")
 def fits_pieces_alike(bench: FeaturizerBench) -> None:
-    """Fitted to and reporting on rows in pieces, it says what it says of the rows together."""
+    """Fitted to rows in chunks, it learns and reports the same as with all rows at once."""
     whole, parted = [column_of(TRAINING)], [column_of(TRAINING[:2]), column_of(TRAINING[2:])]
     featurizer = bench.factory(bench.config)
     featurizer.fit({"one": parted})
     if json.dumps(featurizer.state()) != json.dumps(bench.fitted().state()):
-        raise Failed("fitted to two pieces it has learnt something else than from both together")
+        raise Failed("fitted to two chunks, its state differs from that of all rows")
     if not equal_json(dict(featurizer.report(parted)), dict(featurizer.report(whole))):
-        raise Failed("its report on two pieces is not that on both together")
+        raise Failed("its report on two chunks differs from that on all rows")
 
 
-@rule("tasks that share an embedding share one vocabulary, and each brings its words")
+@rule("tasks that share an embedding share one vocabulary")
 def fits_all_tasks(bench: FeaturizerBench) -> None:
-    """Fitted to two tasks, it has learnt from both, if it learns from data at all."""
+    """Fitted to two tasks, it learns from both, if it learns from data at all."""
     one, other = (json.dumps(bench.fitted(task=rows).state()) for rows in (TRAINING, OTHER_TASK))
     if one == other:
         return
@@ -223,13 +223,13 @@ def fits_all_tasks(bench: FeaturizerBench) -> None:
 
 @rule("`mtl plan` prints them, and a run writes them as JSON")
 def reports_in_json(bench: FeaturizerBench) -> None:
-    """`report` gives numbers by name and `notices` lines of text."""
+    """`report` returns numbers by name, and `notices` lines of text."""
     report, notices = bench.featurizer.report([column_of(UNSEEN)]), bench.featurizer.notices()
     json.dumps(report)
     if not all(isinstance(value, int | float) for value in report.values()):
-        raise Failed(f"`report` must give numbers, but gives {report}")
+        raise Failed(f"`report` must return numbers, but returns {report}")
     if not all(isinstance(line, str) for line in notices):
-        raise Failed(f"`notices` must give lines of text, but gives {notices}")
+        raise Failed(f"`notices` must return lines of text, but returns {notices}")
 
 
 RULES = (

@@ -75,7 +75,7 @@ def _lines(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-@rule("a logger that raises is disabled, and the rest of the run is not logged")
+@rule("a logger that raises is disabled for the rest of the run")
 def logs_a_run(bench: Bench) -> None:
     """It has a hook, and its hooks take a run from start to end, undefined metrics included."""
     with TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ def logs_a_run(bench: Bench) -> None:
         raise Failed(f"{type(run.logger).__name__} has no hook of a run")
 
 
-@rule("a run that was killed repeats the steps since its last checkpoint, and would be logged twice")
+@rule("a resumed run repeats the steps since its last checkpoint")
 def repeats_no_row(bench: Bench) -> None:
     """After SIGKILL and resume, its text files have as many lines as those of an uninterrupted run."""
     with TemporaryDirectory() as whole, TemporaryDirectory() as broken:

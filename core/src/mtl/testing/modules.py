@@ -52,7 +52,7 @@ class ModuleBench(Bench):
         torch.manual_seed(seed)
         module = self.make(Builder())
         if not isinstance(module, nn.Module):
-            raise Failed(f"the factory must give an nn.Module, but gave {type(module).__name__}")
+            raise Failed(f"the factory must return an nn.Module, but returned {type(module).__name__}")
         return module
 
     def loss(self, module: nn.Module) -> Tensor:
@@ -128,9 +128,9 @@ def call(module: nn.Module, *inputs: Any) -> Tensor:
     """What a module gives, which must be finite numbers."""
     output = module(*inputs)
     if not isinstance(output, Tensor) or not output.is_floating_point():
-        raise Failed(f"`forward` must give a tensor of numbers, but gave {type(output).__name__}")
+        raise Failed(f"`forward` must return a tensor of floats, but returned {type(output).__name__}")
     if not output.isfinite().all():
-        raise Failed("`forward` gives NaN or infinity")
+        raise Failed("`forward` returns NaN or infinity")
     return output
 
 
@@ -149,7 +149,7 @@ def differs(left: Tensor, right: Tensor) -> bool:
 # --- every module --------------------------------------------------------------------------------
 
 
-@rule("sharing, freezing, loading and saving of a module all hang on `build`")
+@rule("`build` shares, freezes, loads and saves modules")
 def builds_its_slots(bench: ModuleBench) -> None:
     """The module in each of its slots is built by `build`."""
     build = Builder()
@@ -161,7 +161,7 @@ def builds_its_slots(bench: ModuleBench) -> None:
             raise Failed(f"{component.path} is not built by `build`")
 
 
-@rule("what gets no gradient stays as it was drawn, whatever the task")
+@rule("a parameter without a gradient keeps its initial value")
 def every_parameter_learns(bench: ModuleBench) -> None:
     """Every trainable parameter gets a gradient from the loss."""
     module = bench.built().train()
@@ -179,10 +179,9 @@ def every_parameter_learns(bench: ModuleBench) -> None:
         raise Failed(f"no gradient for {', '.join(without)}")
 
 
-@rule("a seed would no longer say what a run does, nor would an evaluation what a model is worth")
+@rule("runs and evaluations would not be reproducible")
 def repeats_itself(bench: ModuleBench) -> None:
-    """The same seed gives the same weights and training losses, and evaluating twice the same output,
-    whatever was seen in between."""
+    """The same seed gives the same weights and training losses, and two evaluations give the same output."""
     first, second = bench.built(seed=3), bench.built(seed=3)
     for (name, left), (_, right) in zip(unique_tensors(first), unique_tensors(second), strict=True):
         if not torch.equal(left, right):
@@ -193,12 +192,12 @@ def repeats_itself(bench: ModuleBench) -> None:
     module = bench.built().eval()
     with torch.no_grad():
         if not torch.equal(bench.run(module), bench.run(module)):
-            raise Failed("in evaluation, a second pass over the same batch gives something else")
+            raise Failed("in evaluation, a second forward pass over the same batch differs")
 
 
-@rule("`mtl test`, `mtl predict` and `--resume` would go on with another model than the one trained")
+@rule("`mtl test`, `mtl predict` and `--resume` would use another model than the one trained")
 def saves_and_loads(bench: ModuleBench) -> None:
-    """Weights that are saved and loaded give the same output: everything learnt is in the state dict."""
+    """Saved and loaded weights give the same output: everything learned is in the state dict."""
     trained, other = bench.built(seed=1), bench.built(seed=2)
     train(bench, trained, steps=2)
     with TemporaryDirectory() as folder:
@@ -207,12 +206,12 @@ def saves_and_loads(bench: ModuleBench) -> None:
         load_module(other, path)
     with torch.no_grad():
         if not torch.equal(bench.run(trained.eval()), bench.run(other.eval())):
-            raise Failed("after saving and loading, the output is another")
+            raise Failed("the output differs after saving and loading")
 
 
-@rule("a module that cannot lower the loss of a handful of rows learns nothing from a dataset")
+@rule("a module that cannot fit a handful of rows learns nothing from a dataset")
 def loss_falls(bench: ModuleBench) -> None:
-    """Where it has parameters, training on a tiny set lowers the loss."""
+    """If it has parameters, training on a few rows lowers the loss."""
     module = bench.built()
     if not any(parameter.requires_grad for parameter in module.parameters()):
         return
@@ -246,7 +245,7 @@ def train(bench: ModuleBench, module: nn.Module, steps: int) -> tuple[float, flo
 # --- representations and poolings ------------------------------------------------------------------
 
 
-@rule("what is built on top takes its width from the config, before any data are read")
+@rule("the next module takes its width from the config")
 def has_the_declared_shape(bench: SequenceBench) -> None:
     """The output has the kind and the width that the config declares."""
     output = scored(bench.built(), bench.inputs, bench.lengths)
@@ -259,9 +258,9 @@ def has_the_declared_shape(bench: SequenceBench) -> None:
         )
 
 
-@rule("a row would be scored differently according to its neighbours in the batch")
+@rule("a row's score would depend on its neighbors in the batch")
 def ignores_padding(bench: SequenceBench) -> None:
-    """What stands in the padding changes nothing."""
+    """Values in the padding change nothing."""
     module = bench.built()
     padding = ~inside(bench.lengths)[:, :, None]
     output = scored(module, bench.inputs, bench.lengths)
@@ -274,30 +273,30 @@ def ignores_padding(bench: SequenceBench) -> None:
             raise Failed(f"rows change when their padding is filled with {filler:g}")
 
 
-@rule("training and `mtl predict` batch rows differently, and must mean the same")
+@rule("training and `mtl predict` batch rows differently")
 def rows_are_independent(bench: SequenceBench) -> None:
-    """A row alone, without padding, gives what it gives within a batch."""
+    """A row alone, without padding, gives the same as in a batch."""
     module = bench.built()
     together = scored(module, bench.inputs, bench.lengths)
     for row, length in enumerate(LENGTHS):
         alone = scored(module, bench.inputs[row : row + 1, :length], bench.lengths[row : row + 1])[0]
         expected = together[row, :length] if bench.gives_a_sequence else together[row]
         if differs(alone, expected):
-            raise Failed(f"the row of {length} tokens gives something else alone than in a batch")
+            raise Failed(f"the row of {length} tokens differs alone and in a batch")
 
 
-@rule("`mtl predict` answers every row, a line without a word too")
+@rule("`mtl predict` answers every row, including an empty line")
 def takes_empty_rows(bench: SequenceBench) -> None:
-    """A row of no tokens gives finite numbers, alone and beside others."""
+    """A row without tokens gives finite numbers, alone and in a batch."""
     module = bench.built()
     lengths = torch.tensor((0, *LENGTHS[1:]))
     scored(module, bench.inputs[:, : max(LENGTHS[1:])], lengths)
     scored(module, bench.inputs[:1, :1], lengths[:1])
 
 
-@rule("embedding and encoder may be shared, so another task reads the same tensor")
+@rule("modules that share an embedding or encoder read the same tensor")
 def leaves_its_input(bench: ModuleBench) -> None:
-    """The input is not written to."""
+    """It does not modify its input."""
     inputs: Tensor = bench.inputs  # type: ignore[attr-defined]
     before = inputs.clone()
     module = bench.built()
@@ -308,9 +307,9 @@ def leaves_its_input(bench: ModuleBench) -> None:
             raise Failed(f"`forward` changes its input in {'training' if mode else 'evaluation'}")
 
 
-@rule("a pooling sums or takes the maximum over the padding, unless it is zero or masked")
+@rule("poolings sum over the padding")
 def zeros_the_padding(bench: SequenceBench) -> None:
-    """In a sequence, the positions after a row's end hold zeros."""
+    """Positions of a sequence after a row's length hold zeros."""
     if not bench.gives_a_sequence:
         return
     output = scored(bench.built(), bench.inputs, bench.lengths)
@@ -318,9 +317,9 @@ def zeros_the_padding(bench: SequenceBench) -> None:
         raise Failed("positions after a row's end are not zero")
 
 
-@rule("a language model over it would see the word that it is to predict")
+@rule("a language model would see the word that it predicts")
 def keeps_its_direction(bench: SequenceBench) -> None:
-    """A changed token changes no position that, as declared, does not depend on it, bit for bit."""
+    """A changed token changes no position that does not depend on it as declared, bit for bit."""
     if not bench.gives_a_sequence:
         return
     direction = bench.config.direction
@@ -340,9 +339,9 @@ def keeps_its_direction(bench: SequenceBench) -> None:
             raise Failed("it declares itself split, but the second half changes with a token before it")
 
 
-@rule("a module that says the same whatever it reads has lost its input")
+@rule("a constant output means that the input is lost")
 def reads_its_input(bench: SequenceBench) -> None:
-    """Another input gives another output."""
+    """Different inputs give different outputs."""
     module = bench.built()
     other = noise(*bench.inputs.shape, seed=6)
     if torch.equal(scored(module, bench.inputs, bench.lengths), scored(module, other, bench.lengths)):
@@ -352,9 +351,9 @@ def reads_its_input(bench: SequenceBench) -> None:
 # --- decoders --------------------------------------------------------------------------------------
 
 
-@rule("tasks decode documents `[batch, dim]` and sequences `[batch, time, dim]` alike")
+@rule("tasks decode documents `[batch, dim]` and sequences `[batch, time, dim]`")
 def maps_the_last_dimension(bench: DecoderBench) -> None:
-    """`[..., input_dim]` becomes `[..., output_dim]`, and each vector is mapped on its own."""
+    """It maps `[..., input_dim]` to `[..., output_dim]`, each vector on its own."""
     module = bench.built()
     flat = scored(module, bench.inputs)
     nested = scored(module, bench.inputs.reshape(2, 3, INPUT_DIM))
@@ -364,13 +363,13 @@ def maps_the_last_dimension(bench: DecoderBench) -> None:
             f" {list(nested.shape)}, with `output_dim` {bench.output_width}"
         )
     if differs(flat, nested.reshape(flat.shape)) or differs(flat[:1], scored(module, bench.inputs[:1])):
-        raise Failed("a vector gives something else alone than beside others")
+        raise Failed("a vector's output depends on other vectors")
 
 
-@rule("weights saved with the labels in another order would give each answer to another label")
+@rule("loaded weights would give the scores of labels to other labels")
 def follows_output_names(bench: DecoderBench) -> None:
-    """It takes `output_names`, and weights that are loaded for the same names in another order give each
-    name its score."""
+    """It takes `output_names`; weights loaded for the same names in another order give each name its
+    score."""
     names = ("one", "two", "three")
     order = (2, 0, 1)
 

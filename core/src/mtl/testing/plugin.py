@@ -75,17 +75,18 @@ class PluginBench:
         return printed, brought
 
 
-@rule("a plugin that cannot be used is a row in `mtl plugins`, and nothing else")
+@rule("a plugin that cannot be used is only a row in `mtl plugins`")
 def is_discovered(bench: PluginBench) -> None:
-    """Each of its entry points in the group `mtl.plugins` is found and in order, and implements a hook."""
+    """Each of its entry points in the group `mtl.plugins` is found, loads without a problem and implements
+    a hook."""
     for status in bench.statuses:
         if status.state != "ok" or status.cause:
             raise Failed(f"{status.name} is {status.state}: {status.cause}")
 
 
-@rule("the next major version of the plugin API may break it, and only its own bound can say so")
+@rule("the next major version of the plugin API may break the plugin")
 def bounds_its_api(bench: PluginBench) -> None:
-    """`mtl_api` admits this plugin API and ends before the next major version, as in `">=1,<2"`."""
+    """`mtl_api` accepts this plugin API and excludes the next major version, as in `">=1,<2"`."""
     ahead = f"{Version(API_VERSION).major + 1}.0"
     for status in bench.statuses:
         if status.state == "ok" and SpecifierSet(status.api or "").contains(ahead):
@@ -96,7 +97,7 @@ def bounds_its_api(bench: PluginBench) -> None:
 
 @rule("pip must install an mtl that the plugin works with")
 def requires_mtl(bench: PluginBench) -> None:
-    """Its distribution depends on `pytext-mtl`, with a version to start from."""
+    """Its distribution depends on `pytext-mtl`, with a minimum version."""
     if canonicalize_name(bench.distribution) == CORE:
         return
     try:
@@ -110,9 +111,9 @@ def requires_mtl(bench: PluginBench) -> None:
         raise Failed(f"its dependency on {CORE} has no version")
 
 
-@rule("`mtl plugins` and every message about a config would wait seconds for it")
+@rule("`mtl plugins` and every config error would take seconds longer")
 def is_light(bench: PluginBench) -> None:
-    """Its plugin and config modules import no torch, torchmetrics or polars."""
+    """Its plugin and config modules do not import torch, torchmetrics or polars."""
     _, brought = bench.imported
     if brought:
         raise Failed(", ".join(f"{module} imports {name}" for name, module in brought.items()))
@@ -139,7 +140,7 @@ def has_names_of_its_own(bench: PluginBench) -> None:
             raise Failed(f"the {KINDS[each.kind].label} {each.spec.name!r} is also provided by {others[0]}")
 
 
-@rule("what is announced but cannot be imported fails only when a run needs it")
+@rule("a component that cannot be imported fails only when a run needs it")
 def loads_its_components(bench: PluginBench) -> None:
     """The config class and the factory of each component can be imported."""
     for each in bench.provided():
@@ -149,9 +150,9 @@ def loads_its_components(bench: PluginBench) -> None:
             raise Failed(f"{each.spec.factory} must be callable, but is {factory!r}")
 
 
-@rule("the commands of a plugin are left out if one of them has a name that is taken")
+@rule("all commands of a plugin are left out if one name is taken")
 def has_commands_of_its_own(bench: PluginBench) -> None:
-    """Its commands can be added, and none is called like one of mtl or of another plugin."""
+    """Its commands can be added, and no name is taken by mtl or another plugin."""
     from mtl.commands.cli import COMMANDS, GROUPS
     from mtl.commands.plugin_commands import plugin_commands
 

@@ -28,9 +28,9 @@ WRONG_VALUES: Mapping[ColumnType, Sequence[Any]] = {
 """Cells that a data source may give, and a task may not know."""
 
 
-@rule("the core reads `columns` from the files, and asks only the input columns of a row to predict")
+@rule("mtl reads these columns from files, and only the inputs for predictions")
 def declares_its_columns(bench: TaskBench) -> None:
-    """`columns` of its config are `ColumnSpec`s with different names, an input column among them."""
+    """`columns` of its config are `ColumnSpec`s with different names, at least one of them an input."""
     columns = bench.config.columns
     if not isinstance(columns, tuple) or not all(isinstance(each, ColumnSpec) for each in columns):
         raise Failed(f"`columns` must be a tuple of ColumnSpecs, but is {columns!r}")
@@ -41,9 +41,9 @@ def declares_its_columns(bench: TaskBench) -> None:
         raise Failed("`columns` must have an input column, but has only targets")
 
 
-@rule("featurizers read `texts`, and messages about a row name its `line`")
+@rule("featurizers read `texts`, and messages about a row give its `line`")
 def prepares_rows(bench: TaskBench) -> None:
-    """`prepare` gives each of the config's `texts` as lists of strings, and `line`, a line of the file."""
+    """`prepare` returns each of the config's `texts` as lists of strings, and `line`, a line of the file."""
     table = bench.table()
     frame = bench.unfitted().prepare(table)
     for name, wanted in {**dict.fromkeys(bench.config.texts, pl.List(pl.String)), "line": None}.items():
@@ -55,9 +55,9 @@ def prepares_rows(bench: TaskBench) -> None:
         raise Failed("`line` names lines that the table does not have")
 
 
-@rule("a batch is cut from the columns by row")
+@rule("batches are indexed by row")
 def encodes_a_row_a_row(bench: TaskBench) -> None:
-    """`encode` gives columns of as many rows as were prepared, and does without the targets."""
+    """`encode` returns columns with one row per prepared row, and works without the targets."""
     task, table = bench.task, bench.table()
     inputs = evolve(table, frame=table.frame.select(*input_names(task), "line"))
     for frame in (task.prepare(table), task.prepare_input(inputs)):
@@ -71,7 +71,7 @@ def encodes_a_row_a_row(bench: TaskBench) -> None:
 
 @rule("a user finds a wrong row by its line, not by a traceback")
 def names_wrong_rows(bench: TaskBench) -> None:
-    """A value that it cannot use is a `DataError` that names file and line."""
+    """A value that it cannot use is a `DataError` with file and line."""
     table = bench.table()
     row = len(table.frame) // 2
     for column in bench.task.config.columns:
@@ -95,9 +95,9 @@ def names_wrong_rows(bench: TaskBench) -> None:
                 ) from error
 
 
-@rule("the files of a large corpus come in pieces, and must mean what the whole would")
+@rule("large files are read in chunks")
 def fits_pieces_alike(bench: TaskBench) -> None:
-    """Fitted to the training rows in pieces, it has learnt what it learns from them together."""
+    """Fitted to the training rows in chunks, it learns the same as from all rows at once."""
     frame = bench.task.prepare(bench.table())
     size = max(len(frame) // 3, 1)
     states = []
@@ -107,12 +107,12 @@ def fits_pieces_alike(bench: TaskBench) -> None:
         loaded.tasks[TASK].fit(frames)
         states.append(json.loads(json.dumps(loaded.tasks[TASK].state())))
     if not equal_json(*states):
-        raise Failed("fitted to pieces it has learnt something else than from all of them together")
+        raise Failed("fitted to chunks, its state differs from that of all rows")
 
 
-@rule("the model folder holds what was learnt from the data as JSON, and a loaded model has nothing else")
+@rule("a loaded model has nothing but the JSON of `state()`")
 def state_survives(bench: TaskBench) -> None:
-    """What `fit` learnt comes back through `state` and `load_state`: the same columns, the same shapes."""
+    """Restored by `load_state`, it encodes the same columns and builds a model of the same shapes."""
     state = json.loads(json.dumps(bench.prepared.tasks.state()))
     loaded = make_tasks(bench.prepared.config)
     loaded.load_state(state)

@@ -22,9 +22,9 @@ from mtl.testing.modules import train as train_alone
 from mtl.testing.tasks import ROWS, TaskBench, answers, gathered, input_names, mean_loss, measured
 
 
-@rule("accumulated batches must be one big batch, and an evaluation must not hang on the batch size")
+@rule("accumulated batches must equal one large batch, and evaluation must not depend on the batch size")
 def losses_add_up(bench: TaskBench) -> None:
-    """`Loss` is a sum and what it is over: those of single rows add up to that of their batch."""
+    """`Loss` is a sum and a weight: those of single rows add up to those of their batch."""
     module = bench.built()
     whole = bench.scored(module, bench.batch()).loss
     parts = [bench.scored(module, row).loss for row in bench.single_rows()]
@@ -36,9 +36,9 @@ def losses_add_up(bench: TaskBench) -> None:
             raise Failed(f"the `{name}` of a batch is {together:.4f}, but its rows' add up to {apart:.4f}")
 
 
-@rule("torch.compile cannot trace how attrs makes a frozen object, so that `trainer.compile` would fail")
+@rule("torch.compile cannot trace how attrs makes a frozen object")
 def gives_an_open_output(bench: TaskBench) -> None:
-    """The model's output is made with `attrs.define`: it is not frozen."""
+    """The model's output is made with `attrs.define`, not `attrs.frozen`."""
     output = bench.scored(bench.built(), bench.batch())
     try:
         output.loss = output.loss
@@ -48,9 +48,9 @@ def gives_an_open_output(bench: TaskBench) -> None:
         ) from None
 
 
-@rule("`mtl predict` answers in batches of its own, and must mean the same")
+@rule("`mtl predict` makes batches of its own")
 def predictions_are_independent(bench: TaskBench) -> None:
-    """A row alone is answered as within a batch, padding included; an answer is JSON."""
+    """The prediction for a row is the same alone and in a batch with padding, and is JSON."""
     module = bench.built()
     together = answers(bench, module, bench.batch())
     for number, row in enumerate(bench.single_rows()):
@@ -60,10 +60,10 @@ def predictions_are_independent(bench: TaskBench) -> None:
             raise Failed(f"line {line} is answered {alone} alone, and {together[number]} in a batch")
 
 
-@rule("figures must not hang on the batch size, and the best model is chosen by them")
+@rule("metrics must not depend on the batch size, and select the best model")
 def metrics_add_up(bench: TaskBench) -> None:
-    """Metrics gathered row by row are those of one batch, start afresh each time, are JSON, and hold the
-    figure that the config's `metric` names."""
+    """Metrics updated row by row equal those of one batch, start anew each time, are JSON, and include the
+    config's `metric`."""
     module, name = bench.built(), bench.config.metric.name
     whole = measured(bench, module, [bench.batch()])
     if name not in whole:
@@ -105,9 +105,9 @@ def metric_is_in_its_range(bench: TaskBench) -> None:
         raise Failed(f"`{metric.name}` is {value}, above its maximum {metric.maximum}")
 
 
-@rule("the best model would be the worst")
+@rule("the worst model would be selected as the best")
 def metric_follows_the_loss(bench: TaskBench) -> None:
-    """When training lowers the loss of a few rows, their `metric` does not become worse."""
+    """When training lowers the loss of a few rows, their `metric` does not get worse."""
     module, metric = bench.built(), bench.config.metric
     before = measured(bench, module, [bench.batch()]).get(metric.name)
     train_alone(bench, module, LEARNING_STEPS)
@@ -172,9 +172,9 @@ def _differ(bench: TaskBench, module: nn.Module, table: Table, changed: Table) -
         return False
 
 
-@rule("a metric that is not a number would be the best there is, and is not JSON")
+@rule("NaN compares as neither better nor worse, and is not JSON")
 def metrics_are_numbers_or_none(bench: TaskBench) -> None:
-    """Without rows, and for each row alone, a metric is finite, or None if it is not defined."""
+    """Without rows, and for each row alone, every metric is finite, or None if it is undefined."""
     module = bench.built()
     for batches in ([], *([row] for row in bench.single_rows())):
         found = measured(bench, module, batches)

@@ -39,9 +39,9 @@ class KillAfter:
             raise Killed
 
 
-@rule("what is saved must score what was printed")
+@rule("the saved model must be the one that was evaluated")
 def trains_and_loads(bench: TaskBench) -> None:
-    """Two batches train, and the model that is loaded from the run scores what the run said."""
+    """Two batches train, and the loaded model has the metrics that the run reported."""
     data = json_form(bench.component, bench.folder)[bench.name]["data"]
     [(source, settings)] = data.items()
     tested = {**settings, "eval_path": settings["train_path"], "test_path": settings["train_path"]}
@@ -55,9 +55,9 @@ def trains_and_loads(bench: TaskBench) -> None:
         raise Failed(f"`{wrong[0]}` of the loaded model is {figures.get(wrong[0])}, but was {said[wrong[0]]}")
 
 
-@rule("`mtl predict` answers line by line, and users join the answers to their rows by position")
+@rule("users join predictions to their rows by position")
 def answers_every_row(bench: TaskBench) -> None:
-    """A loaded model answers each row, without targets, in order."""
+    """A loaded model predicts each row, without targets, in order."""
     inputs = bench.table().frame.select(input_names(bench.task)).head(ROWS).to_dicts()
     with TemporaryDirectory() as folder:
         bench.train(Path(folder, "run"))
@@ -82,9 +82,9 @@ def answers_every_row(bench: TaskBench) -> None:
                 continue
 
 
-@rule("labels that come back in another order turn every answer around, and the metrics stay the same")
+@rule("labels restored in another order would invert predictions while metrics stay the same")
 def answers_as_trained(bench: TaskBench) -> None:
-    """With the same weights, a task that was loaded answers as the one that was fitted."""
+    """With the same weights, a loaded task predicts the same as the fitted one."""
     inputs = bench.table().frame.select(input_names(bench.task)).head(ROWS).to_dicts()
     prepared = bench.prepare()
     with TemporaryDirectory() as folder:
@@ -103,9 +103,9 @@ def answers_as_trained(bench: TaskBench) -> None:
             )
 
 
-@rule("a run repeats itself bit for bit from its seed")
+@rule("a run must be reproducible bit for bit")
 def trains_alike(bench: TaskBench) -> None:
-    """Two runs of one seed end with the same weights."""
+    """Two runs with the same seed end with the same weights."""
     with TemporaryDirectory() as folder:
         runs = [Path(folder, name) for name in ("one", "two")]
         for run in runs:
@@ -115,9 +115,9 @@ def trains_alike(bench: TaskBench) -> None:
         raise Failed("two runs with one config and seed end with different weights")
 
 
-@rule("a run that was killed and resumed must be the one that was not")
+@rule("resuming must not change the result")
 def resumes_exactly(bench: TaskBench) -> None:
-    """A run that is resumed in the middle ends with the weights of the one that was not, bit for bit."""
+    """A run that is killed and resumed ends with the weights of an uninterrupted one, bit for bit."""
     trainer = {"max_steps": 5, "checkpoint_every_steps": 2, "evaluate_every_steps": 5}
     with TemporaryDirectory() as folder:
         whole, broken = Path(folder, "whole"), Path(folder, "broken")
@@ -131,9 +131,9 @@ def resumes_exactly(bench: TaskBench) -> None:
         raise Failed("a run resumed after step 2 differs from one that was not interrupted")
 
 
-@rule("tasks with a `shared_module_key` in common train one module, or sharing does nothing")
+@rule("`shared_module_key` would share nothing")
 def shares_its_modules(bench: TaskBench) -> None:
-    """Beside a second task with the same keys, embedding and slots are one module and both tasks train."""
+    """With a second task and the same keys, embedding and slots are one module, and both tasks train."""
     settings, keys = _with_shared_keys(bench)
     prepared = bench.prepare(**{TASK: settings, OTHER: settings})
     owned = [{id(each) for each in model.parameters()} for model in prepared.model.tasks.values()]

@@ -51,7 +51,7 @@ def _step(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> float:
     return loss.item()
 
 
-@rule("a step that does not go down trains nothing")
+@rule("an optimizer that does not minimize trains nothing")
 def goes_down(bench: OptimizerBench) -> None:
     """Steps lower a convex loss."""
     parameters, optimizer = bench.start()
@@ -60,9 +60,9 @@ def goes_down(bench: OptimizerBench) -> None:
         raise Failed(f"the loss was {losses[0]:.4f} and is {losses[-1]:.4f} after {STEPS} steps")
 
 
-@rule("a task that is not in a step must not move, momentum and weight decay included")
+@rule("tasks that are not in a step must not move, momentum and weight decay included")
 def leaves_idle_parameters(bench: OptimizerBench) -> None:
-    """A parameter without a gradient stays as it is, before its first gradient and after."""
+    """A parameter without a gradient does not change, before its first gradient and after."""
     parameters, optimizer = bench.start()
     for turn in ("before its first gradient", "after it has had one"):
         before = parameters[1].detach().clone()
@@ -73,9 +73,9 @@ def leaves_idle_parameters(bench: OptimizerBench) -> None:
         _step(parameters, optimizer)
 
 
-@rule("a run that was killed and resumed must be the one that was not")
+@rule("resuming must not change the result")
 def resumes_exactly(bench: OptimizerBench) -> None:
-    """After its state has gone through a checkpoint, it steps as it would have, bit for bit."""
+    """With its state restored from a checkpoint, it takes the same steps, bit for bit."""
     parameters, optimizer = bench.start()
     for turn in range(3):
         _step(parameters[: 1 + turn % 2], optimizer)
@@ -123,26 +123,26 @@ class LRSchedulerBench(Bench):
         return rates
 
 
-@rule("a rate below zero climbs, and one that is no number ends the run")
+@rule("a negative rate ascends, and NaN ends the run")
 def gives_sound_rates(bench: LRSchedulerBench) -> None:
-    """Over runs of one step and of many, each rate is finite, not below zero, and not zero throughout."""
+    """In runs of one step and of many, each rate is finite and not negative, and not all are zero."""
     for total in (1, 2, STEPS):
         rates = bench.rates(*bench.start(total), total)
         if not all(math.isfinite(rate) and rate >= 0 for rate in rates) or not any(rates):
             raise Failed(f"the rates of {total} steps are {rates}")
 
 
-@rule("the loop calls a scheduler with the figure after an evaluation, or after every step, by `by_metric`")
+@rule("the trainer steps it after evaluations or after every step accordingly")
 def is_stepped_as_declared(bench: LRSchedulerBench) -> None:
-    """A scheduler that takes a figure declares `by_metric`, and no other does."""
+    """It declares `by_metric` if and only if its `step` takes a metric."""
     _, scheduler = bench.start()
     if isinstance(scheduler, ReduceLROnPlateau) != bench.config.by_metric:
         raise Failed(f"`by_metric` is {bench.config.by_metric}, but it is a {type(scheduler).__name__}")
 
 
-@rule("a run that was killed and resumed must be the one that was not")
+@rule("resuming must not change the result")
 def resumes_its_rates(bench: LRSchedulerBench) -> None:
-    """After its state has gone through JSON, it gives the rates that it would have given."""
+    """With its state restored from JSON, it gives the same rates."""
     optimizer, scheduler = bench.start()
     bench.rates(optimizer, scheduler, STEPS // 2)
     state = json.loads(json.dumps(scheduler.state_dict()))
@@ -181,9 +181,9 @@ def _counts(tasks: Iterable[str], sizes: Mapping[str, int]) -> dict[str, int]:
     return counts
 
 
-@rule("an epoch of all datasets is each row once")
+@rule("an epoch of all datasets contains each row once")
 def gives_each_step_once(bench: Bench) -> None:
-    """Without `cycle`, each task comes exactly as often as it has steps, and then the order ends."""
+    """Without `cycle`, each task appears exactly as often as it has steps, and then the order ends."""
     for sizes in (SIZES, {"First": 4}, {"First": 2, "Second": 0}):
         steps = sum(sizes.values())
         order = _order(bench, sizes, steps + 10, cycle=False)
@@ -191,9 +191,9 @@ def gives_each_step_once(bench: Bench) -> None:
             raise Failed(f"of {sizes} it gives {_counts(order, sizes)}")
 
 
-@rule("an epoch that ends with one dataset goes on until that one has had its turn")
+@rule("an epoch that one dataset defines continues until that dataset ends")
 def never_ends_in_a_cycle(bench: Bench) -> None:
-    """With `cycle`, the order goes on and every task comes again and again."""
+    """With `cycle`, the order is endless, and every task keeps appearing."""
     wanted = 40 * sum(SIZES.values())
     order = _order(bench, SIZES, wanted)
     if len(order) < wanted:
@@ -203,10 +203,10 @@ def never_ends_in_a_cycle(bench: Bench) -> None:
         raise Failed(f"{', '.join(never)} comes no more")
 
 
-@rule("the timeline is computed before the first step, and again when a run is resumed")
+@rule("the order is computed before the first step, and again when a run is resumed")
 def orders_alike(bench: Bench) -> None:
-    """The same seed gives the same order, at every call and from every object; and in every epoch, but
-    where the schedule declares that it `adapts`."""
+    """The same seed gives the same order at every call and from every object, and in every epoch unless it
+    `adapts`."""
     schedule = _schedule(bench)
     for cycle in (False, True):
         epoch = Epoch(sizes=SIZES, cycle=cycle, seed=3)
@@ -269,9 +269,9 @@ def _noise(seed: int, tasks: int) -> Tensor:
     return torch.randn(tasks, SHARED, generator=torch.Generator().manual_seed(seed))
 
 
-@rule("a factor below zero trains a task backwards, and one that is no number ends the run")
+@rule("a negative factor trains a task backwards, and NaN ends the run")
 def gives_sound_factors(bench: Bench) -> None:
-    """Every factor is a finite number that is not below zero, and the same for the same losses."""
+    """Every factor is finite and not negative, and the same for the same losses."""
     factors = _factors(_balancer(bench), LOSSES)
     if not all(math.isfinite(factor) and factor >= 0 for factor in factors):
         raise Failed(f"the factors are {factors}")
@@ -288,9 +288,9 @@ def _unusual() -> Iterator[tuple[str, Tensor]]:
     yield "opposite gradients", torch.stack([noise[0], -noise[0], noise[1]])
 
 
-@rule("a gradient that is no number ends the run, and one of another shape or type fits no parameter")
+@rule("NaN ends the run, and another shape or type fits no parameter")
 def combines_any_gradients(bench: Bench) -> None:
-    """Whatever the gradients, `combine` gives one of finite float32 numbers, a number for each column."""
+    """For any gradients, `combine` returns finite float32 numbers, one per column."""
     losses = {task: torch.tensor(1.0) for task in WEIGHTS}
     for name, gradients in _unusual():
         balancer = _balancer(bench)
@@ -303,9 +303,9 @@ def combines_any_gradients(bench: Bench) -> None:
             raise Failed(f"for {name} it gives {combined.tolist()}")
 
 
-@rule("what else measures the gradients of a step would measure something else")
+@rule("other measurements of the step would be wrong")
 def leaves_gradients(bench: Bench) -> None:
-    """`combine` does not change the gradients that it is given."""
+    """`combine` does not modify the gradients that it is given."""
     balancer, losses = _balancer(bench), {task: torch.tensor(1.0) for task in WEIGHTS}
     for name, gradients in _unusual():
         before = gradients.clone()
@@ -314,10 +314,9 @@ def leaves_gradients(bench: Bench) -> None:
             raise Failed(f"it changes {name}")
 
 
-@rule("a run that was killed and resumed must be the one that was not")
+@rule("resuming must not change the result")
 def resumes_its_factors(bench: Bench) -> None:
-    """After its tensors have gone through a checkpoint, it gives the factors, and combines the gradients,
-    as it would have."""
+    """With its tensors restored from a checkpoint, it gives the same factors and combined gradients."""
     balancer = _balancer(bench)
     _factors(balancer, LOSSES)
     state = {name: tensor.clone() for name, tensor in balancer.state_dict().items()}
