@@ -562,7 +562,7 @@ class Unseeded(Encoder):
         return states * random.random() if self.training else states
 
 
-@defect("representation", "saves_and_loads", "the output differs after saving", "layers in a list, not a ModuleList")
+@defect("representation", "saves_and_loads", "output differs after", "layers in a list, not a ModuleList")
 class Unregistered(Encoder):
     def __init__(self, config: Any, build: Builder, *, input_dim: int) -> None:
         super().__init__(config, build, input_dim=input_dim)

@@ -23,6 +23,7 @@ from mtl.suggest import did_you_mean
 from mtl.testing import (
     configs,
     data,
+    decoders,
     featurizers,
     loggers,
     modules,
@@ -63,7 +64,7 @@ KINDS_TRIED: Mapping[str, Tried] = {
     "representation": Tried(modules.SequenceBench, modules.REPRESENTATION),
     "featurizer": Tried(featurizers.FeaturizerBench, featurizers.RULES),
     "pooling": Tried(modules.SequenceBench, modules.POOLING),
-    "decoder": Tried(modules.DecoderBench, modules.DECODER),
+    "decoder": Tried(decoders.DecoderBench, decoders.RULES),
     "data_source": Tried(data.SourceBench, data.SOURCE, _NO_FILE),
     "dataset": Tried(Bench, data.DATASET),
     "optimizer": Tried(training.OptimizerBench, training.OPTIMIZER),
