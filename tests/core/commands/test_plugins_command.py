@@ -11,6 +11,8 @@ import pytest
 import typer
 
 from mtl import ComponentSpec, ConfigReader, hookimpl
+from mtl.commands.cli import build_app
+from mtl.plugin_commands import OWN_COMMANDS
 from mtl.plugins import Plugins, discover
 
 
@@ -25,6 +27,11 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
     found = discover(blocked=[])
     monkeypatch.setattr("mtl.plugins.discover", lambda: found)
     return found
+
+
+def test_every_command_of_mtl_is_one_that_no_plugin_can_take() -> None:
+    app: Any = typer.main.get_command(build_app(with_plugins=False))
+    assert set(app.commands) == set(OWN_COMMANDS)
 
 
 def test_the_list_names_states_and_causes(invoke: Any, plugins: Plugins) -> None:

@@ -20,12 +20,12 @@ from mtl.commands.config import config_app
 from mtl.commands.data import data_app
 from mtl.commands.options import usage_message
 from mtl.commands.plan import plan
-from mtl.commands.plugin_commands import plugin_commands
 from mtl.commands.plugins import plugins_app
 from mtl.commands.predict import predict
 from mtl.commands.test import test
 from mtl.commands.train import train
 from mtl.errors import ConfigError, Interrupted, MtlError, UsageError, is_out_of_memory
+from mtl.plugin_commands import OWN_COMMANDS, plugin_commands
 from mtl.render.plain import readable
 from mtl.suggest import command_line, did_you_mean
 
@@ -103,8 +103,7 @@ def build_app(*, with_plugins: bool) -> typer.Typer:
 def _add_plugin_commands(app: typer.Typer) -> None:
     from mtl.plugins import discover
 
-    own = [*(command.__name__ for command in COMMANDS), *GROUPS]
-    for added in plugin_commands(discover(), own):
+    for added in plugin_commands(discover()):
         if added.problem:
             _say(f"warning: {added.plugin} adds no commands: {added.problem}")
         else:
@@ -141,9 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     signal.signal(signal.SIGTERM, _terminate)
     logging.getLogger("mtl").handlers = [StderrHandler()]
-    known = {command.__name__ for command in COMMANDS} | GROUPS.keys()
     try:
-        app = build_app(with_plugins=not words or words[0] not in known)
+        app = build_app(with_plugins=not words or words[0] not in OWN_COMMANDS)
         command = get_command(app)
         with command_line(), command.make_context("mtl", words or ["--help"]) as context:
             command.invoke(context)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mtl.commands.new import new
 from mtl.commands.options import JsonOption, print_json, results_only
-from mtl.commands.plugin_commands import plugin_commands
+from mtl.plugin_commands import plugin_commands
 
 if TYPE_CHECKING:
     from mtl.plugins import Plugins
@@ -27,7 +27,7 @@ def listing(context: typer.Context, as_json: JsonOption = False) -> None:
     from mtl.plugins import discover
 
     plugins = discover()
-    commands, problems = _commands(plugins, context)
+    commands, problems = _commands(plugins)
     listed = {"plugins": plugin_list(plugins, commands), "warnings": [*plugins.warnings, *problems]}
     if as_json:
         print_json(listed)
@@ -38,17 +38,15 @@ def listing(context: typer.Context, as_json: JsonOption = False) -> None:
     output().print(plugins_view(listed))
 
 
-def _commands(plugins: Plugins, context: typer.Context) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+def _commands(plugins: Plugins) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Return the commands that each plugin adds, and why one adds none."""
-    own: Any = context.find_root().command
-    added = list(plugin_commands(plugins, own.commands))
+    added = list(plugin_commands(plugins))
     problems = [f"{each.plugin} adds no commands: {each.problem}" for each in added if each.problem]
     return {each.plugin: each.names for each in added}, problems
 
 
 @plugins_app.command()
 def show(
-    context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A component or a distribution.")],
     as_json: JsonOption = False,
 ) -> None:
@@ -58,7 +56,7 @@ def show(
 
     with results_only():
         plugins = discover()
-        found = described(plugins, _commands(plugins, context)[0], name)
+        found = described(plugins, _commands(plugins)[0], name)
     if as_json:
         print_json(found)
         return

@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from mtl.components import KINDS
+from mtl.plugin_commands import plugin_commands
 from mtl.plugins import API_VERSION, Plugins, PluginStatus, Provided
 from mtl.testing.checks import Failed, Skipped, rule
 
@@ -153,12 +154,8 @@ def loads_its_components(bench: PluginBench) -> None:
 @rule("all commands of a plugin are left out if one name is taken")
 def has_commands_of_its_own(bench: PluginBench) -> None:
     """Its commands can be added, and no name is taken by mtl or another plugin."""
-    from mtl.commands.cli import COMMANDS, GROUPS
-    from mtl.commands.plugin_commands import plugin_commands
-
     own = {f"{status.distribution}:{status.name}" for status in bench.statuses}
-    taken = [*(command.__name__ for command in COMMANDS), *GROUPS]
-    for added in plugin_commands(bench.plugins, taken):
+    for added in plugin_commands(bench.plugins):
         if added.problem and added.plugin in own:
             raise Failed(f"{added.plugin} adds no commands: {added.problem}")
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import typer
 from attrs import frozen
 from typer.main import get_command, get_command_name
 
 from mtl.plugins import Plugins
+
+OWN_COMMANDS = ("train", "plan", "test", "predict", "config", "plugins", "data")
+"""The names of mtl's own commands and groups of commands."""
 
 
 @frozen
@@ -23,12 +26,9 @@ class PluginCommands:
     problem: str = ""
 
 
-def plugin_commands(plugins: Plugins, taken: Iterable[str]) -> Iterator[PluginCommands]:
-    """Yield each plugin's commands, asked for apart, so that one that fails takes away nobody else's.
-
-    `taken` are the names of mtl's own commands.
-    """
-    owners = dict.fromkeys(taken, "mtl")
+def plugin_commands(plugins: Plugins) -> Iterator[PluginCommands]:
+    """Yield each plugin's commands, asked for apart, so that one that fails takes away nobody else's."""
+    owners = dict.fromkeys(OWN_COMMANDS, "mtl")
     for implementation in plugins.manager.hook.mtl_commands.get_hookimpls():
         plugin, app = implementation.plugin_name, typer.Typer()
         try:
