@@ -26,6 +26,7 @@ from mtl.weights import (
     row_names,
     save_module,
     unique_tensors,
+    write_tensors,
 )
 
 # Words of any script; half of a surrogate pair among them, as JSON may have one in a label.
@@ -153,3 +154,16 @@ def test_a_tensor_in_two_places_has_the_names_of_its_first(path: Path) -> None:
     with safe_open(path, framework="pt") as stored:
         assert set(json.loads(stored.metadata()[ROW_NAMES])) == {"plain.weight", "named.output.bias"}
     assert len(load_file(path)) == 5
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=3, unique=True))
+def test_equal_weights_are_equal_files(names: list[str]) -> None:
+    tensors = {name: torch.zeros(1) for name in names}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "weights.safetensors"
+        written = set()
+        for _ in range(8):
+            write_tensors(tensors, file, {name: ["row"] for name in names}, {"alias": names[0]})
+            written.add(file.read_bytes())
+        assert len(written) == 1
+        assert load_file(file).keys() == tensors.keys()

@@ -158,9 +158,26 @@ def write_tensors(
         metadata = {ROW_NAMES: names, ALIASES: aliases}
         said = {key: json.dumps(value) for key, value in metadata.items() if value}
         save_file(dict(tensors), path, said or None)
+        _sort_metadata(path)
         path.chmod(mode)
     except SafetensorError as error:
         raise OSError(None, str(error), str(path)) from None
+
+
+def _sort_metadata(path: Path) -> None:
+    """Bring the metadata of a safetensors file into order: `save_file` writes them in a random one, but the
+    same tensors are to give the same bytes."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        metadata = header.pop("__metadata__", None)
+        if metadata is None:
+            return
+        ordered = {"__metadata__": dict(sorted(metadata.items())), **header}
+        text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def save_module(module: nn.Module, path: Path) -> None:
