@@ -58,6 +58,8 @@ def _start_generators(torch_seed: int, python_seed: int, numpy_seed: int) -> Non
 class Batching:
     """Groups the rows of one task into batches, differently in each pass over its data.
 
+    `task` names the order: two tasks over the same rows with the same name take the same batches.
+
     `lengths` are what the encoder reads per row, `[rows]`. A batch holds `batch_size` rows or, with
     `batch_tokens`, as many as fit into that many tokens, padding included (at least one). A step takes up
     to `accumulate` batches.

@@ -95,6 +95,11 @@ class Embedding(nn.Module):
         self.parts = nn.ModuleDict(parts)
         self.length_columns = dict.fromkeys(parts) | dict(length_columns or {})
 
+    def reads(self, batch: Batch, sequence: str = "text") -> list[tuple[str, Tensor]]:
+        """Return the tensors, by name, that the vectors of a sequence depend on."""
+        named = (*batch.tensors.items(), *batch.lengths.items())
+        return [(name, tensor) for name, tensor in named if name.startswith(f"{sequence}.")]
+
     def forward(self, batch: Batch, sequence: str = "text") -> tuple[Tensor, Tensor]:
         vectors: list[Tensor] = []
         lengths: Tensor | None = None

@@ -25,12 +25,14 @@ from mtl.data.batching import Batching, seed_generators
 from mtl.data.cache import load_cached
 from mtl.data.columns import Rows
 from mtl.data.load import TaskData, Tasks, make_tasks
+from mtl.data.same_rows import unify
 from mtl.errors import UsageError
 from mtl.model import ModuleStates, MultitaskModel, build_model
 from mtl.plugins import Plugins
 from mtl.runs.arguments import as_path, require_overrides, shown
 from mtl.training.phase import Phase
 from mtl.training.selection import Selection, early_stopping, selection, task_weights
+from mtl.training.shared_forward import batch_sources
 from mtl.training.state import TrainingState
 from mtl.training.timeline import Cursor, EpochRule, Timeline
 from mtl.training.trainer import Trainer
@@ -123,8 +125,13 @@ def prepare(
     data = read.tasks
     if fast:
         data = {name: _longest_rows(config.tasks[name].config, each) for name, each in data.items()}
+    data = unify(data)
     model = build_model(tasks, config.seed, states)
-    phases = tuple(_phases(config, data, model, fast=fast))
+    phases = tuple(_phases(config, data, model, {}, fast=fast))
+    rows = {name: each.train for name, each in data.items()}
+    configs = {name: component.config for name, component in config.tasks.items()}
+    if sources := batch_sources([phase.timeline for phase in phases], configs, rows):
+        phases = tuple(_phases(config, data, model, sources, fast=fast))
     notices = (*read.notices, *model.notices, *([FAST_NOTICE] if fast else []))
     return Prepared(loaded, plugins, tasks, data, notices, model.to(device), phases, device, fast)
 
@@ -141,9 +148,17 @@ def _longest_rows(config: TaskConfig, data: TaskData) -> TaskData:
 
 
 def _phases(
-    config: RunConfig, data: Mapping[str, TaskData], model: MultitaskModel, *, fast: bool
+    config: RunConfig,
+    data: Mapping[str, TaskData],
+    model: MultitaskModel,
+    sources: Mapping[str, str],
+    *,
+    fast: bool,
 ) -> Iterator[Phase]:
-    """Yield the phases of a run; without any in its config, one of all tasks."""
+    """Yield the phases of a run; without any in its config, one of all tasks.
+
+    `sources` are the tasks whose batches other tasks take.
+    """
     trainer = config.trainer
     whole = PhaseConfig(epochs=trainer.epochs, steps=trainer.max_steps)
     if whole.epochs is None and whole.steps is None:
@@ -155,7 +170,7 @@ def _phases(
         tasks = list(config.tasks) if phase.tasks is None else [t for t in config.tasks if t in phase.tasks]
         if fast:
             phase = evolve(phase, epochs=None, steps=FAST_STEPS * len(tasks))  # type: ignore[misc]
-        timeline = _timeline(config, data, index, phase, tasks, begin)
+        timeline = _timeline(config, data, sources, index, phase, tasks, begin)
         yield Phase(
             index=index,
             name=phase.name,
@@ -175,6 +190,7 @@ def _phases(
 def _timeline(
     config: RunConfig,
     data: Mapping[str, TaskData],
+    sources: Mapping[str, str],
     index: int,
     phase: PhaseConfig,
     tasks: Sequence[str],
@@ -189,7 +205,7 @@ def _timeline(
         batching={
             name: Batching(
                 lengths=data[name].train.lengths,
-                task=name,
+                task=sources.get(name, name),
                 seed=config.seed,
                 batch_size=task.batch_size,
                 batch_tokens=task.batch_tokens,

@@ -21,6 +21,7 @@ from mtl.training.averages import WeightAverages
 from mtl.training.conflicts import GradientComparison
 from mtl.training.loader import BatchLoader
 from mtl.training.selection import Selection
+from mtl.training.shared_forward import SharedForward
 from mtl.training.state import PhaseStart
 from mtl.training.timeline import Cursor, Timeline
 
@@ -129,6 +130,7 @@ class ActivePhase:
     phase: Phase
     first_step: int
     loader: BatchLoader
+    shared: SharedForward
     optimizer: torch.optim.Optimizer
     lr_scheduler: LRScheduler | ReduceLROnPlateau
     averages: WeightAverages | None
@@ -151,10 +153,13 @@ class ActivePhase:
         phase = phase.starting_at(start)
         optimizer = phase.make_optimizer(model)
         batching, decay = phase.timeline.batching, config.average_decay
+        # A compiled model calls no module of its own.
+        modules = () if config.compile else [each.module for each in model.built if len(each.users) > 1]
         return cls(
             phase=phase,
             first_step=start.step,
             loader=BatchLoader(rows, batching, device),
+            shared=SharedForward(rows, batching, modules),
             optimizer=optimizer,
             lr_scheduler=phase.make_lr_scheduler(optimizer),
             averages=WeightAverages.of(model, decay) if decay is not None else None,

@@ -195,7 +195,8 @@ class Trainer:
         active.optimizer.zero_grad(set_to_none=True)
         active.compared = []
         try:
-            updated = not step.spans or self._update(step)
+            with active.shared.during(step):
+                updated = not step.spans or self._update(step)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -252,7 +253,8 @@ class Trainer:
                     loss = model(batch).loss
                 with StageTimer(self.state, "backward", span.task):
                     single = span.stop - span.start == 1
-                    self.scaler.scale(loss.total / loss.weight if single else loss.total).backward()
+                    scaled = self.scaler.scale(loss.total / loss.weight if single else loss.total)
+                    scaled.backward(retain_graph=self.active.shared.is_left(span))
                 sums.add(loss, batch)
         return sums
 
@@ -260,6 +262,7 @@ class Trainer:
         for key in batch_keys(span):
             with StageTimer(self.state, "data", span.task):
                 batch = self.active.loader.load(key)
+                batch = self.active.shared.batch(span, batch)
             yield batch
 
     def _is_usable(self, span: BatchSpan, loss: Tensor) -> bool:
