@@ -1,0 +1,1 @@
+"""Tasks over one or more texts, and the files that they come in."""

@@ -1,0 +1,204 @@
+"""Settings of the tasks. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from attrs import Factory
+
+from mtl import (
+    ColumnSpec,
+    ColumnType,
+    Component,
+    Metric,
+    Output,
+    Problem,
+    TaskConfig,
+    Unit,
+    configclass,
+    option,
+    slot,
+)
+
+TEXT = ("text",)
+PAIR = ("text1", "text2")
+
+
+@configclass
+class DocumentTaskConfig(TaskConfig):
+    """What the tasks have in common that make one vector of a row's texts."""
+
+    default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
+
+    data: Component = slot("data_source", "TSV", "Where the rows are.")
+    representation: Component = slot(
+        "representation", "BiLSTMDocAttention", "Encoder of one text.", output=Output.DOCUMENT
+    )
+    combination: Component = slot(
+        "pooling", "Compare", "Makes one vector of those of several texts, unless they are read jointly."
+    )
+    decoder: Component = slot("decoder", "MLPDecoder", "Maps the vector to the scores.")
+    pair: bool = option(False, "Whether a row has two texts, `text1` and `text2`, instead of one, `text`.")
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text columns that the featurizers read, in order."""
+        return PAIR if self.pair else TEXT
+
+    @property
+    def targets(self) -> tuple[ColumnSpec, ...]:
+        """The columns that the task predicts."""
+        raise NotImplementedError
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """The texts and the targets."""
+        return (*map(ColumnSpec, self.texts), *self.targets)
+
+
+RegressionMetric = Literal["pearson", "spearman", "rmse", "mae"]
+REGRESSION_METRICS = {
+    "pearson": Metric("pearson", higher_is_better=True, minimum=-1, maximum=1),
+    "spearman": Metric("spearman", higher_is_better=True, minimum=-1, maximum=1),
+    "rmse": Metric("rmse", higher_is_better=False, minimum=0),
+    "mae": Metric("mae", higher_is_better=False, minimum=0),
+}
+
+
+@configclass
+class RegressionTaskConfig(DocumentTaskConfig):
+    """Predicts a number for one text or for a pair of texts."""
+
+    loss: Literal["squared", "absolute"] = option(
+        "squared", "The error that training minimizes, of numbers scaled to zero mean and unit deviation."
+    )
+    range: list[float] | None = option(
+        None, "Lowest and highest number; predictions are clipped to it. That of the training rows if absent."
+    )
+    selection_metric: RegressionMetric = option("pearson", "The metric that selects the best model.")
+
+    @property
+    def targets(self) -> tuple[ColumnSpec, ...]:
+        """`score`, a number."""
+        return (ColumnSpec("score", ColumnType.FLOAT, input=False),)
+
+    @property
+    def metric(self) -> Metric:
+        """The metric named by `selection_metric`."""
+        return REGRESSION_METRICS[self.selection_metric]
+
+    def check(self) -> Iterator[Problem]:
+        """Find a range that is not one."""
+        if self.range is not None and (len(self.range) != 2 or self.range[0] >= self.range[1]):
+            yield Problem("range", f"`range` must be two numbers, the lower one first, but is {self.range}")
+
+
+MultiLabelMetric = Literal["micro_f1", "macro_f1", "mean_average_precision"]
+
+
+@configclass
+class MultiLabelTaskConfig(DocumentTaskConfig):
+    """Gives each text, or each pair, any number of labels."""
+
+    labels: list[str] = option(
+        Factory(list), "The labels, in the order of the scores; those of the training rows, sorted, if empty."
+    )
+    label_columns: list[str] = option(
+        Factory(list),
+        "Columns that hold 1 or 0, one for each label, which is called like its column; in place of one"
+        " column `labels` that lists a row's labels.",
+    )
+    fit_thresholds: bool = option(
+        True,
+        "After each evaluation, choose for each label the probability from which it is given, by the F1 on"
+        " the evaluation rows; 0.5 otherwise.",
+    )
+    selection_metric: MultiLabelMetric = option("micro_f1", "The metric that selects the best model.")
+
+    @property
+    def targets(self) -> tuple[ColumnSpec, ...]:
+        """`labels`, a list of strings that may be empty, or one integer for each of `label_columns`."""
+        if self.label_columns:
+            return tuple(ColumnSpec(name, ColumnType.INTEGER, input=False) for name in self.label_columns)
+        return (ColumnSpec("labels", ColumnType.TEXTS, input=False, may_be_empty=True),)
+
+    @property
+    def metric(self) -> Metric:
+        """The metric named by `selection_metric`."""
+        return Metric(self.selection_metric, higher_is_better=True, minimum=0, maximum=1)
+
+    def check(self) -> Iterator[Problem]:
+        """Find labels that cannot be told apart, and settings that contradict each other."""
+        if self.labels and self.label_columns:
+            yield Problem("labels", "`labels` must be empty with `label_columns`, which name the labels")
+        for name in ("labels", "label_columns"):
+            for position, label in enumerate(getattr(self, name)):
+                if not label.strip() or label in getattr(self, name)[:position]:
+                    message = f"`{name}` must be different names, but has {label!r}"
+                    yield Problem(f"{name}[{position}]", message)
+        for label in set(self.label_columns) & {*self.texts, "line"}:
+            yield Problem("label_columns", f"`label_columns` must not name `{label}`, which is a text")
+
+
+TaggingMetric = Literal["accuracy", "span_f1"]
+
+
+@configclass
+class TaggingTaskConfig(TaskConfig):
+    """Gives each word of a text one tag."""
+
+    default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
+
+    data: Component = slot("data_source", "CoNLL", "Where the rows are; they have `words` and `tags`.")
+    representation: Component = slot(
+        "representation", "BiLSTM", "Encoder of the words.", output=Output.SEQUENCE
+    )
+    decoder: Component = slot("decoder", "MLPDecoder", "Maps the vector of a word to one score per tag.")
+    crf: bool = option(
+        False, "Score whole sequences of tags by a conditional random field instead of each tag alone."
+    )
+    scheme: Literal["none", "BIO", "BIOES"] = option(
+        "none", "How tags mark spans, as in B-PER I-PER; `none` if they mark words only."
+    )
+    invalid_tags: Literal["error", "repair"] = option(
+        "error",
+        "What to do with a tag that continues no span, such as I-PER after O: refuse the row, or make it"
+        " the first of a span.",
+    )
+    selection_metric: Literal["auto", "accuracy", "span_f1"] = option(
+        "auto", "The metric that selects the best model; `auto` is `span_f1` if tags mark spans."
+    )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The words of a row."""
+        return ("words",)
+
+    @property
+    def accepts(self) -> tuple[Unit, ...]:
+        """A tag belongs to a word."""
+        return (Unit.WORD,)
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """`words` and `tags`, lists of the same length."""
+        return (
+            ColumnSpec("words", ColumnType.TEXTS),
+            ColumnSpec("tags", ColumnType.TEXTS, input=False),
+        )
+
+    @property
+    def metric(self) -> Metric:
+        """The metric named by `selection_metric`."""
+        name = self.selection_metric
+        if name == "auto":
+            name = "accuracy" if self.scheme == "none" else "span_f1"
+        return Metric(name, higher_is_better=True, minimum=0, maximum=1)
+
+    def check(self) -> Iterator[Problem]:
+        """Find settings that need tags that mark spans."""
+        if self.scheme == "none" and self.selection_metric == "span_f1":
+            yield Problem("selection_metric", "`span_f1` needs a `scheme`, but it is none")
+        if self.scheme == "none" and self.invalid_tags == "repair":
+            yield Problem("invalid_tags", "`invalid_tags` needs a `scheme`, but it is none")

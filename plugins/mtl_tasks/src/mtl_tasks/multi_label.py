@@ -1,0 +1,140 @@
+"""Several labels per row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mtl import Batch, Builder, DataError, Dense, Features, Loss, Table, Task
+from mtl.data.columns import Column
+from mtl_tasks.config import MultiLabelTaskConfig
+from mtl_tasks.encoder import TextEncoder, build_encoder
+from mtl_tasks.multi_label_metrics import MultiLabelMetrics, MultiLabelOutput
+from mtl_tasks.rows import prepare_texts
+
+
+class MultiLabelModel(nn.Module):
+    """Scores each label of a row by itself; a label is given from its threshold on.
+
+    `thresholds` are probabilities, `[labels]`, saved with the weights.
+    """
+
+    thresholds: Tensor
+
+    def __init__(self, encoder: TextEncoder, decoder: nn.Module, labels: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.register_buffer("thresholds", torch.full((labels,), 0.5))
+
+    def forward(self, batch: Batch) -> MultiLabelOutput:
+        scores = self.decoder(self.encoder(batch)).float()
+        loss = None
+        if "labels" in batch:
+            total = F.binary_cross_entropy_with_logits(scores, batch["labels"].float(), reduction="sum")
+            loss = Loss(total / scores.shape[1], len(scores))
+        return MultiLabelOutput(loss, scores.sigmoid(), self.thresholds)
+
+
+class MultiLabelTask(Task[MultiLabelTaskConfig]):
+    """Gives each text, or each pair, any number of labels."""
+
+    def __init__(self, config: MultiLabelTaskConfig, *, name: str, features: Features) -> None:
+        super().__init__(config, name=name, features=features)
+        self.labels = list(config.labels or config.label_columns)
+
+    def prepare(self, table: Table) -> pl.DataFrame:
+        """Return the texts as words, `labels` (`list[str]`) if the table has them, `line` and `path`."""
+        frame = prepare_texts(table, self.config, self.features)
+        columns = self.config.label_columns
+        if columns and set(columns) <= set(frame.columns):
+            return _listed(frame, columns)
+        if "labels" not in frame.columns:
+            return frame
+        stripped = pl.col("labels").fill_null([]).list.eval(pl.element().str.strip_chars())
+        return frame.with_columns(stripped.list.unique(maintain_order=True))
+
+    def fit(self, frames: Iterable[pl.DataFrame]) -> None:
+        """Find the labels, unless the config gives them. Raises `DataError` if no row has one."""
+        if self.labels:
+            return
+        found: set[str] = set()
+        path = ""
+        for frame in frames:
+            found.update(frame["labels"].explode().drop_nulls().unique())
+            path = frame["path"][0]
+        if not found:
+            raise DataError(f"{path}: `labels` must have at least one label, but all rows have none")
+        self.labels = sorted(found)
+
+    def encode(self, frame: pl.DataFrame) -> dict[str, Column]:
+        """Return `labels`, uint8 `[rows, labels]`, if the rows have them.
+
+        Raises `DataError` with file and line for a label that is not known.
+        """
+        if "labels" not in frame.columns:
+            return {}
+        places = {label: place for place, label in enumerate(self.labels)}
+        known = pl.element().is_in(self.labels)
+        unknown = frame.filter(~pl.col("labels").list.eval(known).list.all())
+        if len(unknown):
+            label = next(label for label in unknown["labels"][0] if label not in places)
+            listed = ", ".join(self.labels[:10])
+            raise DataError(
+                f"{unknown['path'][0]}:{unknown['line'][0]}: a label must be one of the task's labels, but is"
+                f" {label!r} (known: {listed})"
+            )
+        targets = torch.zeros(len(frame), len(self.labels), dtype=torch.uint8)
+        pairs = frame.select("labels").with_row_index("row").explode("labels").drop_nulls()
+        columns = pairs["labels"].replace_strict(places, return_dtype=pl.Int64).to_numpy()
+        targets[torch.tensor(pairs["row"].to_numpy()).long(), torch.tensor(columns)] = 1
+        return {"labels": Dense(targets)}
+
+    def build_model(self, build: Builder) -> nn.Module:
+        encoder, width = build_encoder(self.config, self.features, build)
+        decoder = build(
+            self.config.decoder, input_dim=width, output_dim=len(self.labels), output_names=self.labels
+        )
+        return MultiLabelModel(encoder, decoder, len(self.labels))
+
+    def metrics(self) -> MultiLabelMetrics:
+        return MultiLabelMetrics(self.labels)
+
+    def predictions(self, output: MultiLabelOutput, batch: Batch) -> list[dict[str, Any]]:
+        """Return the labels of each row and the probability of each label: `{"labels": ["rude"],
+        "probabilities": {"ok": 0.1, "rude": 0.9}}`."""
+        probabilities = output.probabilities.detach().cpu()
+        given = (probabilities >= output.thresholds.cpu()).tolist()
+        return [
+            {
+                "labels": [label for label, is_given in zip(self.labels, flags, strict=True) if is_given],
+                "probabilities": dict(zip(self.labels, row, strict=True)),
+            }
+            for flags, row in zip(given, probabilities.double().tolist(), strict=True)
+        ]
+
+    def state(self) -> dict[str, Any]:
+        return {"labels": self.labels}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        labels = state.get("labels")
+        if not isinstance(labels, list) or not labels or not all(isinstance(each, str) for each in labels):
+            raise DataError("`labels` must be a list of strings")
+        self.labels = labels
+
+
+def _listed(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Make one list of labels of a column per label. Raises `DataError` for a cell that is not 0 or 1."""
+    for name in columns:
+        wrong = frame.filter(~pl.col(name).is_in([0, 1]))
+        if len(wrong):
+            raise DataError(
+                f"{wrong['path'][0]}:{wrong['line'][0]}: `{name}` must be 0 or 1, but is {wrong[name][0]}"
+            )
+    given = [pl.when(pl.col(name) == 1).then(pl.lit(name)) for name in columns]
+    return frame.with_columns(pl.concat_list(given).list.drop_nulls().alias("labels"))

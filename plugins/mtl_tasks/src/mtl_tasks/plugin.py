@@ -1,0 +1,33 @@
+"""What mtl_tasks brings. Free of torch."""
+
+from __future__ import annotations
+
+from mtl import ComponentSpec, hookimpl
+
+mtl_api = ">=1,<2"
+
+
+def _task(name: str, module: str, summary: str) -> ComponentSpec:
+    config, factory = f"mtl_tasks.config:{name}Config", f"mtl_tasks.{module}:{name}"
+    return ComponentSpec(name=name, config=config, factory=factory, summary=summary)
+
+
+@hookimpl
+def mtl_tasks() -> list[ComponentSpec]:
+    return [
+        _task("RegressionTask", "regression", "Predicts a number for a text or a pair of texts"),
+        _task("MultiLabelTask", "multi_label", "Gives a text or a pair any number of labels"),
+        _task("TaggingTask", "tagging", "Gives each word of a text one tag"),
+    ]
+
+
+@hookimpl
+def mtl_poolings() -> list[ComponentSpec]:
+    return [
+        ComponentSpec(
+            name="Compare",
+            config="mtl_tasks.model_config:CompareConfig",
+            factory="mtl_tasks.combinations:Compare",
+            summary="Two vectors, their difference and their product, joined",
+        )
+    ]
