@@ -10,7 +10,7 @@ import torch
 from attrs import define
 from torch import Tensor
 from torchmetrics.functional.classification import (
-    multilabel_average_precision,
+    binary_average_precision,
     multilabel_f1_score,
     multilabel_precision,
     multilabel_recall,
@@ -95,10 +95,9 @@ def _mean_average_precision(probabilities: Tensor, labels: Tensor) -> float | No
     known = labels.sum(0) > 0
     if not known.any():
         return None
-    of_labels = multilabel_average_precision(
-        probabilities[:, known], labels[:, known], int(known.sum()), average=None
-    )
-    return float(of_labels.mean())
+    pairs = zip(probabilities.T[known], labels.T[known], strict=True)
+    of_labels = [binary_average_precision(*pair) for pair in pairs]
+    return float(torch.stack(of_labels).mean())
 
 
 def _best_threshold(probabilities: Tensor, labels: Tensor) -> Tensor:

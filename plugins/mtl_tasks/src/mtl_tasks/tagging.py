@@ -121,9 +121,7 @@ class TaggingTask(Task[TaggingTaskConfig]):
         width = config.features.output_dim
         representation = build(config.representation, input_dim=width)
         width = config.representation.config.output_dim(width)
-        decoder = build(
-            config.decoder, input_dim=width, output_dim=len(self.tags), output_names=self.tags
-        )
+        decoder = build(config.decoder, input_dim=width, output_dim=len(self.tags), output_names=self.tags)
         crf = LinearChainCRF(len(self.tags)) if config.crf else None
         return Tagger(embedding, representation, decoder, crf)
 
