@@ -10,7 +10,7 @@ from mtl_tasks.model_config import CompareConfig
 
 
 class Compare(nn.Module):
-    """Joins two vectors u and v with |u − v| and u · v.
+    """Joins two vectors u and v with |u - v| and u · v.
 
     Mou et al., "Natural Language Inference by Tree-Based Convolution and Heuristic Matching", ACL 2016.
 

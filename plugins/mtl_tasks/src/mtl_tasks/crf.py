@@ -3,7 +3,7 @@
 Lafferty, McCallum and Pereira, "Conditional Random Fields: Probabilistic Models for Segmenting and Labeling
 Sequence Data", ICML 2001.
 
-Shapes: B rows, T words, K tags; `scores` are those of each word for each tag, `[B, T, K]`, and `lengths` `[B]`.
+Shapes: B rows, T words, K tags; `scores` of each word for each tag are `[B, T, K]`, `lengths` `[B]`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LinearChainCRF(nn.Module):
         self.end = nn.Parameter(torch.zeros(tags))
 
     def negative_log_likelihood(self, scores: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
-        """Return `log Z − score(tags)` of each row, `[B]`; `tags` is `[B, T]`, padding ignored.
+        """Return `log Z - score(tags)` of each row, `[B]`; `tags` is `[B, T]`, padding ignored.
 
         A row without words has one sequence of tags, the empty one, and a loss of 0.
         """
@@ -51,7 +51,7 @@ class LinearChainCRF(nn.Module):
     @torch.no_grad()
     def decode(self, scores: Tensor, lengths: Tensor) -> Tensor:
         """Return the most likely tags, int64 `[B, T]`, 0 in padding (Viterbi 1967)."""
-        batch, time, _ = scores.shape
+        time = scores.shape[1]
         best = self.start + scores[:, 0]
         pointers: list[Tensor] = []
         for step in range(1, time):

@@ -7,7 +7,7 @@ from mtl import PoolingConfig, configclass
 
 @configclass
 class CompareConfig(PoolingConfig):
-    """Joins the vectors u and v of two texts with |u − v| and u · v.
+    """Joins the vectors u and v of two texts with |u - v| and u · v.
 
     Mou et al., "Natural Language Inference by Tree-Based Convolution and Heuristic Matching", ACL 2016.
     """

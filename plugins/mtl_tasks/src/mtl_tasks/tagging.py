@@ -81,8 +81,8 @@ class TaggingTask(Task[TaggingTaskConfig]):
             if self.config.invalid_tags == "error":
                 position, why = wrong
                 raise DataError(
-                    f"{frame['path'][number]}:{frame['line'][number]}: tag {position + 1}, {tags[position]!r},"
-                    f' {why}; set `invalid_tags` to "repair" to begin a span there'
+                    f"{frame['path'][number]}:{frame['line'][number]}: tag {position + 1},"
+                    f' {tags[position]!r}, {why}; set `invalid_tags` to "repair" to begin a span there'
                 )
             rows[number] = repaired(tags, scheme)
             self.repaired_rows += 1
