@@ -9,9 +9,8 @@ from seqeval.metrics.sequence_labeling import get_entities
 from mtl_tasks.spans import invalid_tags, repaired, spans
 
 bio = st.lists(st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]), max_size=8)
-bioes = st.lists(
-    st.sampled_from(["O", *(f"{mark}-{kind}" for mark in "BIES" for kind in ("X", "Y"))]), max_size=8
-)
+BIOES_TAGS = ["O", *(f"{mark}-{kind}" for mark in "BIES" for kind in ("X", "Y"))]
+bioes = st.lists(st.sampled_from(BIOES_TAGS), max_size=8)
 
 
 def found(tags: list[str]) -> list[tuple[int, int, str]]:
