@@ -12,6 +12,11 @@ def _task(name: str, module: str, summary: str) -> ComponentSpec:
     return ComponentSpec(name=name, config=config, factory=factory, summary=summary)
 
 
+def _source(name: str, module: str, summary: str) -> ComponentSpec:
+    config, factory = f"mtl_tasks.data_config:{name}Config", f"mtl_tasks.{module}:{name}"
+    return ComponentSpec(name=name, config=config, factory=factory, summary=summary)
+
+
 @hookimpl
 def mtl_tasks() -> list[ComponentSpec]:
     return [
@@ -30,4 +35,12 @@ def mtl_poolings() -> list[ComponentSpec]:
             factory="mtl_tasks.combinations:Compare",
             summary="Two vectors, their difference and their product, joined",
         )
+    ]
+
+
+@hookimpl
+def mtl_data_sources() -> list[ComponentSpec]:
+    return [
+        _source("CSV", "csv_files", "A row per record of CSV, cells in quotes or not"),
+        _source("CoNLL", "conll", "A sentence per row, one word with its tags per line; CoNLL-U"),
     ]

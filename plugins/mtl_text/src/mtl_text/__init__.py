@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from mtl_text.ngrams import NgramFeat
     from mtl_text.pooling import ConcatPool, LastStep, MaxPool, MeanPool, SelfAttention
     from mtl_text.sources import TextLines
-    from mtl_text.tables import TSV
     from mtl_text.transformer import Transformer
+    from mtl_text.tsv import TSV
     from mtl_text.vocabulary import Vocabulary
 
 _LAZY = {
@@ -71,7 +71,7 @@ _LAZY = {
     "PooledRepresentation": "encoders",
     "SelfAttention": "pooling",
     "Stack": "encoders",
-    "TSV": "tables",
+    "TSV": "tsv",
     "TextLines": "sources",
     "Transformer": "transformer",
     "Vocabulary": "vocabulary",

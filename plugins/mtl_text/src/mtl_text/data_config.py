@@ -168,12 +168,11 @@ class LineSourceConfig(DataSourceConfig):
 
 
 @configclass
-class TSVConfig(LineSourceConfig):
-    """A row per line, its cells separated by tabs.
+class TableConfig(LineSourceConfig):
+    """Rows of cells.
 
     Columns are found by `columns`, or else by the header's names (`text` or `sentence`, `label`), or
-    else by position, in the order in which the task reads them, if there are as many. Lines of fastText
-    (`__label__x text`) are recognised.
+    else by position, in the order in which the task reads them, if there are as many.
     """
 
     columns: dict[str, str | int] = option(
@@ -182,10 +181,6 @@ class TSVConfig(LineSourceConfig):
     header: Literal["auto", "yes", "no"] = option(
         "auto", "Whether the first line names the columns; `auto` looks for a name that the task reads."
     )
-    quotes: Literal["auto", "text"] = option(
-        "auto", "Refuse a table with cells in double quotes, as CSV has them, or read quotes as text."
-    )
-    delimiter: str = option("\t", "The text between two columns.")
     list_separator: str = option(",", "The text between two items of a list within a cell.")
 
     @property
@@ -195,16 +190,32 @@ class TSVConfig(LineSourceConfig):
 
     def __attrs_post_init__(self) -> None:
         LineSourceConfig.__attrs_post_init__(self)
-        if not self.delimiter or "\n" in self.delimiter or "\r" in self.delimiter:
-            raise ValueError(f"`delimiter` must be text without line breaks, but is {self.delimiter!r}")
         if not self.list_separator:
             raise ValueError("`list_separator` must be text, but is empty")
-        _check_distinct(self.columns)
+        check_distinct(self.columns)
         for name, place in self.columns.items():
             if isinstance(place, int) and place < 0:
                 raise ValueError(f"`columns.{name}` must be a position from 0, but is {place}")
             if isinstance(place, str) and self.header == "no":
                 raise ValueError(f"`columns.{name}` must be a position without a header, but is {place!r}")
+
+
+@configclass
+class TSVConfig(TableConfig):
+    """A row per line, its cells separated by tabs; columns are found as in any table.
+
+    Lines of fastText (`__label__x text`) are recognised.
+    """
+
+    quotes: Literal["auto", "text"] = option(
+        "auto", "Refuse a table with cells in double quotes, as CSV has them, or read quotes as text."
+    )
+    delimiter: str = option("\t", "The text between two columns.")
+
+    def __attrs_post_init__(self) -> None:
+        TableConfig.__attrs_post_init__(self)
+        if not self.delimiter or "\n" in self.delimiter or "\r" in self.delimiter:
+            raise ValueError(f"`delimiter` must be text without line breaks, but is {self.delimiter!r}")
 
 
 @configclass
@@ -223,7 +234,7 @@ class JSONLConfig(LineSourceConfig):
 
     def __attrs_post_init__(self) -> None:
         LineSourceConfig.__attrs_post_init__(self)
-        _check_distinct(self.columns)
+        check_distinct(self.columns)
 
 
 @configclass
@@ -231,7 +242,8 @@ class TextLinesConfig(LineSourceConfig):
     """Plain text with a row per line; lines without a word are left out."""
 
 
-def _check_distinct(columns: dict[str, str | int] | dict[str, str]) -> None:
+def check_distinct(columns: dict[str, str | int] | dict[str, str]) -> None:
+    """Raise `ValueError` if two columns are said to be in one place."""
     places = list(columns.values())
     for name, place in columns.items():
         if places.count(place) > 1:

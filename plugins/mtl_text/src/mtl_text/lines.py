@@ -16,7 +16,8 @@ BLOCK_BYTES = 16 * 2**20
 """Bytes of a file that are read at once, before the rest of the last line. Their words as columns take about
 twenty times as much memory for a while."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", "\ufeff".encode().decode("cp1252").encode())
+"""That of UTF-8, and what it becomes if a program took it for text, `\u00ef\u00bb\u00bf`."""
 _SHOWN = 5
 _NOT_UTF_8 = "text must be UTF-8"
 SAMPLES = 100
@@ -75,7 +76,8 @@ def split_lines(data: bytes, source: str, first: int = 1) -> Lines:
     """Return the lines of UTF-8 text, which end with LF or CR LF, numbered from `first`; a byte order mark
     before line 1 is left out."""
     if first == 1:
-        data = data.removeprefix(_BYTE_ORDER_MARK)
+        for mark in _BYTE_ORDER_MARKS:
+            data = data.removeprefix(mark)
     bad: dict[int, str] = {}
     lines = data.split(b"\n")
     try:
@@ -92,6 +94,31 @@ def split_lines(data: bytes, source: str, first: int = 1) -> Lines:
     filled = (texts.str.strip_chars(" ") != "").arg_true()
     last = max([first - 1, *bad, *(first + place for place in filled[-1:])])
     return Lines(source, texts.head(last + 1 - first), bad, first)
+
+
+def with_blank_lines(lines: Lines, end: int) -> Lines:
+    """Return the lines with blank ones after them, up to the line before `end`."""
+    blank = pl.Series([""], dtype=pl.String).new_from_index(0, end - lines.last - 1)
+    return Lines(lines.source, pl.concat([lines.texts, blank]), lines.bad, lines.first)
+
+
+def join_lines(lines: Lines, following: Lines) -> Lines:
+    """Return the lines of two blocks, one right after the other, as one block."""
+    texts = pl.concat([lines.texts, following.texts])
+    return Lines(lines.source, texts, {**lines.bad, **following.bad}, lines.first)
+
+
+def divide_lines(lines: Lines, count: int) -> tuple[Lines, Lines]:
+    """Return the first `count` lines, and the others."""
+    first = lines.first + count
+    return (
+        Lines(lines.source, lines.texts.head(count), _from(lines.bad, lines.first, first), lines.first),
+        Lines(lines.source, lines.texts.slice(count), _from(lines.bad, first, lines.last + 1), first),
+    )
+
+
+def _from(bad: Mapping[int, str], first: int, end: int) -> dict[int, str]:
+    return {number: why for number, why in bad.items() if first <= number < end}
 
 
 def without_long_lines(lines: Lines, longest: int) -> Lines:

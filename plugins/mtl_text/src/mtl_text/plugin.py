@@ -23,7 +23,7 @@ def _model(name: str, module: str, summary: str) -> ComponentSpec:
 @hookimpl
 def mtl_data_sources() -> list[ComponentSpec]:
     return [
-        _data("TSV", "tables", "TSV", "One row per line, cells separated by tabs, with or without a header"),
+        _data("TSV", "tsv", "TSV", "One row per line, cells separated by tabs, with or without a header"),
         _data("JSONL", "jsonl", "JSONL", "One JSON object per line"),
         _data("TextLines", "sources", "TextLines", "Plain text, one row per line"),
     ]

@@ -16,9 +16,11 @@ from mtl_text.lines import (
     BadLines,
     Lines,
     bad_lines,
+    join_lines,
     read_blocks,
     read_lines,
     split_lines,
+    with_blank_lines,
     without_long_lines,
 )
 from mtl_text.streams import bytes_as_text
@@ -92,7 +94,7 @@ class LineSource(DataSource[SourceConfigT]):
 
     def _tables(self, blocks: Iterable[Lines], source: str, wanted: Wanted) -> Iterator[Table]:
         """Yield a table for each block, at least one; refuse bad lines after the last."""
-        blocks = Checked(blocks, self.longest_line)
+        blocks = self._whole_rows(Checked(blocks, self.longest_line), wanted)
         reader: Reader | None = None
         skips = wanted.for_inputs or self.config.on_bad_row == "skip"
         found = BadLines(source)
@@ -135,6 +137,10 @@ class LineSource(DataSource[SourceConfigT]):
             return ""
         return 'they look like Windows-1252 or Latin-1; set `"encoding": "cp1252"`, or what it is'
 
+    def _whole_rows(self, blocks: Iterable[Lines], wanted: Wanted) -> Iterable[Lines]:
+        """Return blocks that end where a row does, to be iterated any number of times."""
+        return blocks
+
     @abstractmethod
     def _reader(self, blocks: Iterable[Lines], wanted: Wanted) -> Reader:
         """Return what reads the rows of a file that has these lines, at least one of them."""
@@ -169,6 +175,30 @@ class Checked:
             if len(lines.texts):
                 longest = self.longest_line
                 yield lines if longest is None else without_long_lines(lines, longest)
+
+
+@frozen
+class Regrouped:
+    """Blocks of lines that end where a row does, rows being several lines.
+
+    `cut` returns the lines of whole rows at the beginning of its argument, and the others, None if there
+    are none; its second argument says whether no more lines follow.
+    """
+
+    blocks: Iterable[Lines]
+    cut: Callable[[Lines, bool], tuple[Lines, Lines | None]]
+
+    def __iter__(self) -> Iterator[Lines]:
+        blocks = iter(self.blocks)
+        lines = next(blocks, None)
+        while lines is not None:
+            following = next(blocks, None)
+            if following is not None:
+                lines = with_blank_lines(lines, following.first)
+            whole, rest = self.cut(lines, following is None)
+            if len(whole.texts):
+                yield whole
+            lines = following if rest is None or following is None else join_lines(rest, following)
 
 
 class TextLines(LineSource[TextLinesConfig]):

@@ -78,6 +78,11 @@ def as_text(file: BufferedReader[Any], size: int, source: str, encoding: str) ->
             break
     _refuse_other_formats(head[:HEAD_BYTES], source, encoding)
     if codecs.lookup(encoding).name != "utf-8":
+        if head.startswith(codecs.BOM_UTF8) and codecs.lookup(encoding).name != "utf-8-sig":
+            raise DataError(
+                f"{source}: must be {encoding}, but begins with the byte order mark of UTF-8;"
+                " leave out `encoding`"
+            )
         file = _stream(_recoded(file, source, encoding))
         head = file.peek(CHUNK_BYTES)
     if b"\n" not in head and b"\r" in head[:-1]:  # as classic Mac OS ended lines

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import polars as pl
 from attrs import frozen
 
 from mtl import ColumnSpec, ColumnType, DataError
-from mtl_text.data_config import TSVConfig
+from mtl_text.data_config import TableConfig
 from mtl_text.layouts import (
-    FASTTEXT,
     LABEL,
     NUMBER,
-    QUOTED_CSV,
     Labels,
     are_swapped,
-    common_cause,
-    is_quoted,
     other_format,
 )
-from mtl_text.lines import At, BadLines, Lines, bad_lines
+from mtl_text.lines import At, Lines, bad_lines
 from mtl_text.sources import (
     LineRows,
     LineSource,
@@ -39,20 +37,17 @@ from mtl_text.sources import (
 
 LISTS = (ColumnType.TEXTS, ColumnType.INTEGERS)
 
-Splitter = Callable[[pl.Series], pl.Series]
-"""Splits lines into cells, `list[str]`."""
-
 
 @frozen
 class Cells:
-    """The lines of a table that are not blank: their numbers, and their cells (`list[str]`)."""
+    """The rows of a table that are not blank: the numbers of their lines, and their cells (`list[str]`)."""
 
     numbers: pl.Series
     cells: pl.Series
 
     @classmethod
-    def of(cls, lines: Lines, split: Splitter) -> Cells:
-        """Return the cells of these lines, those of bad ones included."""
+    def of(cls, lines: Lines, split: Callable[[pl.Series], pl.Series]) -> Cells:
+        """Return the cells of these lines, those of bad ones included; `split` turns text into cells."""
         texts, numbers = lines.texts, line_numbers(lines)
         is_there = (texts.str.strip_chars(" ") != "") | numbers.is_in(list(lines.bad))
         return cls(numbers.filter(is_there), split(texts.filter(is_there)))
@@ -65,6 +60,10 @@ class Cells:
     def column(self, position: int) -> pl.Series:
         """Return the cells at a position, null if a line has too few."""
         return self.cells.list.get(position, null_on_oob=True).str.strip_chars()
+
+
+Splitter = Callable[[Lines], Cells]
+"""Splits lines into cells."""
 
 
 @frozen
@@ -90,8 +89,28 @@ class Layout:
         return columns_notice(source, {names[at]: name for name, at in self.positions.items()}, unread)
 
 
-class TSV(LineSource[TSVConfig]):
-    """A row per line, its cells separated by tabs, with or without a header; blank lines are skipped."""
+TableConfigT = TypeVar("TableConfigT", bound=TableConfig)
+
+
+class TableSource(LineSource[TableConfigT]):
+    """Rows of cells, with or without a header; blank lines are skipped."""
+
+    @abstractmethod
+    def _cells(self, lines: Lines) -> Cells:
+        """Return the cells of the rows that begin in these lines, those of bad ones included."""
+
+    @abstractmethod
+    def _delimiter(self, lines: Lines) -> str:
+        """Return the text between two cells."""
+
+    def _other_layout(self, lines: Lines, wanted: Wanted) -> Layout | None:
+        """Return the layout of a file that begins with these lines if it is not of cells, but can be read.
+
+        Raises `DataError` if it is not a table and cannot be read.
+        """
+        if other := other_format(first_line(lines)[1], self._delimiter(lines)):
+            raise DataError(f"{lines.source}: {other}")
+        return None
 
     def _reader(self, blocks: Iterable[Lines], wanted: Wanted) -> Reader:
         layout = self._layout(blocks, wanted)
@@ -102,41 +121,37 @@ class TSV(LineSource[TSVConfig]):
         lines = next(iter(blocks))
         source = lines.source
         check_columns(self.config.columns, wanted.columns, source)
-        self._check_separators(wanted, source)
-        place, text = first_line(lines)
-        other = other_format(text, self.config.delimiter)
-        if "fastText" in other and self._reads_fasttext(wanted):
-            return self._fasttext_layout(wanted)
-        if other:
-            raise DataError(f"{source}: {other}")
-        split = self._split_cells
-        if self.config.quotes == "auto":
-            _refuse_quotes(Cells.of(lines, split), source)
-        header = [cell.strip() for cell in text.split(self.config.delimiter)]
+        self._check_separators(wanted, lines)
+        if (other := self._other_layout(lines, wanted)) is not None:
+            return other
+        table = self._cells(lines)
+        place, header = int(table.numbers[0]), [cell.strip() for cell in table.cells[0]]
         if not self._has_header(header, wanted.columns):
             return self._plain_layout(blocks, wanted)
         if place in lines.bad:
             total = max(each.last for each in blocks)
             raise bad_lines(lines, {place: lines.bad[place]}).error(total)
         positions = self._by_header(header, f"{source}:{place}", wanted.read)
-        return Layout(positions, len(header), split, header=place, names=header)
+        return Layout(positions, len(header), self._cells, header=place, names=header)
 
-    def _split_cells(self, texts: pl.Series) -> pl.Series:
-        return texts.str.split(self.config.delimiter)
-
-    def _check_separators(self, wanted: Wanted, source: str) -> None:
+    def _check_separators(self, wanted: Wanted, lines: Lines) -> None:
         """Refuse lists that end where the cell does."""
         lists = [column.name for column in wanted.read if column.type in LISTS]
-        if lists and self.config.delimiter in self.config.list_separator:
+        delimiter = self._delimiter(lines)
+        if lists and self._ends_cells(self.config.list_separator, delimiter):
             raise DataError(
-                f"{source}: `list_separator` must not hold the `delimiter`, {self.config.delimiter!r}, as"
+                f"{lines.source}: `list_separator` must not hold the `delimiter`, {delimiter!r}, as"
                 f" {listed_names(lists)} is a list, but is {self.config.list_separator!r}"
             )
+
+    def _ends_cells(self, separator: str, delimiter: str) -> bool:
+        """Whether a separator of a list's items would end the cell."""
+        return delimiter in separator
 
     # --- rows ----------------------------------------------------------------------------------------
 
     def _rows(self, lines: Lines, layout: Layout, wanted: Wanted) -> LineRows:
-        table = Cells.of(lines, layout.split)
+        table = layout.split(lines)
         if layout.header is not None and layout.header >= lines.first:
             table = table.without(layout.header)
         frame = pl.DataFrame({"line": table.numbers})
@@ -146,7 +161,8 @@ class TSV(LineSource[TSVConfig]):
             values, wrong = typed_cells(table.column(position), column, self.config.list_separator)
             frame = frame.with_columns(values.alias(column.name))
             for place, why in wrong.items():
-                bad[int(table.numbers[place])] = At(why, self._character(table, place, position))
+                character = self._character(table, place, position)
+                bad[int(table.numbers[place])] = why if character is None else At(why, character)
         bad |= _bad_widths(table, layout) | {
             number: why for number, why in lines.bad.items() if number != layout.header
         }
@@ -159,13 +175,9 @@ class TSV(LineSource[TSVConfig]):
             )
         return LineRows(frame, bad, _other_cells(table, layout) if wanted.for_inputs else None)
 
-    def _character(self, table: Cells, place: int, position: int) -> int:
-        """Where in its line a cell begins, from 1."""
-        before = table.cells[place].head(position)
-        return 1 + sum(len(cell) + len(self.config.delimiter) for cell in before)
-
-    def _cause(self, found: BadLines) -> str:
-        return super()._cause(found) or common_cause(found.samples, self.config.delimiter)
+    def _character(self, table: Cells, place: int, position: int) -> int | None:
+        """Return where in its line a cell begins, from 1, if the cells tell."""
+        return None
 
     # --- layouts -------------------------------------------------------------------------------------
 
@@ -222,7 +234,7 @@ class TSV(LineSource[TSVConfig]):
         first: int | None = None
         labels: Labels | None = None
         for lines in blocks:
-            table = Cells.of(lines, self._split_cells)
+            table = self._cells(lines)
             good = table.cells.filter(~table.numbers.is_in(list(lines.bad)))
             widths.update(dict(good.list.len().value_counts().iter_rows()))
             first = first or int(table.numbers[0])
@@ -239,7 +251,7 @@ class TSV(LineSource[TSVConfig]):
         kept = {name: positions[name] for name in read}
         width = max([usual, *(1 + at for at in kept.values())])
         is_name = labels is not None and LABEL in kept and labels.is_name(self.config.header)
-        return Layout(kept, width, self._split_cells, name=first if is_name else None)
+        return Layout(kept, width, self._cells, name=first if is_name else None)
 
     def _by_position(self, names: Sequence[str]) -> dict[str, int]:
         """Return the stated positions; the other columns take those that are free, in order."""
@@ -254,7 +266,7 @@ class TSV(LineSource[TSVConfig]):
             return
         names = [column.name for column in columns]
         positions = self._by_position(names)
-        table = Cells.of(lines, self._split_cells)
+        table = self._cells(lines)
         if width > len(names):
             places = ", ".join(f'"{name}": N' for name in names)
             row = ", ".join(f"{at}: {cell.strip()[:30]!r}" for at, cell in enumerate(table.cells[0]))
@@ -276,50 +288,6 @@ class TSV(LineSource[TSVConfig]):
                     f" {texts.n_unique()} values such as {texts[0]!r}, not `{text}`; set"
                     f' `"columns": {right}`, or {as_is} if it is right'
                 )
-
-    # --- fastText's format ---------------------------------------------------------------------------
-
-    def _reads_fasttext(self, wanted: Wanted) -> bool:
-        """Whether nothing is stated that fastText's lines do not have."""
-        config = self.config
-        kinds = [(column.input, column.type) for column in wanted.columns]
-        return (
-            config.delimiter == "\t"
-            and config.header == "auto"
-            and not config.columns
-            and sorted(is_input for is_input, _ in kinds) == [False, True]
-            and all(type_ is ColumnType.TEXT or (not i and type_ is ColumnType.TEXTS) for i, type_ in kinds)
-        )
-
-    def _fasttext_layout(self, wanted: Wanted) -> Layout:
-        positions = {column.name: 1 if column.input else 0 for column in wanted.read}
-        is_single = all(column.type is ColumnType.TEXT for column in wanted.columns)
-        count = "one label" if is_single else "labels"
-        return Layout(
-            positions,
-            2,
-            lambda texts: self._split_fasttext(texts, is_single=is_single),
-            names=("__label__", "text"),
-            rule=f"a line of fastText must have {count}, as `__label__x`, and a text",
-        )
-
-    def _split_fasttext(self, texts: pl.Series, *, is_single: bool) -> pl.Series:
-        """Split lines into labels, without their prefix, and text; what is missing is left out, and so are
-        several labels if there must be one."""
-        labels = texts.str.extract(FASTTEXT, 1).str.replace_all("__label__", "", literal=True)
-        if is_single:
-            labels = labels.set(labels.str.contains(r"\s").fill_null(False), None)
-        labels = labels.str.replace_all(r"\s+", self.config.list_separator)
-        text = texts.str.replace(FASTTEXT, "")
-        cells = pl.concat_list("labels", "text").list.drop_nulls().alias("cells")
-        return pl.DataFrame({"labels": labels, "text": text}).select(cells).to_series()
-
-
-def _refuse_quotes(table: Cells, source: str) -> None:
-    """Raise `DataError` for a table with a column in quotes, as CSV has them."""
-    width = int(table.cells.list.len().max() or 0)  # type: ignore[arg-type]
-    if any(is_quoted(table.column(at)) for at in range(width)):
-        raise DataError(f'{source}: {QUOTED_CSV}, or say `"quotes": "text"` if quotes are part of the text')
 
 
 def _bad_widths(table: Cells, layout: Layout) -> dict[int, str]:

@@ -1,0 +1,64 @@
+"""Configs of the data sources. Free of torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import Factory
+
+from mtl import ColumnType, configclass, option
+from mtl_text.data_config import LineSourceConfig, TableConfig, check_distinct
+
+
+@configclass
+class CSVConfig(TableConfig):
+    """Rows of cells that may stand in double quotes (RFC 4180); columns are found as in any table.
+
+    A cell in quotes may hold delimiters and line breaks; two quotes in it stand for one.
+    """
+
+    delimiter: str | None = option(
+        None, "The character between two cells; a comma, semicolon, tab or bar is found if absent."
+    )
+
+    def __attrs_post_init__(self) -> None:
+        TableConfig.__attrs_post_init__(self)
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n\0'):
+            raise ValueError(
+                f"`delimiter` must be one character, no quote and no line break, but is {self.delimiter!r}"
+            )
+
+
+@configclass
+class CoNLLConfig(LineSourceConfig):
+    """A word per line with its columns; blank lines end sentences.
+
+    CoNLL-U is recognised: its columns have names, multi-word tokens and empty nodes are left out. So are
+    comments and `-DOCSTART-` lines.
+    """
+
+    columns: dict[str, str | int] = option(
+        Factory(dict),
+        "Where each of the task's columns is: a name of CoNLL-U such as `UPOS`, a name in"
+        " `# global.columns`, or a position from 0, or from the end if negative. If absent, `words` or"
+        " `text` are `FORM` in CoNLL-U, else the first column, and `tags` are `UPOS`, else the last.",
+    )
+    delimiter: Literal["auto", "tab", "space"] = option(
+        "auto", "What stands between two columns; `auto` takes tabs if the first word's line has one."
+    )
+    comment: str | None = option(
+        None,
+        "Lines before a sentence's first word that begin with this are comments. If absent, those that begin"
+        " with `#` in CoNLL-U, and elsewhere those that do and have other than the usual number of columns.",
+    )
+
+    @property
+    def column_types(self) -> frozenset[ColumnType]:
+        """Lists, and text: the words joined by spaces."""
+        return frozenset({ColumnType.TEXTS, ColumnType.INTEGERS, ColumnType.TEXT})
+
+    def __attrs_post_init__(self) -> None:
+        LineSourceConfig.__attrs_post_init__(self)
+        check_distinct(self.columns)
+        if self.comment == "":
+            raise ValueError("`comment` must be text, but is empty")
