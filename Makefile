@@ -9,6 +9,7 @@ INSTALLED := .venv/.installed
 EXAMPLES_INSTALLED := .venv/.installed-examples
 DISTRIBUTIONS := core plugins/mtl_text plugins/mtl_balance plugins/mtl_compare plugins/mtl_report plugins/mtl_pytext pytext_plugins_sst pytext_plugins_lm
 EXAMPLES := examples/mtl_tagging
+TESTED := plugins/mtl_tasks
 TOOLS := editables hatchling hypothesis import-linter jsonschema mypy pytest pytest-timeout pytest-xdist ruff torchmetrics
 
 help: ## list these commands
@@ -23,7 +24,7 @@ train: $(INSTALLED) ## train the quickstart: two tasks on generated data
 test: lint $(EXAMPLES_INSTALLED) ## check style, types and imports, then run all tests
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
-lint: $(INSTALLED) ## check style, types and who imports whom
+lint: $(EXAMPLES_INSTALLED) ## check style, types and who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -49,7 +50,7 @@ $(INSTALLED): constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 		$(DISTRIBUTIONS:%=-e %) $(TOOLS)
 	@touch $@
 
-$(EXAMPLES_INSTALLED): $(INSTALLED) $(EXAMPLES:%=%/pyproject.toml)
+$(EXAMPLES_INSTALLED): $(INSTALLED) $(EXAMPLES:%=%/pyproject.toml) $(TESTED:%=%/pyproject.toml)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt \
-		$(EXAMPLES:%=-e '%[test]') -e 'plugins/mtl_balance[full]'
+		$(EXAMPLES:%=-e '%[test]') $(TESTED:%=-e %) -e 'plugins/mtl_balance[full]'
 	@touch $@

@@ -37,8 +37,8 @@ from mtl_text import (
     WordFeat,
     WordFeatConfig,
 )
+from mtl_text.classification.labels import saved_labels
 from mtl_text.vocabulary import read_word_list
-from pytext_plugins_sst.labels import saved_labels
 
 FOLDER = Path(tempfile.mkdtemp(prefix="mtl-fuzz-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)

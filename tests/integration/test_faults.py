@@ -30,11 +30,11 @@ from mtl.files import write_manifest
 from mtl.plugins import Plugins, discover
 from mtl.runs.folder import RunFolder
 from mtl.training.trainer import Trainer
+from mtl_text.classification.metrics import ClassificationMetrics
 from mtl_text.data_config import TSVConfig, WordFeatConfig
 from mtl_text.featurizers import WordFeat
 from mtl_text.model_config import MLPDecoderConfig
 from pytext_plugins_sst.config import DocClassificationTaskConfig
-from pytext_plugins_sst.metrics import ClassificationMetrics
 from pytext_plugins_sst.task import DocClassificationTask
 
 Config = dict[str, Any]

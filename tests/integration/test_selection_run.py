@@ -13,7 +13,7 @@ import pytest
 
 import mtl
 from mtl.errors import ConfigError
-from pytext_plugins_sst.metrics import ClassificationMetrics
+from mtl_text.classification.metrics import ClassificationMetrics
 
 Config = dict[str, Any]
 

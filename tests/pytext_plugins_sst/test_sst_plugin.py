@@ -10,9 +10,9 @@ from typing import Any, get_args
 import pytest
 
 from mtl.components import KINDS
+from mtl_text.classification.config import SelectionMetric
+from mtl_text.classification.metrics import ClassificationMetrics
 from pytext_plugins_sst import plugin
-from pytext_plugins_sst.config import SelectionMetric
-from pytext_plugins_sst.metrics import ClassificationMetrics
 
 
 def test_each_spec_names_a_config_of_its_kind_and_a_factory() -> None:

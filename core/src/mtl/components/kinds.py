@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import attrs
 from attrs import frozen
 
 from mtl.components.data import DatasetConfig, DataSourceConfig
@@ -31,6 +32,11 @@ class Kind:
     def a_label(self) -> str:
         """The kind with its article: "an optimizer"."""
         return with_article(self.label)
+
+    @property
+    def common_keys(self) -> frozenset[str]:
+        """The keys that every component of the kind has."""
+        return frozenset(attrs.fields_dict(self.config)) if attrs.has(self.config) else frozenset()
 
 
 KINDS: Mapping[str, Kind] = {

@@ -92,10 +92,24 @@ class RepresentationConfig(ModuleConfig):
         raise NotImplementedError
 
 
+class PoolingInput(enum.Enum):
+    """Which vectors a pooling makes one of."""
+
+    SEQUENCE = "sequence"
+    """Those of a sequence of any length."""
+    PAIR = "pair"
+    """Exactly two, such as those of two texts."""
+
+
 @configclass
 class PoolingConfig(ModuleConfig):
     """Reduces a sequence to one vector: `forward(sequence, lengths)` maps `[batch, time, input_dim]`
     and `[batch]` to `[batch, output_dim]`."""
+
+    @property
+    def input(self) -> PoolingInput:
+        """Which vectors the module takes; one that takes a sequence takes a pair, too."""
+        return PoolingInput.SEQUENCE
 
     def output_dim(self, input_dim: int) -> int:
         """Width of the output vector."""

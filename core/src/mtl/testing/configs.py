@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mtl.components import (
+    KINDS,
     Direction,
     FeaturesConfig,
     FeaturizerConfig,
@@ -28,7 +29,8 @@ from mtl.testing.checks import Failed, rule
 def _own_fields(bench: Bench) -> Iterator[Field]:
     """The fields that the component itself adds to what its kind has."""
     cls = bench.provided.load_config()
-    return (each for each in fields_of(cls).values() if not each.inherited)
+    common = KINDS[bench.kind].common_keys
+    return (each for each in fields_of(cls).values() if each.name not in common)
 
 
 def _problem_paths(bench: Bench, settings: Mapping[str, Any], doing: str) -> list[str] | None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtl.builder import Builder
-from mtl.components import Direction, ModuleConfig, Output
+from mtl.components import Direction, ModuleConfig, Output, PoolingInput
 from mtl.config.walk import slots_within
 from mtl.fields import Component
 from mtl.testing.bench import Bench
@@ -74,12 +74,22 @@ class SequenceBench(ModuleBench):
     @cached_property
     def inputs(self) -> Tensor:
         """`[batch, time, dim]`, with noise in the padding too."""
-        return noise(len(LENGTHS), max(LENGTHS), INPUT_DIM)
+        return noise(len(self.row_lengths), max(self.row_lengths), INPUT_DIM)
+
+    @property
+    def takes_pairs(self) -> bool:
+        """Whether a row must be two vectors."""
+        return self.kind == "pooling" and self.config.input is PoolingInput.PAIR
+
+    @property
+    def row_lengths(self) -> tuple[int, ...]:
+        """The vectors of each row."""
+        return (2,) * len(LENGTHS) if self.takes_pairs else LENGTHS
 
     @property
     def lengths(self) -> Tensor:
         """`[batch]`."""
-        return torch.tensor(LENGTHS)
+        return torch.tensor(self.row_lengths)
 
     @property
     def gives_a_sequence(self) -> bool:
@@ -229,9 +239,9 @@ def train(bench: ModuleBench, module: nn.Module, steps: int) -> tuple[float, flo
 def has_the_declared_shape(bench: SequenceBench) -> None:
     """The output has the kind and the width that the config declares."""
     output = scored(bench.built(), bench.inputs, bench.lengths)
-    shape = [len(LENGTHS), bench.config.output_dim(INPUT_DIM)]
+    shape = [len(bench.row_lengths), bench.config.output_dim(INPUT_DIM)]
     if bench.gives_a_sequence:
-        shape.insert(1, max(LENGTHS))
+        shape.insert(1, max(bench.row_lengths))
     if list(output.shape) != shape:
         raise Failed(
             f"the output of an input {list(bench.inputs.shape)} is {list(output.shape)}, not {shape}"
@@ -258,7 +268,7 @@ def rows_are_independent(bench: SequenceBench) -> None:
     """A row alone, without padding, gives the same as in a batch."""
     module = bench.built()
     together = scored(module, bench.inputs, bench.lengths)
-    for row, length in enumerate(LENGTHS):
+    for row, length in enumerate(bench.row_lengths):
         alone = scored(module, bench.inputs[row : row + 1, :length], bench.lengths[row : row + 1])[0]
         expected = together[row, :length] if bench.gives_a_sequence else together[row]
         if differs(alone, expected):
@@ -268,6 +278,8 @@ def rows_are_independent(bench: SequenceBench) -> None:
 @rule("`mtl predict` answers every row, including an empty line")
 def takes_empty_rows(bench: SequenceBench) -> None:
     """A row without tokens gives finite numbers, alone and in a batch."""
+    if bench.takes_pairs:
+        return
     module = bench.built()
     lengths = torch.tensor((0, *LENGTHS[1:]))
     scored(module, bench.inputs[:, : max(LENGTHS[1:])], lengths)
@@ -306,7 +318,7 @@ def keeps_its_direction(bench: SequenceBench) -> None:
     module = bench.built()
     output = scored(module, bench.inputs, bench.lengths)
     half = output.shape[-1] // 2
-    for changed_token in range(max(LENGTHS)):
+    for changed_token in range(max(bench.row_lengths)):
         inputs = bench.inputs.clone()
         inputs[:, changed_token] += 1.0
         moved = scored(module, inputs, bench.lengths) != output

@@ -20,31 +20,30 @@ from mtl import (
     option,
     slot,
 )
-
-TEXT = ("text",)
-PAIR = ("text1", "text2")
+from mtl_text.classification.config import ClassificationTaskConfig
+from mtl_text.documents.config import PAIR, DocumentTaskConfig, check_combination
 
 
 @configclass
-class DocumentTaskConfig(TaskConfig):
-    """What the tasks have in common that make one vector of a row's texts."""
+class PairTaskConfig(DocumentTaskConfig):
+    """The parts of a task that reads one text or a pair of texts."""
 
-    default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
-
-    data: Component = slot("data_source", "TSV", "Where the rows are.")
-    representation: Component = slot(
-        "representation", "BiLSTMDocAttention", "Encoder of one text.", output=Output.DOCUMENT
+    pair: bool = option(False, "Read two texts per row, `text1` and `text2`, instead of one, `text`.")
+    combination: Component | None = slot(
+        "pooling",
+        None,
+        "Makes one vector of those of two texts, unless the features read them jointly; `Compare` if absent.",
     )
-    combination: Component = slot(
-        "pooling", "Compare", "Makes one vector of those of several texts, unless they are read jointly."
-    )
-    decoder: Component = slot("decoder", "MLPDecoder", "Maps the vector to the scores.")
-    pair: bool = option(False, "Whether a row has two texts, `text1` and `text2`, instead of one, `text`.")
 
     @property
     def texts(self) -> tuple[str, ...]:
         """The text columns that the featurizers read, in order."""
-        return PAIR if self.pair else TEXT
+        return PAIR if self.pair else ("text",)
+
+    @property
+    def combination_of_texts(self) -> Component | None:
+        """The `combination` given."""
+        return self.combination
 
     @property
     def targets(self) -> tuple[ColumnSpec, ...]:
@@ -55,6 +54,36 @@ class DocumentTaskConfig(TaskConfig):
     def columns(self) -> tuple[ColumnSpec, ...]:
         """The texts and the targets."""
         return (*map(ColumnSpec, self.texts), *self.targets)
+
+    def check(self) -> Iterator[Problem]:
+        """Find a `combination` that has nothing to combine."""
+        return check_combination(self)
+
+
+@configclass
+class PairClassificationTaskConfig(ClassificationTaskConfig):
+    """Assigns one of several labels to each pair of texts."""
+
+    combination: Component | None = slot(
+        "pooling",
+        None,
+        "Makes one vector of those of the texts, unless the features read them jointly; `Compare` if absent.",
+    )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """`text1` and `text2`."""
+        return PAIR
+
+    @property
+    def combination_of_texts(self) -> Component | None:
+        """The `combination` given."""
+        return self.combination
+
+    def check(self) -> Iterator[Problem]:
+        """Find settings that do not fit the labels, and a `combination` that has nothing to combine."""
+        yield from ClassificationTaskConfig.check(self)
+        yield from check_combination(self)
 
 
 RegressionMetric = Literal["pearson", "spearman", "rmse", "mae"]
@@ -67,7 +96,7 @@ REGRESSION_METRICS = {
 
 
 @configclass
-class RegressionTaskConfig(DocumentTaskConfig):
+class RegressionTaskConfig(PairTaskConfig):
     """Predicts a number for one text or for a pair of texts."""
 
     loss: Literal["squared", "absolute"] = option(
@@ -89,7 +118,8 @@ class RegressionTaskConfig(DocumentTaskConfig):
         return REGRESSION_METRICS[self.selection_metric]
 
     def check(self) -> Iterator[Problem]:
-        """Find a range that is not one."""
+        """Find a range that is not one, and a `combination` that has nothing to combine."""
+        yield from check_combination(self)
         if self.range is not None and (len(self.range) != 2 or self.range[0] >= self.range[1]):
             yield Problem("range", f"`range` must be two numbers, the lower one first, but is {self.range}")
 
@@ -98,7 +128,7 @@ MultiLabelMetric = Literal["micro_f1", "macro_f1", "mean_average_precision"]
 
 
 @configclass
-class MultiLabelTaskConfig(DocumentTaskConfig):
+class MultiLabelTaskConfig(PairTaskConfig):
     """Gives each text, or each pair, any number of labels."""
 
     labels: list[str] = option(
@@ -130,6 +160,7 @@ class MultiLabelTaskConfig(DocumentTaskConfig):
 
     def check(self) -> Iterator[Problem]:
         """Find labels that cannot be told apart, and settings that contradict each other."""
+        yield from check_combination(self)
         if self.labels and self.label_columns:
             yield Problem("labels", "`labels` must be empty with `label_columns`, which name the labels")
         for name in ("labels", "label_columns"):
@@ -150,7 +181,7 @@ class TaggingTaskConfig(TaskConfig):
 
     default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
 
-    data: Component = slot("data_source", "CoNLL", "Where the rows are; they have `words` and `tags`.")
+    data: Component = slot("data_source", "CoNLL", "Where the rows are.")
     representation: Component = slot(
         "representation", "BiLSTM", "Encoder of the words.", output=Output.SEQUENCE
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtl import Batch, Builder, DataError, Dense, Features, Loss, Table, Task
+from mtl import Batch, Builder, DataError, Dense, Features, Loss, Rows, Table, Task
 from mtl.data.columns import Column
 from mtl_tasks.config import MultiLabelTaskConfig
-from mtl_tasks.encoder import TextEncoder, build_encoder
 from mtl_tasks.multi_label_metrics import MultiLabelMetrics, MultiLabelOutput
-from mtl_tasks.rows import prepare_texts
+from mtl_text.documents.model import DocumentModel, document_modules
+from mtl_text.documents.rows import require_filled, split_rows
 
 
-class MultiLabelModel(nn.Module):
+class MultiLabelModel(DocumentModel):
     """Scores each label of a row by itself; a label is given from its threshold on.
 
     `thresholds` are probabilities, `[labels]`, saved with the weights.
@@ -26,19 +26,22 @@ class MultiLabelModel(nn.Module):
 
     thresholds: Tensor
 
-    def __init__(self, encoder: TextEncoder, decoder: nn.Module, labels: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.register_buffer("thresholds", torch.full((labels,), 0.5))
+    def __init__(self, labels: Sequence[str], **modules: Any) -> None:
+        super().__init__(**modules)
+        self.labels = tuple(labels)
+        self.register_buffer("thresholds", torch.full((len(labels),), 0.5))
 
     def forward(self, batch: Batch) -> MultiLabelOutput:
-        scores = self.decoder(self.encoder(batch)).float()
+        scores = self.scores(batch)
         loss = None
         if "labels" in batch:
             total = F.binary_cross_entropy_with_logits(scores, batch["labels"].float(), reduction="sum")
             loss = Loss(total / scores.shape[1], len(scores))
         return MultiLabelOutput(loss, scores.sigmoid(), self.thresholds)
+
+    def row_names(self) -> dict[str, tuple[str, ...]]:
+        """Return whose threshold is where."""
+        return {"thresholds": self.labels}
 
 
 class MultiLabelTask(Task[MultiLabelTaskConfig]):
@@ -50,14 +53,16 @@ class MultiLabelTask(Task[MultiLabelTaskConfig]):
 
     def prepare(self, table: Table) -> pl.DataFrame:
         """Return the texts as words, `labels` (`list[str]`) if the table has them, `line` and `path`."""
-        frame = prepare_texts(table, self.config, self.features)
+        frame = split_rows(table, self.config, self.features)
+        require_filled(frame, self.config.texts)
         columns = self.config.label_columns
         if columns and set(columns) <= set(frame.columns):
             return _listed(frame, columns)
         if "labels" not in frame.columns:
             return frame
         stripped = pl.col("labels").fill_null([]).list.eval(pl.element().str.strip_chars())
-        return frame.with_columns(stripped.list.unique(maintain_order=True))
+        filled = stripped.list.eval(pl.element().filter(pl.element() != ""))
+        return frame.with_columns(filled.list.unique(maintain_order=True))
 
     def fit(self, frames: Iterable[pl.DataFrame]) -> None:
         """Find the labels, unless the config gives them. Raises `DataError` if no row has one."""
@@ -96,11 +101,10 @@ class MultiLabelTask(Task[MultiLabelTaskConfig]):
         return {"labels": Dense(targets)}
 
     def build_model(self, build: Builder) -> nn.Module:
-        encoder, width = build_encoder(self.config, self.features, build)
-        decoder = build(
-            self.config.decoder, input_dim=width, output_dim=len(self.labels), output_names=self.labels
+        modules = document_modules(
+            self.config, self.features, build, output_dim=len(self.labels), output_names=self.labels
         )
-        return MultiLabelModel(encoder, decoder, len(self.labels))
+        return MultiLabelModel(self.labels, **modules)
 
     def metrics(self) -> MultiLabelMetrics:
         return MultiLabelMetrics(self.labels)
@@ -126,6 +130,13 @@ class MultiLabelTask(Task[MultiLabelTaskConfig]):
         if not isinstance(labels, list) or not labels or not all(isinstance(each, str) for each in labels):
             raise DataError("`labels` must be a list of strings")
         self.labels = labels
+
+    def label_counts(self, rows: Rows) -> dict[str, int]:
+        """Return how many rows have each label."""
+        column = rows.columns.get("labels")
+        if column is None:
+            return {}
+        return dict(zip(self.labels, column.values.sum(dim=0, dtype=torch.int64).tolist(), strict=True))
 
 
 def _listed(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:

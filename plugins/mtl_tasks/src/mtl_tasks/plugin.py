@@ -20,21 +20,10 @@ def _source(name: str, module: str, summary: str) -> ComponentSpec:
 @hookimpl
 def mtl_tasks() -> list[ComponentSpec]:
     return [
+        _task("PairClassificationTask", "pair_classification", "Gives a pair of texts one of several labels"),
         _task("RegressionTask", "regression", "Predicts a number for a text or a pair of texts"),
         _task("MultiLabelTask", "multi_label", "Gives a text or a pair any number of labels"),
         _task("TaggingTask", "tagging", "Gives each word of a text one tag"),
-    ]
-
-
-@hookimpl
-def mtl_poolings() -> list[ComponentSpec]:
-    return [
-        ComponentSpec(
-            name="Compare",
-            config="mtl_tasks.model_config:CompareConfig",
-            factory="mtl_tasks.combinations:Compare",
-            summary="Two vectors, their difference and their product, joined",
-        )
     ]
 
 

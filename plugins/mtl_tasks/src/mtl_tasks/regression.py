@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from mtl import Batch, Builder, DataError, Dense, Features, Loss, Table, Task
 from mtl.data.columns import Column
 from mtl_tasks.config import RegressionTaskConfig
-from mtl_tasks.encoder import TextEncoder, build_encoder
 from mtl_tasks.regression_metrics import RegressionMetrics, RegressionOutput
-from mtl_tasks.rows import prepare_texts
+from mtl_text.documents.model import DocumentModel, document_modules
+from mtl_text.documents.rows import require_filled, split_rows
 
 
 @frozen
@@ -31,32 +31,35 @@ class Scale:
 
     @classmethod
     def of(cls, frames: Iterable[pl.DataFrame], limits: list[float] | None) -> Scale:
-        """Return the scale of the training rows' `score`."""
-        count, total, squares, lowest, highest = 0, 0.0, 0.0, math.inf, -math.inf
+        """Return the scale of the training rows' `score`.
+
+        Raises `DataError` for scores too far apart for a deviation.
+        """
+        path, scores = "", pl.Series(dtype=pl.Float64)
         for frame in frames:
-            scores = frame["score"]
-            count += len(scores)
-            total += float(scores.sum())
-            squares += float((scores**2).sum())
-            lowest = min(lowest, scores.min())  # type: ignore[type-var, assignment]
-            highest = max(highest, scores.max())  # type: ignore[type-var, assignment]
-        mean = total / count
-        deviation = math.sqrt(max(squares / count - mean**2, 0.0))
-        return cls(mean, deviation or 1.0, *(limits or (lowest, highest)))
+            path = frame["path"][0]
+            scores = scores.append(frame["score"])
+        try:
+            mean = math.fsum(scores) / len(scores)
+            deviation = math.sqrt(math.fsum((scores - mean) ** 2) / len(scores))
+        except OverflowError:
+            deviation = math.inf
+        if not math.isfinite(deviation):
+            raise DataError(f"{path}: `score` must be numbers below 1e150, but some are larger")
+        lowest, highest = limits or (float(scores.min()), float(scores.max()))  # type: ignore[arg-type]
+        return cls(mean, deviation or 1.0, lowest, highest)
 
 
-class Regressor(nn.Module):
+class Regressor(DocumentModel):
     """Predicts the scaled number of each row; the loss is that of scaled numbers."""
 
-    def __init__(self, encoder: TextEncoder, decoder: nn.Module, scale: Scale, loss: str) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
+    def __init__(self, scale: Scale, loss: str, **modules: Any) -> None:
+        super().__init__(**modules)
         self.scale = scale
         self.error = F.mse_loss if loss == "squared" else F.l1_loss
 
     def forward(self, batch: Batch) -> RegressionOutput:
-        scaled = self.decoder(self.encoder(batch)).float().squeeze(-1)
+        scaled = self.scores(batch).squeeze(-1)
         scores = scaled * self.scale.deviation + self.scale.mean
         loss = None
         if "score" in batch:
@@ -73,11 +76,21 @@ class RegressionTask(Task[RegressionTaskConfig]):
         self.scale = Scale()
 
     def prepare(self, table: Table) -> pl.DataFrame:
-        """Return the texts as words, `score` if the table has it, and `line`."""
-        return prepare_texts(table, self.config, self.features)
+        """Return the texts as words, `score` if the table has it, `line` and `path`.
+
+        Raises `DataError` for a row without a word, or a score that is not finite.
+        """
+        frame = split_rows(table, self.config, self.features)
+        require_filled(frame, self.config.texts)
+        if "score" in frame.columns:
+            wrong = frame.filter(~pl.col("score").is_finite())
+            if len(wrong):
+                path, line, score = wrong.select("path", "line", "score").row(0)
+                raise DataError(f"{path}:{line}: `score` must be a finite number, but is {score}")
+        return frame
 
     def fit(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Find mean, deviation and range of the training rows."""
+        """Find mean, deviation and range of the training rows; see `Scale.of`."""
         self.scale = Scale.of(frames, self.config.range)
 
     def encode(self, frame: pl.DataFrame) -> dict[str, Column]:
@@ -87,9 +100,8 @@ class RegressionTask(Task[RegressionTaskConfig]):
         return {"score": Dense(torch.tensor(frame["score"].to_numpy(), dtype=torch.float64))}
 
     def build_model(self, build: Builder) -> nn.Module:
-        encoder, width = build_encoder(self.config, self.features, build)
-        decoder = build(self.config.decoder, input_dim=width, output_dim=1)
-        return Regressor(encoder, decoder, self.scale, self.config.loss)
+        modules = document_modules(self.config, self.features, build, output_dim=1)
+        return Regressor(self.scale, self.config.loss, **modules)
 
     def metrics(self) -> RegressionMetrics:
         return RegressionMetrics()
@@ -107,4 +119,4 @@ class RegressionTask(Task[RegressionTaskConfig]):
         numbers = [state.get("mean"), state.get("deviation"), *(limits if isinstance(limits, list) else ())]
         if len(numbers) != 4 or not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
             raise DataError("`mean`, `deviation` and `range` must be four finite numbers")
-        self.scale = Scale(*map(float, numbers))  # type: ignore[arg-type]
+        self.scale = Scale(*map(float, numbers))

@@ -67,7 +67,7 @@ class TaggingMetrics(Metrics[TaggingOutput]):
         }
 
     def _rows(self, tags: Tensor, lengths: Tensor) -> list[list[str]]:
-        return [[self.tags[tag] for tag in row.tolist()] for row in tags.split(lengths.tolist())]
+        return [[self.tags[tag] for tag in row.tolist()] for row in torch.split(tags, lengths.tolist())]
 
     def state(self) -> dict[str, Tensor]:
         empty = torch.zeros(0, dtype=torch.int64)

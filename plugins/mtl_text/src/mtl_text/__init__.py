@@ -19,6 +19,7 @@ from mtl_text.data_config import (
 from mtl_text.model_config import (
     BiLSTMConfig,
     BiLSTMDocAttentionConfig,
+    CompareConfig,
     ConcatPoolConfig,
     DocNNConfig,
     LastStepConfig,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from mtl_text.featurizers import CharFeat, WordFeat
     from mtl_text.jsonl import JSONL
     from mtl_text.ngrams import NgramFeat
-    from mtl_text.pooling import ConcatPool, LastStep, MaxPool, MeanPool, SelfAttention
+    from mtl_text.pooling import Compare, ConcatPool, LastStep, MaxPool, MeanPool, SelfAttention
     from mtl_text.sources import TextLines
     from mtl_text.transformer import Transformer
     from mtl_text.tsv import TSV
@@ -60,6 +61,7 @@ _LAZY = {
     "BiLSTM": "encoders",
     "BiLSTMDocAttention": "encoders",
     "CharFeat": "featurizers",
+    "Compare": "pooling",
     "ConcatPool": "pooling",
     "DocNN": "encoders",
     "JSONL": "jsonl",
@@ -98,6 +100,8 @@ __all__ = [
     "BiLSTMDocAttentionConfig",
     "CharFeat",
     "CharFeatConfig",
+    "Compare",
+    "CompareConfig",
     "ConcatPool",
     "ConcatPoolConfig",
     "DocNN",

@@ -12,6 +12,7 @@ from mtl import (
     Direction,
     Output,
     PoolingConfig,
+    PoolingInput,
     RepresentationConfig,
     configclass,
     option,
@@ -97,7 +98,9 @@ class BiLSTMDocAttentionConfig(RepresentationConfig):
     lstm: Component = slot(
         "representation", "BiLSTM", "Tokens to one vector per token.", output=Output.SEQUENCE
     )
-    pooling: Component = slot("pooling", "SelfAttention", "The tokens' vectors to one.")
+    pooling: Component = slot(
+        "pooling", "SelfAttention", "The tokens' vectors to one.", input=PoolingInput.SEQUENCE
+    )
     mlp_dims: list[int] = option(
         Factory(list), "Widths of dense layers with ReLU after the pooling.", minimum=1
     )
@@ -152,7 +155,9 @@ class PooledRepresentationConfig(RepresentationConfig):
     encoder: Component = slot(
         "representation", "BiLSTM", "Tokens to one vector per token.", output=Output.SEQUENCE
     )
-    pooling: Component = slot("pooling", "SelfAttention", "The tokens' vectors to one.")
+    pooling: Component = slot(
+        "pooling", "SelfAttention", "The tokens' vectors to one.", input=PoolingInput.SEQUENCE
+    )
 
     @property
     def output(self) -> Output:
@@ -230,6 +235,12 @@ class ConcatPoolConfig(PoolingConfig):
         "pooling", ["SelfAttention", "MeanPool", "MaxPool"], "The poolings, at least one."
     )
 
+    @property
+    def input(self) -> PoolingInput:
+        """Two vectors if one of the poolings takes no others."""
+        inputs = {pooling.config.input for pooling in self.poolings}
+        return PoolingInput.PAIR if PoolingInput.PAIR in inputs else PoolingInput.SEQUENCE
+
     def output_dim(self, input_dim: int) -> int:
         """Width of all vectors together."""
         return sum(pooling.config.output_dim(input_dim) for pooling in self.poolings)
@@ -244,6 +255,23 @@ class LastStepConfig(PoolingConfig):
         "Take the second half of the vector from the first token, where the backward half of a bidirectional"
         " encoder ends.",
     )
+
+
+@configclass
+class CompareConfig(PoolingConfig):
+    """Two vectors u and v with |u - v| and u · v, concatenated.
+
+    Mou et al., "Natural Language Inference by Tree-Based Convolution and Heuristic Matching", ACL 2016.
+    """
+
+    @property
+    def input(self) -> PoolingInput:
+        """Two vectors."""
+        return PoolingInput.PAIR
+
+    def output_dim(self, input_dim: int) -> int:
+        """Width of the four parts together."""
+        return 4 * input_dim
 
 
 @configclass

@@ -58,6 +58,7 @@ def mtl_poolings() -> list[ComponentSpec]:
         _model("MeanPool", "pooling", "Mean of the sequence"),
         _model("ConcatPool", "pooling", "Vectors of several poolings, concatenated"),
         _model("LastStep", "pooling", "Last vector of the sequence, in each direction"),
+        _model("Compare", "pooling", "Two vectors, their difference and their product, concatenated"),
     ]
 
 

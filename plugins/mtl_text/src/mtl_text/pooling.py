@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mtl import Builder
 from mtl_text.dropout import Dropout
 from mtl_text.model_config import (
+    CompareConfig,
     ConcatPoolConfig,
     LastStepConfig,
     MaxPoolConfig,
@@ -130,3 +131,17 @@ class LastStep(nn.Module):
             half = sequence.shape[-1] // 2
             vectors = torch.cat([vectors[:, :half], sequence[:, 0, half:]], dim=-1)
         return vectors.masked_fill((lengths == 0)[:, None], 0)
+
+
+class Compare(nn.Module):
+    """Concatenates two vectors u and v with |u - v| and u · v (Mou et al. 2016).
+
+    *Shape:* `[batch, 2, dim]` to `[batch, 4 * dim]`.
+    """
+
+    def __init__(self, config: CompareConfig, build: Builder, *, input_dim: int) -> None:
+        super().__init__()
+
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        first, second = vectors.unbind(dim=1)
+        return torch.cat([first, second, (first - second).abs(), first * second], dim=-1)

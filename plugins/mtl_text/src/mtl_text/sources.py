@@ -26,6 +26,8 @@ from mtl_text.lines import (
 from mtl_text.streams import bytes_as_text
 
 TEXT = "text"
+OTHER_NAMES = {TEXT: "sentence", "text1": "sentence1", "text2": "sentence2"}
+"""What files call a column besides its own name."""
 
 SourceConfigT = TypeVar("SourceConfigT", bound=LineSourceConfig)
 
@@ -239,7 +241,9 @@ def first_line(lines: Lines) -> tuple[int, str]:
 
 def names_in_file(name: str, stated: str | None = None) -> tuple[str, ...]:
     """Return what a column may be called in a file: what the config says, or else its own name."""
-    return (stated,) if stated is not None else (TEXT, "sentence") if name == TEXT else (name,)
+    if stated is not None:
+        return (stated,)
+    return (name, OTHER_NAMES[name]) if name in OTHER_NAMES else (name,)
 
 
 def as_names(names: Iterable[str]) -> str:

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtl import Batch
-from pytext_plugins_sst.model import Classifier
+from mtl_text.classification.model import Classifier
 
 
 class Given(nn.Module):
     """An embedding that gives the batch's `scores` and no lengths."""
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch, sequence: str) -> tuple[Tensor, Tensor]:
         return batch["scores"], torch.ones(len(batch))
 
 

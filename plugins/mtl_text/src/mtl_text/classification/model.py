@@ -1,12 +1,15 @@
-"""The classifier: embedding, representation, decoder."""
+"""The classifier: a label's scores and their cross-entropy."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import define
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mtl import Batch, Loss, ModelOutput
+from mtl_text.documents.model import DocumentModel
 
 
 @define(eq=False)
@@ -16,8 +19,8 @@ class ClassifierOutput(ModelOutput):
     scores: Tensor
 
 
-class Classifier(nn.Module):
-    """Scores each document of a batch for each label, with cross-entropy if `label` is known.
+class Classifier(DocumentModel):
+    """Scores each row of a batch for each label, with cross-entropy if `label` is known.
 
     `class_weights` is `[labels]`. The mean loss, `total / weight`, is that of
     `F.cross_entropy(..., weight=class_weights, label_smoothing=label_smoothing)`.
@@ -26,24 +29,14 @@ class Classifier(nn.Module):
     class_weights: Tensor | None
 
     def __init__(
-        self,
-        *,
-        embedding: nn.Module,
-        representation: nn.Module,
-        decoder: nn.Module,
-        class_weights: Tensor | None = None,
-        label_smoothing: float = 0.0,
+        self, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0, **modules: Any
     ) -> None:
-        super().__init__()
-        self.embedding = embedding
-        self.representation = representation
-        self.decoder = decoder
+        super().__init__(**modules)
         self.label_smoothing = label_smoothing
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, batch: Batch) -> ClassifierOutput:
-        embedded, lengths = self.embedding(batch)
-        scores = self.decoder(self.representation(embedded, lengths)).float()
+        scores = self.scores(batch)
         loss = self._loss(scores, batch["label"]) if "label" in batch else None
         return ClassifierOutput(loss=loss, scores=scores)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mtl import Batch, Metrics
-from pytext_plugins_sst.model import ClassifierOutput
+from mtl_text.classification.model import ClassifierOutput
 
 MOST_LABELS_SHOWN = 100
 """With more labels, `per_class` and `confusion_matrix` are None."""

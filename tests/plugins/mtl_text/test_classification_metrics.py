@@ -14,8 +14,13 @@ from torch import Tensor
 from torchmetrics.functional import classification as reference
 
 from mtl import Batch
-from pytext_plugins_sst.metrics import MOST_LABELS_SHOWN, ClassificationMetrics, matthews_correlation, roc_auc
-from pytext_plugins_sst.model import ClassifierOutput
+from mtl_text.classification.metrics import (
+    MOST_LABELS_SHOWN,
+    ClassificationMetrics,
+    matthews_correlation,
+    roc_auc,
+)
+from mtl_text.classification.model import ClassifierOutput
 
 NAMES = ["a", "b", "c", "d"]
 

@@ -10,7 +10,7 @@ import polars as pl
 from attrs import frozen
 
 from mtl import DataError
-from pytext_plugins_sst.config import known_labels
+from mtl_text.classification.config import known_labels
 
 MOST_LABELS_FOUND = 1000
 MOST_LABELS_LISTED = 100

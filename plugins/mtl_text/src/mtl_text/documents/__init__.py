@@ -1,0 +1,1 @@
+"""Tasks that make one vector of a row's text or texts."""
