@@ -17,6 +17,7 @@ import attrs
 import pytest
 from documents import ROOT, Block, blocks, run, run_all, write_files
 
+import mtl
 from mtl import hookspecs
 from mtl.components import KINDS, DataSourceConfig, ModuleConfig, ScheduleConfig, TaskConfig
 from mtl.config.run_config import ParameterGroupConfig, PhaseConfig, RunConfig, TrainerConfig
@@ -152,16 +153,71 @@ HOOKS = {
 }
 
 
+def python_of_the_guide() -> Iterator[tuple[str, ast.Module]]:
+    """Each block of Python of the guide, as text and parsed."""
+    for block in blocks("docs/plugin-guide.md"):
+        if block.language == "python":
+            yield block.text, ast.parse(block.text)
+
+
 def test_the_guide_has_every_hook_with_its_exact_signature() -> None:
     documented = [
-        found
-        for block in blocks("docs/plugin-guide.md")
-        if block.language == "python"
-        for found in functions(block.text)
-        if found[0].startswith("mtl_")
+        found for text, _ in python_of_the_guide() for found in functions(text) if found[0].startswith("mtl_")
     ]
     assert dict(documented) == HOOKS
     assert len(documented) == len(HOOKS)
+
+
+def implementations(tree: ast.AST) -> dict[str, list[str]]:
+    """The hooks that a source implements, with the arguments that it takes."""
+    return {
+        node.name: [argument.arg for argument in node.args.args if argument.arg != "self"]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and "hookimpl" in map(ast.unparse, node.decorator_list)
+    }
+
+
+def test_the_guide_has_an_example_of_every_hook() -> None:
+    guide = (ROOT / "docs/plugin-guide.md").read_text()
+    shown: dict[str, list[str]] = {}
+    for _, tree in python_of_the_guide():
+        shown |= implementations(tree)
+    for linked, hooks in re.findall(r"\]\((\.\./\S+/plugin\.py)\)\s+\(([^)]+)\)", guide):
+        there = implementations(ast.parse((ROOT / "docs" / linked).read_text()))
+        shown |= {hook: there[hook] for hook in re.findall(r"`(mtl_\w+)`", hooks)}
+    assert shown.keys() == HOOKS.keys()
+    for hook, arguments in shown.items():
+        assert set(arguments) <= set(inspect.signature(getattr(hookspecs, hook)).parameters), hook
+
+
+def test_the_guide_describes_every_argument_of_the_callbacks() -> None:
+    described = re.findall(r"^\| `(\w+)` \| ", sections("docs/plugin-guide.md")["Hooks"], flags=re.M)
+    taken = [
+        argument
+        for hook in HOOKS
+        if hook not in {kind.hook for kind in KINDS.values()} and hook != "mtl_commands"
+        for argument in inspect.signature(getattr(hookspecs, hook)).parameters
+    ]
+    assert described == list(dict.fromkeys(taken))
+
+
+def test_the_callback_of_the_guide_works(tiny: dict[str, Any], tmp_path: Path) -> None:
+    [code] = [text for text, _ in python_of_the_guide() if "class Journal" in text]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    journal = names["Journal"](None, folder=tmp_path)
+    result = mtl.train(tiny, output=tmp_path / "run", callbacks=[journal]).data
+    lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
+    events = [line["event"] for line in lines]
+    assert events[:2] == ["started", "first step"] and "best" in events and "checkpoint" in events
+    assert lines[-1] == {"event": "ended", "step": result["steps"], "stopped": None}
+    journal.mtl_run_failed(RuntimeError("no"), 3)
+    journal.mtl_run_interrupted(15, 3)
+    journal.mtl_run_started({"schedule": {"steps": 9}}, 1)
+    steps = [json.loads(line)["step"] for line in journal.path.read_text().splitlines()]
+    assert max(steps) == 1 and len(steps) == sum(line["step"] <= 1 for line in lines) + 1
+    with pytest.raises(mtl.StopRun, match="the loss of A is 1000"):
+        journal.mtl_recorded({"kind": "train", "task": "A", "loss": 1000.0})
 
 
 def test_the_guide_has_every_kind() -> None:
