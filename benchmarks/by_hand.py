@@ -55,7 +55,7 @@ class ByHand:
         )
 
     def step(self) -> Tensor:
-        """One step: its mean loss."""
+        """Return one step: its mean loss."""
         task, rows = next(self.order)
         return self._learn(task, self._cut(task, rows))
 

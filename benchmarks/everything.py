@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def commands(arguments: Namespace, output: Path) -> Iterator[list[str]]:
-    """Each script with its options and the record that it is to write."""
+    """Yield each script with its options and the record that it is to write."""
     said = [] if arguments.scale == "full" else [f"--{arguments.scale}"]
     data = ["--data", str(arguments.data)] if arguments.data else []
     gpu = arguments.device == "cuda"

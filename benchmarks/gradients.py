@@ -33,13 +33,13 @@ class Timed:
     def note(self, *arguments: Any) -> list[dict[str, Any]]:
         """As that of the comparison."""
         begun = perf_counter()
-        figures = self.comparison.note(*arguments)
+        measurements = self.comparison.note(*arguments)
         self.seconds += perf_counter() - begun
-        return figures
+        return measurements
 
 
 def share(size: Size, folder: Path, device: str, steps: int) -> float:
-    """The share of the time of some steps that is spent on comparing gradients."""
+    """Return the share of the time of some steps that is spent on comparing gradients."""
     training = make(config(size, "multitask", folder, device=device, max_steps=steps))
     training.model.train()
     assert training.active.comparison is not None

@@ -51,8 +51,8 @@ SENTENCES_IN_ALL = 8192
 
 
 def measure(axis: str, value: int, *, folder: str, device: str) -> dict[str, float]:
-    """One point: seconds of loading the data and building the model, and of planning an epoch, the time of
-    a step, and the peak memory of all."""
+    """Return one point: seconds of loading the data and building the model, and of planning an epoch, the
+    time of a step, and the peak memory of all."""
     prepare(device, int(os.environ["OMP_NUM_THREADS"]))
     plugins = discover()
     loaded = load_config(make_config(axis, value, Path(folder), device), plugins=plugins)
@@ -77,7 +77,7 @@ def measure(axis: str, value: int, *, folder: str, device: str) -> dict[str, flo
 
 
 def make_config(axis: str, value: int, folder: Path, device: str) -> dict[str, Any]:
-    """The config of a point; its text is written into `folder`."""
+    """Return the config of a point; its text is written into `folder`."""
 
     def whole_epoch(size: Size, workload: str) -> Json:
         return config(size, workload, folder, device=device, epochs=1, max_steps=None)
@@ -105,7 +105,7 @@ def make_config(axis: str, value: int, folder: Path, device: str) -> dict[str, A
 
 
 def seconds(function: Callable[[T], object], argument: T) -> float:
-    """How long a call takes, a GPU's work included."""
+    """Return how long a call takes, a GPU's work included."""
     begun = perf_counter()
     function(argument)
     if torch.cuda.is_available():
@@ -127,18 +127,18 @@ def main() -> None:
 
 
 def grow(axis: str, values: Sequence[int], device: str) -> dict[str, Any]:
-    """The figures at each value, and the exponent of each figure."""
+    """Return the measurements at each value, and the exponent of each figure."""
     points = {}
     for value in values:
         with TemporaryDirectory() as folder:
             points[value] = measured_apart(
                 Path(__file__), axis=axis, value=value, folder=folder, device=device
             )
-    figures = points[values[0]]
+    measurements = points[values[0]]
     return {
         "points": points,
         "exponents": {
-            name: exponent([(value, point[name]) for value, point in points.items()]) for name in figures
+            name: exponent([(value, point[name]) for value, point in points.items()]) for name in measurements
         },
     }
 

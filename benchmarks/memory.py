@@ -29,7 +29,7 @@ SCALES = {
 
 
 def measure(loop: str, *, folder: str, device: str, rows: int, words: int, steps: int) -> int:
-    """The peak memory of some steps of one loop, in bytes."""
+    """Return the peak memory of some steps of one loop, in bytes."""
     prepare(device, int(os.environ["OMP_NUM_THREADS"]))
     if loop == "straightforward":
         _straightforward(Path(folder), device, rows, words, steps)

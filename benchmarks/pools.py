@@ -47,7 +47,7 @@ POOLS: Mapping[str, int] = {
 
 
 def accuracy(*, pool: int, seed: int, epochs: int, data: str, threads: int) -> float:
-    """The accuracy of the best epoch, in percent."""
+    """Return the accuracy of the best epoch, in percent."""
     batching.POOL_BATCHES = pool
     settings = {"trainer.epochs": epochs, "trainer.num_threads": threads}
     with TemporaryDirectory() as folder:

@@ -23,7 +23,7 @@ QUIET_CORES = 0.1
 
 
 def options(description: str | None, *, takes_data: bool = True) -> argparse.ArgumentParser:
-    """The options of every script; one that needs text of its own making takes no data."""
+    """Return the options of every script; one that needs text of its own making takes no data."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,14 +56,14 @@ def prepare(device: str, threads: int) -> None:
 
 
 def measured_apart(script: Path, **arguments: Any) -> Any:
-    """What `script` prints, as JSON, when it gets these arguments in a process of its own."""
+    """Return what `script` prints, as JSON, when it gets these arguments in a process of its own."""
     command = [sys.executable, str(script), "--apart", json.dumps(arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 
 
 def peak_bytes(device: str) -> int:
-    """The most memory that this process has held so far: resident, or on the GPU."""
+    """Return the most memory that this process has held so far: resident, or on the GPU."""
     if device == "cuda":
         import torch
 
@@ -72,12 +72,12 @@ def peak_bytes(device: str) -> int:
 
 
 def middle(values: Sequence[float]) -> dict[str, float]:
-    """The median of the repeats, and how far they lie apart."""
+    """Return the median of the repeats, and how far they lie apart."""
     return {"median": median(values), "lowest": min(values), "highest": max(values)}
 
 
 def exponent(points: Sequence[tuple[float, float]]) -> float:
-    """The `k` of the `y = c x^k` that fits the upper half of `points` (x, y) best, by least squares.
+    """Return the `k` of the `y = c x^k` that fits the upper half of `points` (x, y) best, by least squares.
 
     The upper half, since constant costs hide the growth below it.
     """
@@ -119,7 +119,8 @@ def recording(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _command(arguments: argparse.Namespace) -> str:
-    """The command that repeats a measurement: what is said beside the defaults, folders by their use."""
+    """Return the command that repeats a measurement: what is said beside the defaults, folders by their
+    use."""
     said = [f"benchmarks/{Path(sys.argv[0]).name}"]
     said += ["--data data"] if arguments.data else []
     said += [f"--threads {arguments.threads}"] if arguments.threads != 1 else []
@@ -152,8 +153,8 @@ def _processor() -> str:
 
 
 def _busy_seconds() -> float:
-    """The seconds that all cores together were busy with other processes than this one and its children; 0
-    on a system that does not say."""
+    """Return the seconds that all cores together were busy with other processes than this one and its
+    children; 0 on a system that does not say."""
     try:
         fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
     except OSError:
@@ -164,7 +165,7 @@ def _busy_seconds() -> float:
 
 
 def _rounded(value: Any) -> Any:
-    """The same with five significant digits: no clock here knows more."""
+    """Return the same with five significant digits: no clock here knows more."""
     if isinstance(value, Mapping):
         return {name: _rounded(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

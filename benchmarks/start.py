@@ -61,7 +61,7 @@ def seconds_to_first_step(configuration: Path, output: Path, device: str) -> flo
 
 
 def seconds_of_torch() -> float:
-    """What `import torch` takes, without the start of Python."""
+    """Return what `import torch` takes, without the start of Python."""
 
     def run(code: str) -> float:
         begun = perf_counter()
@@ -104,8 +104,8 @@ class Token(NamedTuple):
 
 
 def seconds_with_tokens(settings: dict[str, Any]) -> float:
-    """The lines as PyText reads them: a regular expression finds tokens, which know their places; then the
-    words' counts, and a list of numbers a row."""
+    """Return the lines as PyText reads them: a regular expression finds tokens, which know their places; then
+    the words' counts, and a list of numbers a row."""
     begun = perf_counter()
     find = re.compile(r"\S+").finditer
     lines = Path(settings["base_dir"], LINES).read_text(encoding="utf-8").splitlines()
@@ -115,7 +115,7 @@ def seconds_with_tokens(settings: dict[str, Any]) -> float:
 
 
 def seconds_with_words(settings: dict[str, Any]) -> float:
-    """The same without places: the words of a line are found in one call."""
+    """Return the same without places: the words of a line are found in one call."""
     begun = perf_counter()
     find = re.compile(r"\S+").findall
     lines = Path(settings["base_dir"], LINES).read_text(encoding="utf-8").splitlines()
@@ -144,10 +144,10 @@ def load(lines: Mapping[str, Any], both: Mapping[str, Any], folder: Path) -> dic
         seconds: float = measured_apart(Path(__file__), way=way, settings=settings)
         return seconds
 
-    figures = {way: run(way, lines) for way in WAYS}
+    measurements = {way: run(way, lines) for way in WAYS}
     with cache(folder):
         run("mtl", both)
-        return {**figures, "cached": run("mtl", both)}
+        return {**measurements, "cached": run("mtl", both)}
 
 
 @contextmanager

@@ -162,7 +162,7 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def figures(repeats: Sequence[Repeat]) -> dict[str, float]:
+def statistics(repeats: Sequence[Repeat]) -> dict[str, float]:
     """Medians of the repeats."""
     return {
         "ms_per_step": median(1000 * repeat.seconds / repeat.steps for repeat in repeats),
@@ -172,13 +172,13 @@ def figures(repeats: Sequence[Repeat]) -> dict[str, float]:
 
 
 def ratio(left: Sequence[Repeat], right: Sequence[Repeat]) -> dict[str, float]:
-    """How many times as long as `right` the loop `left` takes for a token."""
+    """Return how many times as long as `right` the loop `left` takes for a token."""
     return middle([(a.seconds / a.tokens) / (b.seconds / b.tokens) for a, b in zip(left, right, strict=True)])
 
 
 def ratio_of_turns(left: Sequence[Repeat], right: Sequence[Repeat]) -> dict[str, float]:
-    """How many times as long as `right` the loop `left` takes for the same batches: the median over the turns
-    of each repeat, so that what disturbs single turns of either does not count."""
+    """Return how many times as long as `right` the loop `left` takes for the same batches: the median over
+    the turns of each repeat, so that what disturbs single turns of either does not count."""
     return middle(
         [
             median(x / y for x, y in zip(a.turns, b.turns, strict=True))
@@ -191,7 +191,7 @@ def ratio_of_turns(left: Sequence[Repeat], right: Sequence[Repeat]) -> dict[str,
 
 
 def batches_of(training: Trainer, order: Sequence[Step]) -> Batches:
-    """The task and the rows of each step."""
+    """Return the task and the rows of each step."""
     return [(step.task, rows_of(training, step)) for step in order]
 
 
@@ -207,13 +207,13 @@ def shuffled(batches: Batches) -> Batches:
 
 
 def work(training: Trainer, batches: Batches) -> list[tuple[int, int]]:
-    """The examples and tokens of each batch."""
+    """Return the examples and tokens of each batch."""
     lengths = {task: data.train.lengths for task, data in training.data.items()}
     return [(len(rows), int(lengths[task][rows].sum())) for task, rows in batches]
 
 
 def rows_of(training: Trainer, step: Step) -> np.ndarray:
-    """The rows of a step of one batch."""
+    """Return the rows of a step of one batch."""
     return training.phase.timeline.batching[step.task].batches(step.spans[0].pass_index)[step.spans[0].start]
 
 
@@ -225,13 +225,13 @@ def by_mtl(training: Trainer, order: Sequence[Step]) -> Contender:
 
 
 def by_hand(training: Trainer, order: Sequence[Step], **settings: Any) -> Contender:
-    """The best loop by hand."""
+    """Return the best loop by hand."""
     training.model.train()
     return Contender(ByHand(training, order, **settings).step, work(training, batches_of(training, order)))
 
 
 def straightforward(training: Trainer, batches: Batches, encoder: Json, folder: Path) -> Contender:
-    """The straightforward loop over these batches of the rows of `training`."""
+    """Return the straightforward loop over these batches of the rows of `training`."""
     loop = Straightforward(
         plain_models(training, encoder),
         read_texts(folder),
@@ -252,7 +252,7 @@ def plain_models(training: Trainer, encoder: Json) -> dict[str, nn.Module]:
 
 
 def compare_loops(size: Size, workload: str, folder: Path, scale: Scale) -> Json:
-    """One workload: mtl beside the best loop by hand, and beside the straightforward one, over its own
+    """Return one workload: mtl beside the best loop by hand, and beside the straightforward one, over its own
     batches and over theirs."""
     settings = config(size, workload, folder)
     encoder = encoder_of(size, workload)
@@ -272,7 +272,7 @@ def compare_loops(size: Size, workload: str, folder: Path, scale: Scale) -> Json
         turn=SECONDS_A_TURN,
     )
     return {
-        "loops": {name: figures(each) for name, each in {**first, **best}.items()},
+        "loops": {name: statistics(each) for name, each in {**first, **best}.items()},
         "mtl_to_by_hand": ratio_of_turns(best["mtl"], best["by hand"]),
         "straightforward_to_mtl": ratio(first["straightforward"], first["mtl"]),
         "sorted_straightforward_to_mtl": ratio(first["straightforward, sorted"], first["mtl"]),
@@ -281,7 +281,7 @@ def compare_loops(size: Size, workload: str, folder: Path, scale: Scale) -> Json
 
 
 def compare_lengths(size: Size, workload: str, folder: Path, scale: Scale) -> Json:
-    """A token of a line of 400 tokens beside one of a line of 100, in batches of as many lines."""
+    """Return a token of a line of 400 tokens beside one of a line of 100, in batches of as many lines."""
     short, long = 100, 400
     contenders = {}
     for length in (short, long):
@@ -303,7 +303,7 @@ def compare_lengths(size: Size, workload: str, folder: Path, scale: Scale) -> Js
 
 
 def compare_tasks(size: Size, folder: Path, scale: Scale) -> Json:
-    """A step of a run of 32 tasks beside one of a run of one, in batches of the same size."""
+    """Return a step of a run of 32 tasks beside one of a run of one, in batches of the same size."""
     # Equally long, so that all batches are the same work, whichever rows meet.
     write_sentences(folder / SENTENCES, generate(np.full(scale.sentences // 4, 20), size.words))
     one = config(size, "sst2", folder)
@@ -311,7 +311,7 @@ def compare_tasks(size: Size, folder: Path, scale: Scale) -> Json:
     contenders = {str(count): by_mtl(training, all_steps(training)) for count, training in trainings.items()}
     repeats = compare(contenders, scale, turn=SECONDS_A_TURN, tasks=32)
     return {
-        "ms_per_step": {name: figures(each)["ms_per_step"] for name, each in repeats.items()},
+        "ms_per_step": {name: statistics(each)["ms_per_step"] for name, each in repeats.items()},
         "many_to_one": ratio_of_turns(repeats["32"], repeats["1"]),
     }
 
@@ -353,11 +353,11 @@ def compare_on_gpu(size: Size, workload: str, folder: Path, scale: Scale) -> Jso
     repeats = compare(contenders, evolve(scale, seconds=scale.seconds / 4), device="cuda")
     best = min(
         (name for name in repeats if name.startswith("by hand")),
-        key=lambda name: figures(repeats[name])["ms_per_step"],
+        key=lambda name: statistics(repeats[name])["ms_per_step"],
     )
     ours = [name for name in repeats if name.startswith("mtl")]
     return {
-        "loops": {name: figures(each) for name, each in repeats.items()},
+        "loops": {name: statistics(each) for name, each in repeats.items()},
         "best_by_hand": best,
         "to_same_by_hand": {
             name: ratio_of_turns(repeats[name], repeats[name.replace("mtl", "by hand")]) for name in ours

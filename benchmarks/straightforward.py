@@ -20,8 +20,8 @@ Order = Iterable[tuple[str, Sequence[int]]]
 
 
 def padding(lengths: Tensor, states: Tensor) -> Tensor:
-    """True after the end of a row, `[batch, time]`: of lengths `[batch]`, which are on the CPU, where packing
-    needs them, and states `[batch, time, dim]`."""
+    """Return True after the end of a row, `[batch, time]`: of lengths `[batch]`, which are on the CPU, where
+    packing needs them, and states `[batch, time, dim]`."""
     return torch.arange(states.shape[1], device=states.device) >= lengths.to(states.device)[:, None]
 
 
@@ -125,7 +125,8 @@ class LanguageModel(nn.Module):
 def models(
     tasks: Iterable[str], words: int, embed_dim: int, encoder: Mapping[str, Any]
 ) -> dict[str, nn.Module]:
-    """The models of some tasks over one embedding and one encoder, which is given as in a config of mtl."""
+    """Return the models of some tasks over one embedding and one encoder, which is given as in a config of
+    mtl."""
     ((name, given),) = encoder.items()
     embedding = nn.Embedding(words, embed_dim, padding_idx=PAD)
     built = (_lstm if name == "BiLSTM" else _transformer)(embed_dim, **given)
@@ -174,7 +175,7 @@ class Straightforward:
         self.optimizer = torch.optim.Adam(parameters.values(), lr=1e-3, weight_decay=1e-5)
 
     def step(self) -> float:
-        """One step: its loss."""
+        """Return one step: its loss."""
         task, rows = next(self.order)
         ids, lengths, *labels = self.batch(task, rows)
         self.optimizer.zero_grad()

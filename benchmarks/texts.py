@@ -16,18 +16,18 @@ BLOCK = 10_000
 
 
 def sentence_lengths(rows: int) -> np.ndarray:
-    """Words a sentence, as in SST-2: 1 to 52, a mean of 9."""
+    """Return words a sentence, as in SST-2: 1 to 52, a mean of 9."""
     return np.random.default_rng(0).geometric(1 / 9.4, rows).clip(1, 52)
 
 
 def line_lengths(rows: int) -> np.ndarray:
-    """Words a line, as in WikiText-2's paragraphs: 60 to 400, a median of 131."""
+    """Return words a line, as in WikiText-2's paragraphs: 60 to 400, a median of 131."""
     drawn = np.random.default_rng(1).lognormal(np.log(131), 0.45, rows)
     return drawn.astype(np.int64).clip(LINE_WORDS.start, LINE_WORDS.stop - 1)
 
 
 def generate(lengths: np.ndarray, words: int) -> Iterator[str]:
-    """Texts of these lengths, of `words` different words at most, frequent and rare as in real text.
+    """Yield texts of these lengths, of `words` different words at most, frequent and rare as in real text.
 
     After ten thousand texts their words come again: what is measured does not depend on them.
     """
@@ -86,5 +86,5 @@ def _read_lines(data: Path) -> Iterator[str]:
 
 
 def read_texts(folder: Path) -> dict[str, list[str]]:
-    """The texts of a folder that `write_texts` wrote, by task."""
+    """Return the texts of a folder that `write_texts` wrote, by task."""
     return {"SST2": list(_read_sentences(folder)), "LM": (folder / LINES).read_text("utf-8").splitlines()}

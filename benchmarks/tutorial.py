@@ -2,7 +2,7 @@
 
     python benchmarks/tutorial.py --data data --output benchmarks/results/tutorial.json
 
-PyText's figures are those of its own tutorial, on the real datasets and one core of such a machine.
+PyText's measurements are those of its own tutorial, on the real datasets and one core of such a machine.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def train(name: str, epochs: int, data: Path, output: Path, arguments: Namespace
 
 
 def generated(folder: Path, sentences: int, lines: int) -> Path:
-    """A folder with all files that the tutorial's configs name."""
+    """Return a folder with all files that the tutorial's configs name."""
     words = 15_000
     write_texts(folder, None, sentences=sentences, lines=lines, words=words)
     write_sentences((folder / SENTENCES).with_name("dev.tsv"), generate(sentence_lengths(872), words))
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def to_pytext(sst2: Mapping[str, Any], multitask: Mapping[str, Any]) -> dict[str, float]:
-    """How many times as fast as PyText, and what share of its memory."""
+    """Return how many times as fast as PyText, and what share of its memory."""
     theirs = PYTEXT["multitask_sst_lm"]
     speed = sst2["examples_per_second_of_the_command"] / PYTEXT["sst2"]["examples_per_second"]
     return {

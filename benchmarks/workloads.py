@@ -52,12 +52,12 @@ SIZES: Mapping[str, Size] = {
 
 
 def encoder_of(size: Size, workload: str) -> Json:
-    """The encoder that all tasks of a workload share."""
+    """Return the encoder that all tasks of a workload share."""
     return size.causal if size.causal is not None and "LM" in WORKLOADS[workload] else size.encoder
 
 
 def config(size: Size, workload: str, folder: Path, *, device: str = "cpu", **trainer: Any) -> Json:
-    """The config of a workload whose text is in `folder`; `trainer` are settings of the trainer."""
+    """Return the config of a workload whose text is in `folder`; `trainer` are settings of the trainer."""
     ((encoder_name, settings),) = encoder_of(size, workload).items()
     encoder = {encoder_name: {"shared_module_key": "ENCODER", **settings}}
     vocabulary = folder / f"words-{size.words}.txt"
@@ -91,7 +91,8 @@ def config(size: Size, workload: str, folder: Path, *, device: str = "cpu", **tr
 
 
 def copies(config: Json, count: int, *, shared: bool = True) -> Json:
-    """`count` tasks like the config's only one, over one embedding and one encoder, or each with its own."""
+    """Return `count` tasks like the config's only one, over one embedding and one encoder, or each with its
+    own."""
     ((name, settings),) = config["tasks"].items()
     text = json.dumps(settings)
     return {
@@ -106,18 +107,18 @@ def copies(config: Json, count: int, *, shared: bool = True) -> Json:
 
 
 def make(config: Json) -> Trainer:
-    """The loop of mtl over a config, before its first step."""
+    """Return the loop of mtl over a config, before its first step."""
     plugins = discover()
     return make_trainer(prepare(load_config(config, plugins=plugins), plugins))
 
 
 def all_steps(training: Trainer) -> list[Step]:
-    """All steps of a run."""
+    """Return all steps of a run."""
     return [step for epoch in training.phase.timeline.walk() for step in epoch]
 
 
 def vocabulary(training: Trainer) -> dict[str, int]:
-    """The row of each word."""
+    """Return the row of each word."""
     task = next(iter(training.tasks.values()))
     featurizer: Any = task.features.featurizers["word_feat"]
     return {word: row for row, word in enumerate(featurizer.vocabulary.tokens)}

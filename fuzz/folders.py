@@ -16,7 +16,7 @@ from mtl.training.checkpoint import open_checkpoint
 
 @cache
 def run_folder() -> Path:
-    """A run of two steps, with its model and its checkpoint."""
+    """Return a run of two steps, with its model and its checkpoint."""
     HERE[0].write_bytes(ROWS)
     folder = FOLDER / "run"
     mtl.train(classifier(), output=folder, plugins=plugins())
@@ -40,14 +40,14 @@ def _original(kind: str) -> Path:
 
 @cache
 def _copy(kind: str) -> tuple[Path, dict[str, bytes]]:
-    """A folder to spoil, and what its files hold."""
+    """Return a folder to spoil, and what its files hold."""
     copy = FOLDER / "stranger" / kind
     shutil.copytree(_original(kind), copy)
     return copy, {path.name: path.read_bytes() for path in sorted(copy.iterdir())}
 
 
 def _spoiled(kind: str, data: bytes) -> Path:
-    """The folder with one file, chosen by the first byte, replaced by the rest of `data`; the second
+    """Return the folder with one file, chosen by the first byte, replaced by the rest of `data`; the second
     byte says whether the manifest knows, or what stands in the file's place."""
     copy, files = _copy(kind)
     for path in copy.iterdir():

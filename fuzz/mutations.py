@@ -38,7 +38,7 @@ Mutation = Callable[[bytes, random.Random], bytes]
 
 
 def mutated(data: bytes, source: random.Random, *, prefix: int = 0) -> bytes:
-    """`data` with a few mistakes in it; its first `prefix` bytes, which choose what is done, change
+    """Return `data` with a few mistakes in it; its first `prefix` bytes, which choose what is done, change
     now and then."""
     head, data = data[:prefix], data[prefix:]
     for _ in range(source.choice([1, 1, 1, 2, 4])):
@@ -144,7 +144,8 @@ def _framed(data: bytes) -> _Framed | None:
 
 
 def _in_json(data: bytes, source: random.Random) -> bytes | None:
-    """The data with one value in its JSON replaced, moved, renamed or removed; None where it has none."""
+    """Return the data with one value in its JSON replaced, moved, renamed or removed; None where it has
+    none."""
     framed = _framed(data)
     if framed is None:
         return None
@@ -168,7 +169,7 @@ def _in_json(data: bytes, source: random.Random) -> bytes | None:
 
 
 def _holders(value: Any) -> Any:
-    """Every object and list within a value, with each of its keys."""
+    """Yield every object and list within a value, with each of its keys."""
     for key, each in value.items() if isinstance(value, dict) else enumerate(value):
         yield value, key
         if isinstance(each, dict | list):

@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def load_targets(*, instrumented: bool) -> dict[str, Target]:
-    """All targets by name."""
+    """Return all targets by name."""
     import torch  # before atheris, which would spend minutes on it
 
     torch.set_num_threads(1)

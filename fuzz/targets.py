@@ -67,12 +67,12 @@ class Target:
 
 @cache
 def plugins() -> Plugins:
-    """The plugins that are installed."""
+    """Return the plugins that are installed."""
     return discover()
 
 
 def classifier() -> Config:
-    """One task, two steps long."""
+    """Return one task, two steps long."""
     features = {"word_feat": {"embed_dim": 2}}
     data = {"train_path": "rows.tsv", "eval_path": "rows.tsv"}
     task = {"data": data, "features": features, "representation": {"DocNN": {"kernel_num": 2}}}
@@ -85,7 +85,7 @@ def classifier() -> Config:
 
 
 def sharers() -> Config:
-    """Two tasks that share what they can share."""
+    """Return two tasks that share what they can share."""
     lstm = {"shared_module_key": "L", "lstm_dim": 2}
     common: Config = {"data": {"train_path": "x"}, "features": {"shared_module_key": "E"}}
     return {
@@ -260,7 +260,7 @@ def _characters(state: Config) -> None:
 
 
 def state_seeds() -> list[bytes]:
-    """What is saved."""
+    """Return what is saved."""
     return [b'{"words": ["the", "a", "film"], "characters": ["t", "h", "e"], "labels": ["0", "1"]}']
 
 

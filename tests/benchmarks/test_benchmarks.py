@@ -257,8 +257,8 @@ def test_growth_runs(axis: str, smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(growth, "measured_apart", lambda script, **point: growth.measure(**point))
     line = smoke(growth)["results"][axis]
     assert len(line["points"]) == 2
-    for figures in (line["exponents"], *line["points"].values()):
-        assert figures.keys() == table.MEASURES.keys()
+    for metrics in (line["exponents"], *line["points"].values()):
+        assert metrics.keys() == table.MEASURES.keys()
 
 
 def test_start_runs(smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +269,7 @@ def test_start_runs(smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start, "seconds_of_torch", lambda: 0.0)
     results = smoke(start)["results"]
     assert results["seconds_to_first_step"].keys() == {"import_torch", "cold", "warm"}
-    assert all(figure["median"] > 0 for figure in results["seconds_to_load"].values())
+    assert all(metric["median"] > 0 for metric in results["seconds_to_load"].values())
 
 
 def test_tutorial_runs(smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:

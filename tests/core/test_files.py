@@ -61,15 +61,15 @@ def test_a_manifest_sees_every_changed_bit(
     (folder / "data").write_bytes(content)
     write_manifest(folder)
     check_manifest(folder, ["data"])
-    spoilt = bytearray(content)
-    spoilt[position % len(content)] ^= 1 << bit
-    (folder / "data").write_bytes(spoilt)
+    damaged = bytearray(content)
+    damaged[position % len(content)] ^= 1 << bit
+    (folder / "data").write_bytes(damaged)
     with pytest.raises(DamagedFolder, match="is not what was written"):
         check_manifest(folder, ["data"])
 
 
 @pytest.mark.parametrize("manifest", ["", "[]", "{", '{"data": 3}', "[" * 100_000])
-def test_a_spoilt_manifest_is_a_damaged_folder(tmp_path: Path, manifest: str) -> None:
+def test_a_damaged_manifest_is_a_damaged_folder(tmp_path: Path, manifest: str) -> None:
     (tmp_path / "data").write_text("x")
     (tmp_path / MANIFEST).write_text(manifest)
     with pytest.raises(DamagedFolder):

@@ -232,7 +232,7 @@ class IdEmbedding(nn.Module):
 
 @configclass
 class ContextFeatConfig(FeaturizerConfig):
-    """A vector for each word that depends on its neighbours."""
+    """A vector for each word that depends on its neighbors."""
 
     direction_: str = option("bidirectional", "What a vector depends on.")
 

@@ -69,7 +69,7 @@ def contents(loaded: LoadedData) -> dict[str, Any]:
     return {
         name: (
             {split: rows and of(rows) for split, rows in data.splits.items()},
-            data.figures,
+            data.statistics,
             data.splits["eval"] is data.splits["test"],
         )
         for name, data in loaded.tasks.items()
@@ -171,11 +171,11 @@ def test_weights_to_start_from_are_no_data(config: Config, plugins: Plugins, tmp
 
 
 @pytest.mark.parametrize(
-    "spoilt", ["meta.json", "0-train/layout.json", "0-train/values.0", "0-train/offsets.0", "0-train/lines"]
+    "damaged", ["meta.json", "0-train/layout.json", "0-train/values.0", "0-train/offsets.0", "0-train/lines"]
 )
 @pytest.mark.parametrize("content", [b"", b"{}", None])
-def test_a_spoilt_entry_is_made_anew(
-    spoilt: str,
+def test_a_damaged_entry_is_made_anew(
+    damaged: str,
     content: bytes | None,
     config: Config,
     plugins: Plugins,
@@ -184,9 +184,9 @@ def test_a_spoilt_entry_is_made_anew(
 ) -> None:
     first, _ = read(config, plugins)
     (entry,) = folder.iterdir()
-    (entry / spoilt).unlink()
+    (entry / damaged).unlink()
     if content is not None:
-        (entry / spoilt).write_bytes(content)
+        (entry / damaged).write_bytes(content)
     second, _ = read(config, plugins)
     assert contents(second) == contents(first)
     third, _ = read(config, plugins)

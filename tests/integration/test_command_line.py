@@ -48,8 +48,8 @@ def test_train_test_and_predict(
     assert "SHARED_LSTM by SST2, LM" in err and plan["selection"] in err
     assert err.count("epoch 1, step") == 1 and "\x1b" not in out + err
 
-    figures = json.loads(run(capsys, "test", folder, "--json")[0])
-    assert figures["SST2"]["accuracy"] == pytest.approx(result["tasks"]["SST2"]["test"]["accuracy"])
+    metrics = json.loads(run(capsys, "test", folder, "--json")[0])
+    assert metrics["SST2"]["accuracy"] == pytest.approx(result["tasks"]["SST2"]["test"]["accuracy"])
     assert "accuracy" in run(capsys, "test", folder, "--task", "SST2")[0]
 
     rows = tmp_path / "rows.txt"
@@ -65,11 +65,10 @@ def test_train_test_and_predict(
 def test_plan_shows_the_sharing(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = run(capsys, "plan", config_file)[0]
     tree = out[out.index("Modules") : out.index("Memory")]
-    assert tree.count("SHARED_LSTM  the one of SST2") == 1
-    assert tree.count("SHARED_EMBEDDING  the one of SST2") == 1
+    assert tree.count("SHARED_LSTM  shared with SST2") == 1
+    assert tree.count("SHARED_EMBEDDING  shared with SST2") == 1
     assert (
-        "lstm_dim 6  stated at tasks.SST2.DocClassificationTask.representation.BiLSTMDocAttention.lstm"
-        in tree
+        "lstm_dim 6  set at tasks.SST2.DocClassificationTask.representation.BiLSTMDocAttention.lstm" in tree
     )
 
 

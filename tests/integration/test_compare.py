@@ -114,7 +114,7 @@ def test_what_must_help_is_seen_to_help(tmp_path: Path, compare: Compare, traine
     task = found["report"]["tasks"]["Few"]
     assert task["difference"]["verdict"] == "helps"
     assert task["difference"]["mean"] > 0.15
-    assert max(task["difference"]["p_examples"], task["difference"]["p_seeds"] or 0) < 0.05
+    assert max(task["difference"]["p_rows"], task["difference"]["p_seeds"] or 0) < 0.05
     assert "training together helps Few" in found["printed"]
     assert found["report"]["delta_m"]["mean"] > 0
     assert trained[:3] == ["together-seed-0", "alone-Few-seed-0", "alone-Many-seed-0"]
@@ -133,8 +133,8 @@ def test_tasks_that_share_nothing_are_exactly_as_alone(
     task = report["tasks"]["SST2"]
     assert task["together"] == {key: task["alone"][key] for key in task["together"]}
     assert task["difference"]["text"] == "cannot be told with 2 seeds (it makes no difference with any seed)"
-    assert task["difference"]["p_examples"] == 1.0
-    assert task["figures"]["loss"]["difference"]["mean"] == 0.0
+    assert task["difference"]["p_rows"] == 1.0
+    assert task["metrics"]["loss"]["difference"]["mean"] == 0.0
 
 
 def test_the_report_is_that_of_the_runs(
@@ -146,8 +146,8 @@ def test_the_report_is_that_of_the_runs(
     for run in report["runs"]:
         result = json.loads((tmp_path / "out" / run["folder"] / "result.json").read_text())
         assert run["seconds"] == result["seconds"]["total"]
-        assert {task: figures["test"] for task, figures in run["tasks"].items()} == {
-            task: figures["test"] for task, figures in result["tasks"].items() if figures["test"]
+        assert {task: metrics["test"] for task, metrics in run["tasks"].items()} == {
+            task: metrics["test"] for task, metrics in result["tasks"].items() if metrics["test"]
         }
     for name, task in report["tasks"].items():
         assert task["split"] == "test" and task["selected_on"] is None
@@ -200,7 +200,7 @@ def test_one_seed_tells_nothing_over_seeds(tiny: Config, compare: Compare, train
     found = compare(tiny, "--seeds", "1")
     difference = found["report"]["tasks"]["SST2"]["difference"]
     assert difference["p_seeds"] is None and difference["interval"] is None
-    assert difference["examples"]["test"] == "McNemar"
+    assert difference["rows_test"]["test"] == "McNemar"
     assert "cannot be told with 1 seed" in found["printed"]
 
 

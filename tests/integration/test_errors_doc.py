@@ -356,9 +356,9 @@ FAULTS["Configs"] = {
     "deep nesting": with_config('{"tasks": ' + "[" * 100_000),
     "50 MB": with_config(" " * 50_000_000),
     "half a surrogate pair": with_config('{\n  "tasks": {"\\ud800": "LMTask"}}'),
-    "a misspelt key": with_settings("trainer.epcohs=3"),
-    "a misspelt component": with_config('{\n  "tasks": {\n    "SST2": {"DocClasificationTask": {}}}}'),
-    "a misspelt task": with_settings("target_task=SST"),
+    "a misspelled key": with_settings("trainer.epcohs=3"),
+    "a misspelled component": with_config('{\n  "tasks": {\n    "SST2": {"DocClasificationTask": {}}}}'),
+    "a misspelled task": with_settings("target_task=SST"),
     "a string for a number": with_settings('trainer.epochs="3"'),
     "a size of zero": with_settings(f"{TASK}.batch_size=0"),
     "a negative size": with_settings(f"{TASK}.features.word_feat.embed_dim=-1"),
@@ -387,12 +387,12 @@ def _(place: Place) -> tuple[int, str]:
 # Commands.
 
 
-@fault("Commands", "a misspelt command")
+@fault("Commands", "a misspelled command")
 def _(place: Place) -> tuple[int, str]:
     return place.invoke("trian", "config.json")
 
 
-@fault("Commands", "a misspelt option")
+@fault("Commands", "a misspelled option")
 def _(place: Place) -> tuple[int, str]:
     return place.invoke("train", "config.json", "--ouput", "run")
 

@@ -348,7 +348,7 @@ def test_what_changed_since_a_run_began_is_shown_and_refused_unless_allowed(
     assert re.search(said, refused), refused
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
     allowed = command(tiny, tmp_path / "run", "--resume", "--allow-changes")
-    assert "warning: " in allowed and "its figures will be those of neither" in allowed
+    assert "warning: " in allowed and "the results will match neither configuration" in allowed
     assert json.loads((tmp_path / "run/result.json").read_text())["steps"] >= 24
 
 
@@ -363,7 +363,7 @@ def test_another_version_than_the_run_began_with_is_told(
     (checkpoint / "manifest.json").unlink()
     write_manifest(checkpoint)
     said = command(tiny, tmp_path / "run", "--resume")
-    assert f'torch.version: "1.0" before, "{torch.__version__}" now; its figures may differ' in said
+    assert f'torch.version: "1.0" before, "{torch.__version__}" now; the results may differ' in said
 
 
 # --- losses, memory -------------------------------------------------------------------------------
@@ -581,7 +581,7 @@ def test_c4_a_task_that_fails_is_named(
 
 
 @pytest.mark.parametrize(
-    ("method", "doing"), [("update", "to add a batch of "), ("compute", "to compute the figures of ")]
+    ("method", "doing"), [("update", "to add a batch of "), ("compute", "to compute the metrics of ")]
 )
 def test_c4_metrics_that_fail_are_named_and_the_run_goes_on_once_they_are_mended(
     method: str,
@@ -706,7 +706,7 @@ def test_a_run_that_another_process_is_at_work_on_is_left_alone(tiny_config: Con
     run = tmp_path / "run"
     mtl.train(tiny_config, output=run)
     longer = {**tiny_config, "trainer": {**tiny_config["trainer"], "epochs": 3}}
-    with RunFolder(run).locked(), pytest.raises(UsageError, match="another process is at work on this run"):
+    with RunFolder(run).locked(), pytest.raises(UsageError, match="another process is using this run folder"):
         mtl.train(longer, output=run, resume=True)
     with RunFolder(tmp_path / "new").locked(), pytest.raises(UsageError, match="another process"):
         mtl.train(tiny_config, output=tmp_path / "new")
@@ -731,5 +731,5 @@ def test_an_interrupt_while_the_test_data_are_scored_is_followed(
     assert raised.value.exit_status == 130 and not (tmp_path / "run/result.json").exists()
     resumed = mtl.train(tiny_config, output=tmp_path / "run", resume=True).data
     assert resumed["best"] == whole["best"]
-    for task, figures in whole["tasks"].items():
-        assert resumed["tasks"][task]["test"] == figures["test"]
+    for task, metrics in whole["tasks"].items():
+        assert resumed["tasks"][task]["test"] == metrics["test"]

@@ -86,13 +86,13 @@ def test_a_missing_file_is_named(run: Path, name: str) -> None:
 
 def test_a_pipe_in_place_of_a_file_does_not_hang(run: Path) -> None:
     for name in ("config.json", MANIFEST):
-        spoilt = run / "model" / name
-        spoilt.unlink()
-        os.mkfifo(spoilt)
+        damaged = run / "model" / name
+        damaged.unlink()
+        os.mkfifo(damaged)
         with pytest.raises(UsageError, match=name):
             mtl.load(run)
-        spoilt.unlink()
-        shutil.copy(run / "config.json", spoilt)
+        damaged.unlink()
+        shutil.copy(run / "config.json", damaged)
 
 
 def test_l8_a_pickle_in_place_of_the_weights_runs_nothing(run: Path, tmp_path: Path) -> None:
@@ -151,12 +151,12 @@ def test_tensors_that_are_missing_extra_or_of_another_shape_are_refused(run: Pat
     path = run / "model/weights.safetensors"
     stored = load_file(path)
     first = next(iter(stored))
-    for spoilt in (
+    for damaged in (
         {name: tensor for name, tensor in stored.items() if name != first},
         {**stored, "extra": torch.zeros(1)},
         {**stored, first: torch.zeros(2, 3, 4)},
     ):
-        save_file(spoilt, path)
+        save_file(damaged, path)
         reseal(run / "model")
         with pytest.raises(UsageError, match="do not fit the model"):
             mtl.load(run)

@@ -254,7 +254,7 @@ def beside(mtl: Mtl, ours: Path, bad: Path) -> tuple[Path, str]:
 # --- whoever does not use them -------------------------------------------------------------------
 
 
-def figures(folder: Path) -> Any:
+def outcome(folder: Path) -> Any:
     """What a run found, without what a clock and a machine say."""
     result = json.loads((folder / "result.json").read_text())
     del result["seconds"], result["peak_rss_bytes"]
@@ -265,7 +265,7 @@ def figures(folder: Path) -> Any:
 
 def test_c8_training_is_the_same_to_the_bit(alone: Path, beside: tuple[Path, str]) -> None:
     folder, said = beside
-    assert figures(folder) == figures(alone)
+    assert outcome(folder) == outcome(alone)
     for name in ("model/weights.safetensors", "model/config.json", "config.json", "model/versions.json"):
         assert (folder / name).read_bytes() == (alone / name).read_bytes()
     assert said.count("acme-watches:acme_watches raised an exception in mtl_step_ended and was disabled") == 1

@@ -249,8 +249,8 @@ def age(run: Path, *, both: bool = False) -> None:
     with safe_open(model / "weights.safetensors", framework="pt") as stored:
         tensors, metadata = {old(name): stored.get_tensor(name) for name in stored.keys()}, stored.metadata()  # noqa: SIM118
     save_file(tensors, model / "weights.safetensors", metadata)
-    learnt = json.loads((model / "featurizers.json").read_text())
-    [(key, state)] = learnt.items()
+    learned = json.loads((model / "featurizers.json").read_text())
+    [(key, state)] = learned.items()
     aged = {"max_length": state["longest"], **(state if both else {})}
     (model / "featurizers.json").write_text(json.dumps({key: aged}))
     (model / "modules.json").write_text(json.dumps({KEY: {"sizes": [5]}}))

@@ -149,7 +149,7 @@ def test_averages_and_the_best_model_begin_anew_with_a_phase(plain: Config, tmp_
         {"tasks": ["SST2"], "epochs": 2, "optimizer": {"SGD": {"lr": 1e-9}}},
     ]
     result = mtl.train(plain, output=tmp_path / "run").data
-    # The figures of an epoch that changes nothing are no better: the first phase ends after its second
+    # The metrics of an epoch that changes nothing are no better: the first phase ends after its second
     # epoch, the second one keeps its own first epoch.
     assert [line["phase"] for line in lines(tmp_path / "run", "eval")] == [0, 0, 1, 1]
     assert result["best"]["step"] == 18 and result["steps"] == 24
@@ -178,7 +178,7 @@ class Seen:
         self.metrics.append(selection["metric"])
 
 
-def test_watchers_are_told_the_figure_that_selects_in_each_phase(plain: Config, tmp_path: Path) -> None:
+def test_watchers_are_told_the_metric_that_selects_in_each_phase(plain: Config, tmp_path: Path) -> None:
     plain["phases"] = [{"tasks": ["LM"], "epochs": 1}, {"epochs": 2}]
     seen = Seen()
     mtl.train(plain, output=tmp_path / "run", callbacks=[seen])
@@ -501,10 +501,10 @@ def test_the_cosine_of_two_tasks_gradients_is_that_of_a_bare_loop(plain: Config,
         flat = torch.autograd.grad(loss.total / loss.weight, lstm)
         gradients.append(torch.cat([gradient.flatten() for gradient in flat]))
     run.train_step(step)
-    [figures] = [each for each in run.active.compared if each["module"] == "LSTM"]
-    assert (figures["task"], figures["other"]) == ("SST2", "LM")
-    assert figures["cosine"] == pytest.approx(float(torch.cosine_similarity(*gradients, dim=0)), abs=1e-5)
-    assert figures["norm"] == pytest.approx(float(gradients[0].norm()), rel=1e-4)
+    [metrics] = [each for each in run.active.compared if each["module"] == "LSTM"]
+    assert (metrics["task"], metrics["other"]) == ("SST2", "LM")
+    assert metrics["cosine"] == pytest.approx(float(torch.cosine_similarity(*gradients, dim=0)), abs=1e-5)
+    assert metrics["norm"] == pytest.approx(float(gradients[0].norm()), rel=1e-4)
 
 
 def test_a_scale_is_asked_for_only_where_a_gradient_is_kept(plain: Config, plugins: Plugins) -> None:

@@ -59,7 +59,7 @@ def said(data: dict[str, TaskData]) -> dict[str, Any]:
             rows.skipped,
             list(rows.skipped_first),
             {name: getattr(column, "padding", None) for name, column in rows.columns.items()},
-            each.figures[split],
+            each.statistics[split],
         )
         for task, each in data.items()
         for split, rows in each.splits.items()
@@ -78,11 +78,11 @@ def variant(request: pytest.FixtureRequest, config: Config, tmp_path: Path) -> C
         language |= {"max_tokens": 5, "long_lines": "truncate"}
     if request.param == "skipped":
         text = Path(config["base_dir"], "SST-2/train.tsv").read_text()
-        spoilt = "".join(
+        damaged = "".join(
             f"{line}\nno label\n" if number % 9 == 3 else f"{line}\n"
             for number, line in enumerate(text.splitlines())
         )
-        (tmp_path / "train.tsv").write_text(spoilt)
+        (tmp_path / "train.tsv").write_text(damaged)
         sst["data"] |= {"train_path": str(tmp_path / "train.tsv"), "on_bad_row": "skip"}
         sst["data"]["max_skipped_share"] = 0.2
     return config
@@ -91,14 +91,14 @@ def variant(request: pytest.FixtureRequest, config: Config, tmp_path: Path) -> C
 def test_rows_in_pieces_are_the_rows(
     variant: Config, plugins: Plugins, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, learnt, notices = load(variant, plugins, tmp_path)
+    whole, learned, notices = load(variant, plugins, tmp_path)
     assert not list(tmp_path.glob("*scratch*")) and whole["LM"].train.folder is None
     monkeypatch.setattr(mtl_text.lines, "BLOCK_BYTES", block)
     parted, learnt_in_pieces, notices_in_pieces = load(variant, plugins, tmp_path)
     assert parted["LM"].train.folder is not None
     assert not list(tmp_path.glob("*scratch*")), "what is mapped has no name any more"
     assert said(parted) == said(whole)
-    assert learnt_in_pieces.state() == learnt.state()
+    assert learnt_in_pieces.state() == learned.state()
     assert notices_in_pieces == notices
 
 
@@ -108,10 +108,10 @@ def test_several_files_are_the_rows_of_one(config: Config, plugins: Plugins, tmp
     for number, start in enumerate(range(0, len(lines), len(lines) // 3 + 1)):
         part = lines[start : start + len(lines) // 3 + 1]
         (tmp_path / f"part{number}.txt").write_text("".join(part))
-    whole, learnt, _ = load(config, plugins, tmp_path)
+    whole, learned, _ = load(config, plugins, tmp_path)
     data["train_path"] = str(tmp_path / "part*.txt")
     parted, learnt_in_files, _ = load(config, plugins, tmp_path)
-    assert learnt_in_files.state() == learnt.state()
+    assert learnt_in_files.state() == learned.state()
     rows, rows_in_files = whole["LM"].train, parted["LM"].train
     assert rows_in_files.path == f"{tmp_path}/part0.txt and 2 more"
     assert sorted(rows.lines)[0] == rows_in_files.lines[0] and len(rows) == len(rows_in_files)

@@ -64,10 +64,10 @@ def test_c2_predictions_carry_labels_and_probabilities(loaded: LoadedRun) -> Non
 def test_a_row_alone_gets_the_answer_that_it_gets_in_a_batch(loaded: LoadedRun, task: str) -> None:
     texts = [text for text in TEXTS if text] * 3
     together = list(loaded.predict(task, rows(texts)))
-    figure = "perplexity" if task == "LM" else "probabilities"
+    metric = "perplexity" if task == "LM" else "probabilities"
     for text, answer in zip(texts, together, strict=True):
         (alone,) = loaded.predict(task, rows([text]))
-        assert alone[figure] == pytest.approx(answer[figure], rel=1e-4)
+        assert alone[metric] == pytest.approx(answer[metric], rel=1e-4)
 
 
 def test_a_language_model_over_a_stream_answers_each_line_whole(loaded: LoadedRun) -> None:

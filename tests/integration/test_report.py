@@ -186,8 +186,8 @@ def test_the_page_is_drawn_light_and_dark_without_a_complaint(
     assert light.shape[:2] == (1600, width)
     assert light.mean() > 0.85 and dark.mean() < 0.25
     for picture in shown.values():
-        colours = {tuple(pixel) for pixel in picture[::4, ::4].reshape(-1, 3).round(2).tolist()}
-        assert len(colours) > 30  # text, cards and the colours of the curves
+        colors = {tuple(pixel) for pixel in picture[::4, ::4].reshape(-1, 3).round(2).tolist()}
+        assert len(colors) > 30  # text, cards and the colors of the curves
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")

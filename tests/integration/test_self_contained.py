@@ -224,10 +224,10 @@ def remove(files: Path) -> None:
     (files / "featurizers/Films.lexicon_feat/lexicon.tsv").unlink()
 
 
-SPOILT = [add("featurizers/extra"), add("extra"), link, link_in_place, change, remove]
+DAMAGED = [add("featurizers/extra"), add("extra"), link, link_in_place, change, remove]
 
 
-@pytest.mark.parametrize("spoil", SPOILT)
+@pytest.mark.parametrize("spoil", DAMAGED)
 def test_files_that_are_not_what_was_written_are_refused(
     run: Path, lexical: Plugins, spoil: Callable[[Path], None]
 ) -> None:
@@ -244,8 +244,8 @@ def test_names_in_a_manifest_are_never_opened(run: Path, lexical: Plugins, name:
         mtl.load(run, plugins=lexical)
 
 
-@pytest.mark.parametrize("spoil", SPOILT[:1] + SPOILT[2:])
-def test_a_run_is_not_resumed_with_spoilt_files(
+@pytest.mark.parametrize("spoil", DAMAGED[:1] + DAMAGED[2:])
+def test_a_run_is_not_resumed_with_damaged_files(
     run: Path, folder: Path, lexical: Plugins, spoil: Callable[[Path], None]
 ) -> None:
     spoil(run / "files")

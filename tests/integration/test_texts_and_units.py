@@ -98,7 +98,7 @@ def test_both_texts_fit_the_vocabulary_and_count_as_unknown(tmp_path: Path, plug
     flat = [word for row in words for text in row for word in text.split()]
     unknown = sum(word in NAMES[6:] for word in flat) / len(flat)
     assert unknown > 0
-    assert run.data["Pairs"].figures["eval"]["word_feat.unknown"] == pytest.approx(unknown)
+    assert run.data["Pairs"].statistics["eval"]["word_feat.unknown"] == pytest.approx(unknown)
     assert rows.words.tolist() == [5] * len(rows)
     for sequence, length in {"first": 2, "second": 3}.items():
         column = rows.columns[f"{sequence}.word_feat.ids"]

@@ -82,14 +82,14 @@ def test_l6_each_task_has_its_own_curve_of_each_metric(
     assert all(math.isfinite(record["loss"]) for record in records if record["kind"] != "gradients")
 
 
-def test_l9_the_saved_model_gives_its_printed_best_figure_exactly(config: Config, tmp_path: Path) -> None:
+def test_l9_the_saved_model_gives_its_printed_best_metric_exactly(config: Config, tmp_path: Path) -> None:
     config["trainer"] |= {"epochs": 4, "optimizer": {"Adam": {"lr": 0.05}}}
     result = mtl.train(config, output=tmp_path / "run").data
     loaded = mtl.load(tmp_path / "run")
     data = config["tasks"]["SST2"]["DocClassificationTask"]["data"]
-    figures = loaded.test("SST2", Path(config["base_dir"]) / data["eval_path"])["SST2"]
-    assert figures == result["tasks"]["SST2"]["eval"]
-    assert figures["accuracy"] == result["best"]["value"]
+    metrics = loaded.test("SST2", Path(config["base_dir"]) / data["eval_path"])["SST2"]
+    assert metrics == result["tasks"]["SST2"]["eval"]
+    assert metrics["accuracy"] == result["best"]["value"]
     assert loaded.test() == {name: task["test"] for name, task in result["tasks"].items()}
 
 
@@ -212,12 +212,12 @@ def test_l2_without_a_target_the_selection_is_combined_and_printed(config: Confi
     del config["target_task"]
     assert plan(config)["selection"] == "mean of SST2.accuracy, -log(LM.perplexity); higher is better"
     result = mtl.train(config, output=tmp_path / "run").data
-    figures = result["tasks"]["SST2"]["eval"], result["tasks"]["LM"]["eval"]
-    expected = (figures[0]["accuracy"] - math.log(figures[1]["perplexity"])) / 2
+    metrics = result["tasks"]["SST2"]["eval"], result["tasks"]["LM"]["eval"]
+    expected = (metrics[0]["accuracy"] - math.log(metrics[1]["perplexity"])) / 2
     assert result["best"]["value"] == pytest.approx(expected)
 
 
-def test_l3_a_rate_is_reduced_when_the_figure_stalls_and_only_then(
+def test_l3_a_rate_is_reduced_when_the_metric_stalls_and_only_then(
     config: Config, tmp_path: Path, read_metrics: ReadMetrics
 ) -> None:
     config["trainer"] = {

@@ -73,28 +73,28 @@ def test_both_directions_predict_as_by_hand(kit: Any, hidden_dims: list[int], ti
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_figures_do_not_depend_on_how_rows_meet_in_batches(kit: Any, objective: str) -> None:
+def test_metrics_do_not_depend_on_how_rows_meet_in_batches(kit: Any, objective: str) -> None:
     task = kit.task(kit.config(objective=objective))
     model = kit.build(task).eval()
-    figures = []
+    results = []
     for batches in ([[0, 1, 2]], [[2], [0, 1]], [[1], [2], [0]]):
         metrics = task.metrics()
         for rows in batches:
             batch = kit.batch(task, *LINES, rows=rows)
             metrics.update(model(batch), batch)
-        figures.append(metrics.compute())
-    for other in figures[1:]:
-        assert other == pytest.approx(figures[0], rel=1e-5)
-    assert 1 < figures[0]["perplexity"] < math.inf
-    json.dumps(figures, allow_nan=False)
+        results.append(metrics.compute())
+    for other in results[1:]:
+        assert other == pytest.approx(results[0], rel=1e-5)
+    assert 1 < results[0]["perplexity"] < math.inf
+    json.dumps(results, allow_nan=False)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_d4_nothing_scored_is_no_perplexity(kit: Any, objective: str) -> None:
-    figures = kit.task(kit.config(objective=objective)).metrics().compute()
-    assert figures["tokens"] == 0
-    assert all(value is None for name, value in figures.items() if name != "tokens")
-    assert ("perplexity_backward" in figures) == (objective == "both-directions")
+    metrics = kit.task(kit.config(objective=objective)).metrics().compute()
+    assert metrics["tokens"] == 0
+    assert all(value is None for name, value in metrics.items() if name != "tokens")
+    assert ("perplexity_backward" in metrics) == (objective == "both-directions")
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -44,9 +44,9 @@ def test_the_metric_is_the_one_named(config: Callable[..., Any]) -> None:
     assert (metric.name, metric.higher_is_better) == ("macro_f1", True)
 
 
-def test_each_selection_metric_is_a_figure_of_the_results() -> None:
-    figures = ClassificationMetrics(["0", "1"]).compute()
-    assert set(get_args(SelectionMetric)) == set(figures) - {"per_class", "confusion_matrix"}
+def test_each_selection_metric_is_a_metric_of_the_results() -> None:
+    metrics = ClassificationMetrics(["0", "1"]).compute()
+    assert set(get_args(SelectionMetric)) == set(metrics) - {"per_class", "confusion_matrix"}
 
 
 @pytest.mark.parametrize(

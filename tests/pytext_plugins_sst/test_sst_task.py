@@ -159,8 +159,8 @@ def test_c2_predictions_name_labels_and_probabilities(task: Make, table: Make) -
     made = fitted(task(labels=["bad", "good", "so-so"]), table(("fine", "good"), ("dull", "bad")))
     model = made.build_model(Builder()).eval()
     plain = table(("dull film", ""), ("fine", ""))
-    unlabelled = Table(plain.frame.drop("label"), "input")
-    batch = batch_of(made, unlabelled)
+    unlabeled = Table(plain.frame.drop("label"), "input")
+    batch = batch_of(made, unlabeled)
     assert "label" not in batch
     with torch.inference_mode():
         answers = made.predictions(model(batch), batch)

@@ -119,7 +119,8 @@ def _type(wanted: Type, slot: str) -> str:
 
 
 def _declared(cls: type) -> dict[str, Any]:
-    """What the component declares by its defaults; without what depends on its slots and required keys."""
+    """Return what the component declares by its defaults; without what depends on its slots and required
+    keys."""
     try:
         config = placeholder(cls)
     except Exception:  # a config class may refuse what stands for a required key

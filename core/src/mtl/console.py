@@ -80,14 +80,14 @@ class Console:
 
     @hookimpl
     def mtl_step_ended(self, step: int, epoch: int, task: str) -> None:
-        """Note where the run is; the display looks when it wants to."""
+        """Record the position in the run for the next refresh of the display."""
         if self._first is None:
             self._first = step - 1, time.monotonic()
         self._step, self._epoch = step, epoch
 
     @hookimpl
     def mtl_recorded(self, record: Mapping[str, Any]) -> None:
-        """Note a task's loss and speed; without a terminal, a line every few seconds."""
+        """Record a task's loss and speed; without a terminal, print a line every few seconds."""
         if record["kind"] == "stopped" and not self.quiet:
             stop = _early_stop(record["task"], record["step"], record["evaluations_without_improvement"])
             self.errors.print(stop, soft_wrap=True)
@@ -110,14 +110,14 @@ class Console:
         best: bool,
         selection: Mapping[str, Any],
     ) -> None:
-        """A line a task, and whether this is the best yet."""
+        """Print one line per task, and whether this is the best evaluation so far."""
         self._evaluated = dict(tasks)
         if tasks and not self.quiet:
             self.errors.print(self._evaluation(step, epoch, tasks, best), soft_wrap=True)
 
     @hookimpl
     def mtl_run_ended(self, result: Mapping[str, Any]) -> None:
-        """The closing table, where the run is and how to go on."""
+        """Print the results, the run folder and the commands to use it."""
         self._stop()
         if self.quiet:
             return
@@ -146,7 +146,7 @@ class Console:
         return int(self.plan["schedule"]["steps"])
 
     def _left(self) -> str:
-        """The time left at the run's mean speed, evaluations included."""
+        """Return the time left at the run's mean speed, evaluations included."""
         if self._first is None:
             return ""
         first, since = self._first
@@ -169,7 +169,7 @@ class Console:
         return Group(*gap, head, *map(self._task, self.plan["tasks"]), *self._gradients())
 
     def _gradients(self) -> Iterator[Text]:
-        """Whether the tasks have lately pulled what they share in one direction."""
+        """Yield the mean cosine of the tasks' gradients, for each shared module."""
         for module, cosines in islice(self._cosines.items(), MODULES):
             mean = sum(cosines) / len(cosines)
             yield Text(f"  {module}: cosine of the tasks' gradients {mean:+.2f}", style="dim", no_wrap=True)
@@ -179,7 +179,7 @@ class Console:
         line = Text.assemble(f"  {self._padded(name)}", style="bold", no_wrap=True, overflow="ellipsis")
         line.append(f"   loss {number(record.get('loss')):>6}", style="not bold")
         if name in self._evaluated:
-            line.append(f"   {self._figure(metric, self._evaluated[name].get(metric))}", style="not bold")
+            line.append(f"   {self._metric(metric, self._evaluated[name].get(metric))}", style="not bold")
         speed = f"   {rate(record.get('examples_per_second')):>7} examples/s"
         speed += f"   {rate(record.get('words_per_second')):>8} words/s"
         if record.get("pieces_per_second") is not None:
@@ -192,7 +192,7 @@ class Console:
     def _padded(self, name: str) -> str:
         return name.ljust(max(map(len, self.plan["tasks"])))
 
-    def _figure(self, metric: str, value: Any) -> str:
+    def _metric(self, metric: str, value: Any) -> str:
         widest = max(len(task["metric"]) for task in self.plan["tasks"].values())
         return f"{metric.ljust(widest)} {number(value):>6}"
 
@@ -208,11 +208,11 @@ class Console:
     def _evaluation(self, step: int, epoch: int, tasks: Mapping[str, Mapping[str, Any]], best: bool) -> Text:
         widest = f"epoch {self.plan['schedule']['epochs']}, step {self._total:,}"
         text = Text()
-        for index, (name, figures) in enumerate(tasks.items()):
+        for index, (name, metrics) in enumerate(tasks.items()):
             metric = self.plan["tasks"][name]["metric"]
             values = [
-                f"loss {number(figures.get('loss')):>6}",
-                self._figure(metric, figures.get(metric)),
+                f"loss {number(metrics.get('loss')):>6}",
+                self._metric(metric, metrics.get(metric)),
             ]
             where = "" if index else f"epoch {epoch}, step {step:,}"
             text.append("\n" if index else "").append(where.ljust(len(widest)), style="dim")
@@ -244,7 +244,7 @@ def _closing(result: Mapping[str, Any], folder: Path, *, selects: bool) -> Text:
     parts = ", ".join(f"{duration(seconds[name])} {name}" for name in ("train", "eval") if name in seconds)
     status = result["status"]
     text.append(f"{status}: {count(result['steps'], 'step')} in {duration(seconds['total'])}")
-    text.append(f" ({parts}); {size(result['peak_rss_bytes'])} of memory at most\n", style="dim")
+    text.append(f" ({parts}); {size(result['peak_rss_bytes'])} peak memory\n", style="dim")
     phases = [name for name in ("data", "forward", "backward", "optimizer") if seconds.get(name)]
     spent = sum(seconds[name] for name in phases)
     shares = ", ".join(f"{name} {share(seconds[name] / spent)}" for name in phases)
@@ -260,6 +260,6 @@ def _next_steps(result: Mapping[str, Any], folder: Path) -> Text:
 
 
 def _from_here(folder: Path) -> Path:
-    """The folder as it is named from the working directory, where it lies below."""
+    """Return the folder relative to the working directory if it is below that."""
     here = Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder

@@ -257,13 +257,13 @@ class Field:
         return self._python_default is REQUIRED
 
     def default_value(self) -> Any:
-        """A default of the config class, as a new value."""
+        """Return a default of the config class, as a new value."""
         factory = getattr(self._python_default, "factory", None)
         return factory() if factory else self._python_default
 
 
 def fields_of(cls: type[Any]) -> Mapping[str, Field]:
-    """The fields of a config class by name. Raises `PluginError` for one that JSON cannot express."""
+    """Return the fields of a config class by name. Raises `PluginError` for one that JSON cannot express."""
     return _fields_of(cast(Hashable, cls))
 
 
@@ -318,7 +318,7 @@ def _slot_default(default: Any, read: Type, *, optional: bool) -> Any:
 
 
 def _default(cls: type[Any], attribute: attrs.Attribute[Any], read: Type) -> Any:
-    """The default of an option as JSON. Raises `PluginError` if it is not JSON."""
+    """Return the default of an option as JSON. Raises `PluginError` if it is not JSON."""
     default = attribute.default
     if read.item is not None:
         # A class says in `default_features` which components its block `features` names by default.
@@ -340,7 +340,7 @@ def _default(cls: type[Any], attribute: attrs.Attribute[Any], read: Type) -> Any
 
 
 def option_json(value: Any, base_dir: Path = Path()) -> Any:
-    """An option's value as JSON; paths below `base_dir` become relative to it."""
+    """Return an option's value as JSON; paths below `base_dir` become relative to it."""
     if isinstance(value, dict):
         return {key: option_json(each, base_dir) for key, each in value.items()}
     if isinstance(value, InputPaths) and len(value) == 1:
@@ -355,7 +355,7 @@ def option_json(value: Any, base_dir: Path = Path()) -> Any:
 
 
 def placeholder(cls: type[Any]) -> Any:
-    """An instance of a config class for what it declares by its defaults; required fields hold None.
+    """Return an instance of a config class for what it declares by its defaults; required fields hold None.
 
     Raises whatever the class raises for those.
     """

@@ -27,7 +27,7 @@ class DamagedFolder(UsageError):
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises `UsageError` where the file is missing or holds something else."""
+    """Return a JSON object. Raises `UsageError` where the file is missing or holds something else."""
     try:
         if not path.is_file():
             raise UsageError(f"{path}: {'not a file' if path.exists() else 'there is no such file'}")

@@ -31,7 +31,7 @@ def nearest_or_all(name: str, known: Iterable[str], what: str) -> str:
 
 
 def with_article(noun: str) -> str:
-    """`an optimizer`, `a task`."""
+    """Return `an optimizer`, `a task`."""
     is_vowel = noun[:1].lower() in "aeiou" or noun.startswith("lr ")
     return f"{'an' if is_vowel else 'a'} {noun}"
 

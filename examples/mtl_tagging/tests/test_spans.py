@@ -1,4 +1,4 @@
-"""Spans and their figures against seqeval, by its defaults."""
+"""Spans and their metrics against seqeval, by its defaults."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def spans(rows: Sequence[Sequence[str]]) -> list[list[tuple[str, int, int]]]:
     return found
 
 
-def figures(batches: Sequence[Sequence[Pair]]) -> dict[str, Any]:
+def metrics(batches: Sequence[Sequence[Pair]]) -> dict[str, Any]:
     return gathered(batches).compute()
 
 
@@ -70,7 +70,7 @@ def gathered(batches: Sequence[Sequence[Pair]]) -> SpanMetrics:
 def test_metrics_of_two_halves_merge_to_those_of_the_whole(batches: list[list[Pair]], cut: int) -> None:
     merged = gathered(batches[:cut])
     merged.merge(gathered(batches[cut:]).state())
-    assert merged.compute() == figures(batches)
+    assert merged.compute() == metrics(batches)
 
 
 @settings(max_examples=300, deadline=None)
@@ -81,8 +81,8 @@ def test_spans_are_those_of_seqeval(rows: list[list[str]]) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(pairs(), min_size=1, max_size=3), min_size=1, max_size=3))
-def test_figures_are_those_of_seqeval(batches: list[list[Pair]]) -> None:
-    ours = figures(batches)
+def test_metrics_are_those_of_seqeval(batches: list[list[Pair]]) -> None:
+    ours = metrics(batches)
     true, predicted = map(list, zip(*(row for rows in batches for row in rows), strict=True))
     theirs = {
         "span_precision": precision_score(true, predicted, zero_division=0),
@@ -93,9 +93,9 @@ def test_figures_are_those_of_seqeval(batches: list[list[Pair]]) -> None:
     assert {name: ours[name] or 0.0 for name in theirs} == pytest.approx(theirs)
 
 
-def test_figures_by_type() -> None:
+def test_metrics_by_type() -> None:
     rows = [(["B-PER", "I-PER", "O", "B-LOC"], ["B-PER", "I-PER", "O", "B-PER"])]
-    assert figures([rows])["per_type"] == {
+    assert metrics([rows])["per_type"] == {
         "LOC": {"precision": None, "recall": 0.0, "f1": 0.0, "spans": 1},
         "LOC-OF": {"precision": None, "recall": None, "f1": None, "spans": 0},
         "PER": {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "spans": 1},
@@ -103,7 +103,7 @@ def test_figures_by_type() -> None:
 
 
 def test_nothing_is_defined_without_rows() -> None:
-    nothing = figures([])
+    nothing = metrics([])
     assert [nothing[name] for name in ("span_f1", "span_precision", "span_recall", "accuracy")] == [None] * 4
 
 

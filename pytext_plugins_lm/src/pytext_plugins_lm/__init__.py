@@ -1,1 +1,1 @@
-"""Language modelling for mtl, and the WikiText-2 dataset."""
+"""Language modeling for mtl, and the WikiText-2 dataset."""

@@ -88,7 +88,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _score(
     hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, chunk_rows: int, gradients: _Gradients
 ) -> Tensor:
-    """The loss of each row, `[rows]`; fills `gradients` on the way."""
+    """Return the loss of each row, `[rows]`; fills `gradients` on the way."""
     weight, bias = weight.to(hidden.dtype), bias.to(hidden.dtype)
     scores = hidden.new_empty(min(chunk_rows, len(hidden)), len(weight))
     losses = torch.empty_like(targets, dtype=_sum_dtype(hidden))
@@ -128,5 +128,5 @@ def _accumulate(
 
 
 def _sum_dtype(numbers: Tensor) -> torch.dtype:
-    """The type to sum up in: fp32, or fp64 where the numbers come in it."""
+    """Return the type to sum up in: fp32, or fp64 where the numbers come in it."""
     return torch.promote_types(numbers.dtype, torch.float32)

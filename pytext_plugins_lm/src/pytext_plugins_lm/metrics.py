@@ -39,10 +39,10 @@ class LMMetrics(Metrics[LMOutput]):
             self.counts[name] += int(state[f"count.{name}"])
 
     def compute(self) -> dict[str, Any]:
-        return figures({name: (total.item(), self.counts[name]) for name, total in self.totals.items()})
+        return perplexities({name: (total.item(), self.counts[name]) for name, total in self.totals.items()})
 
 
-def figures(sums: Mapping[str, tuple[float, int]]) -> dict[str, Any]:
+def perplexities(sums: Mapping[str, tuple[float, int]]) -> dict[str, Any]:
     """Return metrics from the negative log-probability and number of the predictions of each direction.
 
     `perplexity` weighs all predictions equally; `tokens` is their number.

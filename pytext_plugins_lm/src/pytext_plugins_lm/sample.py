@@ -118,7 +118,7 @@ QUALITIES = "slow clever beautiful weak strong original memorable simple".split(
 
 
 def files(seed: int) -> Mapping[str, str]:
-    """`wikitext-2/wiki.train.tokens`, `wiki.valid.tokens` and `wiki.test.tokens`."""
+    """Return `wikitext-2/wiki.train.tokens`, `wiki.valid.tokens` and `wiki.test.tokens`."""
     random = Random(f"wikitext-2 {seed}")
     texts = {split: _articles(random, lines) for split, lines in LINES.items()}
     counts = Counter(word for line in texts["train"] for word in line.split())
@@ -236,7 +236,7 @@ SECTIONS: Mapping[str, Callable[[Article], str]] = {
 
 
 def _subject(article: Article, noun: Word, plural: bool) -> str:
-    """A noun whose verb may stand far off, behind a noun of the other number."""
+    """Return a noun whose verb may stand far off, behind a noun of the other number."""
     random = article.random
     words = noun(plural)
     if random.random() < 0.4:
@@ -248,7 +248,7 @@ def _subject(article: Article, noun: Word, plural: bool) -> str:
 
 
 def _name(random: Random) -> str:
-    """A first name that many have and a surname that few have."""
+    """Return a first name that many have and a surname that few have."""
     surname = "".join(random.choices(SYLLABLES, k=random.randint(2, 3)))
     return f"{random.choice(FIRST_NAMES)} {surname.capitalize()}"
 

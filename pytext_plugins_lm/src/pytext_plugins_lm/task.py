@@ -1,4 +1,4 @@
-"""Language modelling."""
+"""Language modeling."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mtl import (
     Unit,
 )
 from pytext_plugins_lm.config import SAMPLES, LMTaskConfig
-from pytext_plugins_lm.metrics import LMMetrics, figures
+from pytext_plugins_lm.metrics import LMMetrics, perplexities
 from pytext_plugins_lm.model import LanguageModel, LMOutput, NextWords, ScoredReading
 from pytext_plugins_lm.objectives import Objective, Tokens, make_objective
 from pytext_plugins_lm.rows import LMRows, RowMaker
@@ -212,7 +212,7 @@ class LMTask(Task[LMTaskConfig]):
         "film", "probability": 0.2}, ...]`."""
         sums = {name: _sum_rows(reading, len(batch)) for name, reading in output.readings.items()}
         rows = [{name: parts[row] for name, parts in sums.items()} for row in range(len(batch))]
-        answers = [{**figures(row), "log_probability": -sum(s for s, _ in row.values())} for row in rows]
+        answers = [{**perplexities(row), "log_probability": -sum(s for s, _ in row.values())} for row in rows]
         if output.next_words is None:
             return answers
         following = self._named(output.next_words)

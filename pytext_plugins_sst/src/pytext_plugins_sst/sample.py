@@ -72,7 +72,7 @@ class Review:
 
 
 def files(seed: int) -> Mapping[str, str]:
-    """`SST-2/train.tsv` (sentences and phrases), `SST-2/dev.tsv` (sentences that training lacks)
+    """Return `SST-2/train.tsv` (sentences and phrases), `SST-2/dev.tsv` (sentences that training lacks)
     and `SST-2/sst_vocab.txt` (the words of the training rows, frequent ones first)."""
     train, dev = reviews(seed)
     counts = Counter(word for review in train for word in review.text.split())
@@ -85,7 +85,7 @@ def files(seed: int) -> Mapping[str, str]:
 
 
 def reviews(seed: int) -> tuple[list[Review], list[Review]]:
-    """The training and the dev reviews: half of each say good, `NOISE` of each are labelled wrong."""
+    """Return the training and the dev reviews: half of each say good, `NOISE` of each are labelled wrong."""
     random = Random(f"sst2 {seed}")
     known: set[str] = set()
     train = _reviews(random, TRAIN_ROWS, phrases=0.35, known=known)
@@ -133,7 +133,7 @@ def _sentence(random: Random, polarity: int) -> str:
 
 
 def _claim(random: Random, polarity: int) -> str:
-    """A clause that praises or blames one thing."""
+    """Return a clause that praises or blames one thing."""
     subject = _subject(random)
     negated = random.random() < NEGATED
     if random.random() < 0.2:
@@ -161,7 +161,7 @@ def _judgement(random: Random, polarity: int, negated: bool) -> str:
 
 
 def _person(random: Random) -> str:
-    """A character, whose adjective says nothing about the film."""
+    """Return a character, whose adjective says nothing about the film."""
     return _with_article(f"{_adjective(random, random.randrange(2))} {random.choice(PEOPLE)}")
 
 

@@ -19,8 +19,8 @@ class FakeRun:
     task_names = ("SST2", "LM")
 
     def test(self, task: str | None = None, data: Path | None = None) -> dict[str, dict[str, Any]]:
-        figures = {"loss": 0.25, "accuracy": 0.875, "confusion_matrix": [[4, 0], [1, 3]]}
-        return {name: figures | {"data": str(data)} for name in self.task_names if task in (None, name)}
+        metrics = {"loss": 0.25, "accuracy": 0.875, "confusion_matrix": [[4, 0], [1, 3]]}
+        return {name: metrics | {"data": str(data)} for name in self.task_names if task in (None, name)}
 
     def predict_file(self, task: str, path: str, **options: Any) -> Iterator[dict[str, Any]]:
         yield {"task": task, "file": path, **options}

@@ -14,13 +14,13 @@ from mtl import console
 from mtl.console import Console
 from mtl.render.cells import duration, number, size
 from mtl.render.plan import plan_summary, plan_view
-from mtl.render.results import figures_view, plain_figures, result_table
+from mtl.render.results import metrics_view, plain_metrics, result_table
 
 
 def split(rows: int) -> dict[str, Any]:
     return {
         "path": "/data/[bold]/rows.tsv", "rows": rows, "skipped": 0, "batches": 3, "words": 10 * rows,
-        "pieces": 0, "longest": 12, "figures": {"word_feat.unknown": 0.0512},
+        "pieces": 0, "longest": 12, "statistics": {"word_feat.unknown": 0.0512},
     }  # fmt: skip
 
 
@@ -73,7 +73,7 @@ PLAN: dict[str, Any] = {
     "device": "cpu",
 }  # fmt: skip
 
-FIGURES: dict[str, dict[str, Any]] = {
+METRICS: dict[str, dict[str, Any]] = {
     "SST2": {
         "accuracy": 0.8314,
         "loss": 0.4,
@@ -88,10 +88,10 @@ RESULT: dict[str, Any] = {
     "best": {"step": 4, "epoch": 1, "metric": "SST2.accuracy", "value": 0.8314},
     "tasks": {
         name: {
-            "eval": figures, "test": figures if name == "SST2" else None, "rows_seen": 500,
+            "eval": metrics, "test": metrics if name == "SST2" else None, "rows_seen": 500,
             "rows_total": 1000, "examples_per_second": 2345.6, "words_per_second": None,
         }
-        for name, figures in FIGURES.items()
+        for name, metrics in METRICS.items()
     },
     "seconds": {"total": 65.4, "train": 50.0, "data": 5.0, "eval": 10.0}, "peak_rss_bytes": 123_456_789,
 }  # fmt: skip
@@ -109,7 +109,7 @@ def run(callback: Console, *, end: bool = True, config: dict[str, Any] | None = 
             )
             if step % 4 == 0:
                 callback.mtl_evaluated(
-                    step, step // 4, FIGURES, step == 4, {"metric": "SST2.accuracy", "value": 0.8}
+                    step, step // 4, METRICS, step == 4, {"metric": "SST2.accuracy", "value": 0.8}
                 )
         if end:
             callback.mtl_run_ended(RESULT)
@@ -155,7 +155,7 @@ def test_a_task_that_leaves_the_schedule_is_named(capsys: pytest.CaptureFixture[
         assert (text in capsys.readouterr().err) == (not quiet)
 
 
-def test_an_evaluation_without_figures_leaves_no_empty_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_without_metrics_leaves_no_empty_line(capsys: pytest.CaptureFixture[str]) -> None:
     with Console() as callback:
         callback.mtl_run_started("runs/one", {}, PLAN)
         capsys.readouterr()
@@ -236,17 +236,17 @@ def test_the_plan_shows_a_shared_module_once() -> None:
         "└── representation BiLSTMDocAttention  1,200",
         "    └── lstm BiLSTM  LSTM  1,200",
         "LM LMTask",
-        "├── features Embedding  EMBEDDING  the one of SST2",
-        "└── representation BiLSTM  LSTM  the one of SST2",
+        "├── features Embedding  EMBEDDING  shared with SST2",
+        "└── representation BiLSTM  LSTM  shared with SST2",
         "4,800 parameters, 3,600 of them trained",
     ]
-    assert f"embed_dim 100  stated at {SST}.features" in shown
+    assert f"embed_dim 100  set at {SST}.features" in shown
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_large_figures_stay_out_of_tables(width: int) -> None:
+def test_large_metrics_stay_out_of_tables(width: int) -> None:
     for shown in (
-        figures_view(FIGURES),
+        metrics_view(METRICS),
         result_table(RESULT, {"SST2": "accuracy", "LM": "perplexity"}),
     ):
         rendered = text(shown, width)
@@ -254,9 +254,9 @@ def test_large_figures_stay_out_of_tables(width: int) -> None:
         assert max(map(len, rendered.splitlines())) <= width
 
 
-def test_the_selecting_figure_comes_after_the_loss() -> None:
+def test_the_selecting_metric_comes_after_the_loss() -> None:
     many = {"loss": 1.0, **{f"f{index}": 0.5 for index in range(20)}, "accuracy": 0.9}
-    assert list(plain_figures(many, "accuracy"))[:3] == ["loss", "accuracy", "f0"]
+    assert list(plain_metrics(many, "accuracy"))[:3] == ["loss", "accuracy", "f0"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`mtl test`: figures on standard output, as a table or as JSON."""
+"""`mtl test`: metrics on standard output, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 
-def test_json_holds_every_figure(invoke: Any, loaded: list[Path]) -> None:
+def test_json_holds_every_metric(invoke: Any, loaded: list[Path]) -> None:
     status, out, err = invoke("test", "runs/one", "--json")
     assert (status, err) == (0, "")
-    figures = json.loads(out)
-    assert list(figures) == ["SST2", "LM"]
-    assert figures["SST2"]["confusion_matrix"] == [[4, 0], [1, 3]]
+    metrics = json.loads(out)
+    assert list(metrics) == ["SST2", "LM"]
+    assert metrics["SST2"]["confusion_matrix"] == [[4, 0], [1, 3]]
 
 
-def test_the_table_shows_figures_that_fit_and_names_the_others(invoke: Any, loaded: list[Path]) -> None:
+def test_the_table_shows_metrics_that_fit_and_names_the_others(invoke: Any, loaded: list[Path]) -> None:
     out = invoke("test", "runs/one", "--task", "LM")[1]
     assert "SST2" not in out
     assert "0.8750" in out
     assert "[4, 0]" not in out
-    assert "with --json also confusion_matrix" in out
+    assert "only with --json: confusion_matrix" in out
 
 
 def test_data_is_for_one_task(invoke: Any, loaded: list[Path]) -> None:

@@ -268,7 +268,7 @@ def test_c6_a_slot_takes_any_installed_component_that_fits(refused: Any, load: A
         ),
     ],
 )
-def test_d3_misspelt_tasks_are_refused_with_the_nearest_name(
+def test_d3_misspelled_tasks_are_refused_with_the_nearest_name(
     refused: Any, config: Any, config_change: Any, path: str, message: str, hint: str
 ) -> None:
     [problem] = refused(at(config, *config_change))
@@ -298,7 +298,7 @@ def test_d2_an_epoch_that_would_never_end_is_refused(
     assert hint in problem.hint
 
 
-def test_d3_a_misspelt_task_among_a_schedules_weights_is_refused(refused: Any, config: Any) -> None:
+def test_d3_a_misspelled_task_among_a_schedules_weights_is_refused(refused: Any, config: Any) -> None:
     [problem] = refused(at(config, "schedule", {"Weighted": {"weights": {"gess": 2.0}}}))
     assert problem.path == "schedule.Weighted.weights.gess"
     assert "`weights` must name a task, but there is none called `gess`" in problem.message

@@ -51,8 +51,8 @@ def test_d6_batch_membership_differs_between_passes_and_repeats_with_the_seed() 
     again = batching(rows, batch_size=32)
     other = batching(rows, batch_size=32, seed=1)
     assert members(first, 0) == members(again, 0)
-    neighbours = [{frozenset(batch) for batch in members(first, index)} for index in range(3)]
-    assert not neighbours[0] & neighbours[1] and not neighbours[1] & neighbours[2]
+    neighbors = [{frozenset(batch) for batch in members(first, index)} for index in range(3)]
+    assert not neighbors[0] & neighbors[1] and not neighbors[1] & neighbors[2]
     assert members(first, 0) != members(other, 0)
 
 

@@ -157,7 +157,7 @@ def test_files_of_other_contents_are_replaced_only_by_force(server: Server, tmp_
     assert files_below(tmp_path) == WANTED
 
 
-def test_files_put_there_by_hand_are_recognised(server: Server, tmp_path: Path) -> None:
+def test_files_put_there_by_hand_are_recognized(server: Server, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     for path, text in WANTED.items():
         (tmp_path / path).write_text(text)

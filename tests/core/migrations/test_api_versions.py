@@ -32,8 +32,8 @@ def grown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Version 1.1 of the API: a hook has a new argument, one argument and one hook are deprecated."""
 
     @hookspec
-    @deprecated(since="1.1", instead="take `figures`", argument="result")
-    def mtl_run_ended(result: Any, figures: Any, seconds: float) -> None:
+    @deprecated(since="1.1", instead="take `metrics`", argument="result")
+    def mtl_run_ended(result: Any, metrics: Any, seconds: float) -> None:
         raise NotImplementedError
 
     @hookspec
@@ -56,13 +56,13 @@ def registered(module: ModuleType) -> tuple[Plugins, PluginStatus]:
 def test_a_plugin_for_an_older_minor_version_works(api: str) -> None:
     heard = []
 
-    def mtl_run_ended(figures: Any) -> None:
-        heard.append(figures)
+    def mtl_run_ended(metrics: Any) -> None:
+        heard.append(metrics)
 
     plugins, status = registered(plugin(api, mtl_tasks, mtl_run_ended))
     assert (status.state, status.api) == ("ok", api)
     assert list(plugins.available("task")) == ["Old"]
-    plugins.manager.hook.mtl_run_ended(result={}, figures={"accuracy": 1}, seconds=2.5)
+    plugins.manager.hook.mtl_run_ended(result={}, metrics={"accuracy": 1}, seconds=2.5)
     assert heard == [{"accuracy": 1}]
     assert plugins.warnings == []
 
@@ -94,7 +94,7 @@ def test_a_deprecated_argument_names_only_who_takes_it() -> None:
     assert registered(plugin("~=1.0", takes_not))[0].warnings == []
     (warning,) = registered(plugin("~=1.0", takes))[0].warnings
     assert "the argument `result` of `mtl_run_ended` is deprecated since plugin API 1.1" in warning
-    assert "take `figures`" in warning
+    assert "take `metrics`" in warning
 
 
 @pytest.mark.usefixtures("grown")

@@ -58,11 +58,11 @@ def test_rare_labels_and_a_majority_are_noticed() -> None:
 
 
 def test_unknown_words_of_evaluation_data_are_noticed_above_a_share() -> None:
-    figures: Any = {"train": {"word_feat.unknown": 0.0}, "eval": {"word_feat.unknown": 1.0}, "test": {}}
-    [notice] = unknown_notices(figures)
+    statistics: Any = {"train": {"word_feat.unknown": 0.0}, "eval": {"word_feat.unknown": 1.0}, "test": {}}
+    [notice] = unknown_notices(statistics)
     assert notice.startswith("100.0 % of the eval data is unknown to word_feat, 0.0 % of the training data")
-    figures["eval"] = {"word_feat.unknown": 0.29, "char_feat.truncated": 0.9}
-    assert list(unknown_notices(figures)) == []
+    statistics["eval"] = {"word_feat.unknown": 0.29, "char_feat.truncated": 0.9}
+    assert list(unknown_notices(statistics)) == []
 
 
 ROWS = st.lists(

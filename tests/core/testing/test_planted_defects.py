@@ -403,7 +403,7 @@ class DoubledConfig(EncoderConfig):
         object.__setattr__(self, "dim", 2 * self.dim)
 
 
-@wrong_config("refuses_misspelt_keys", "`dim_` in place of `dim`", "two keys that are one letter apart")
+@wrong_config("refuses_misspelled_keys", "`dim_` in place of `dim`", "two keys that are one letter apart")
 @configclass
 class TwinsConfig(EncoderConfig):
     """Fine."""
@@ -606,7 +606,7 @@ class ByFrequency(Words):
         self.words.sort(key=lambda word: (-seen.count(word), word))
 
 
-class Neighbours(Vectors):
+class Neighbors(Vectors):
     def forward(self, columns: Mapping[str, Tensor]) -> Tensor:
         vectors = super().forward(columns)
         return vectors + torch.cat([vectors[:, 1:], torch.zeros_like(vectors[:, :1])], dim=1)
@@ -615,7 +615,7 @@ class Neighbours(Vectors):
 @defect("featurizer", "keeps_its_direction", "with a word after it", "a vector that shows the next word")
 class NextWord(Words):
     def build_embedding(self, build: Builder) -> nn.Module:
-        return Neighbours(len(self.words) + 2)
+        return Neighbors(len(self.words) + 2)
 
 
 @configclass
@@ -703,7 +703,7 @@ class Mute:
         pass
 
 
-@defect("featurizer", "encodes_a_row_a_row", "KeyError", "a word that training has not seen")
+@defect("featurizer", "encodes_each_row", "KeyError", "a word that training has not seen")
 class Strict(Words):
     def ids(self, tokens: pl.Series) -> list[int]:
         places = {word: place for place, word in enumerate(self.words, start=2)}
@@ -892,7 +892,7 @@ class Ending(Turns):
         return super().order(evolve(epoch, cycle=False))
 
 
-@defect("schedule", "orders_alike", "two orders of one seed differ", "an order without its seed")
+@defect("schedule", "orders_alike", "two orders of the same seed differ", "an order without its seed")
 class Shuffled(Turns):
     def order(self, epoch: Epoch) -> Iterator[Any]:
         once = list(super().order(evolve(epoch, cycle=False)))

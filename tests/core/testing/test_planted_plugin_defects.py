@@ -133,5 +133,5 @@ def test_a_planted_defect_is_found(options: dict[str, str], check: str, says: st
 
 
 def test_a_distribution_without_a_plugin_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(UsageError, match="`mtl-txt` brings a plugin; did you mean `mtl-text`"):
+    with pytest.raises(UsageError, match="`mtl-txt` provides a plugin; did you mean `mtl-text`"):
         check_plugin("mtl-txt", plugins=discover(blocked=[]))

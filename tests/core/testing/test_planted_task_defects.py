@@ -214,7 +214,7 @@ class WholeTexts(Stars):
         return super().prepare(table).with_columns(text=pl.col("text").list.join(" "))
 
 
-@defect("encodes_a_row_a_row", "the column `stars` has 1 rows", "a target for each distinct row")
+@defect("encodes_each_row", "the column `stars` has 1 rows", "a target for each distinct row")
 class Distinct(Stars):
     def encode(self, frame: pl.DataFrame) -> dict[str, Dense]:
         return {name: Dense(column.values[:1]) for name, column in super().encode(frame).items()}

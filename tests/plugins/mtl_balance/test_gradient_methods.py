@@ -98,10 +98,10 @@ def test_the_order_of_two_tasks_never_matters(name: str, gradients: Tensor) -> N
 @few
 @given(gradients=matrices())
 def test_no_task_is_hurt(name: str, gradients: Tensor) -> None:
-    towards = gradients @ combined(method(name), gradients)
+    toward = gradients @ combined(method(name), gradients)
     # Frank and Wolfe's steps, with which MGDA is solved, end within a percent of the solution.
     tolerance = 0.05 if name == "MGDA" else 1e-3
-    assert (towards >= -tolerance * gradients.norm() ** 2).all()
+    assert (toward >= -tolerance * gradients.norm() ** 2).all()
 
 
 @pytest.mark.parametrize("name", ["PCGrad", "IMTLG", "ConFIG"])

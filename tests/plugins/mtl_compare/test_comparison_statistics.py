@@ -169,7 +169,7 @@ def test_delta_m_is_the_mean_over_tasks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("differences", "p_examples", "word", "text"),
+    ("differences", "p_rows", "word", "text"),
     [
         ([2.0, 2.2, 1.9], 0.01, HELPS, "helps"),
         ([2.0, 2.2, 1.9], None, HELPS, "helps"),
@@ -185,12 +185,10 @@ def test_delta_m_is_the_mean_over_tasks() -> None:
         ([], None, UNKNOWN, "with 0 seeds"),
     ],
 )
-def test_the_verdict_in_words(
-    differences: list[float], p_examples: float | None, word: str, text: str
-) -> None:
-    found = verdict(len(differences), paired(differences), p_examples, higher_is_better=True)
+def test_the_verdict_in_words(differences: list[float], p_rows: float | None, word: str, text: str) -> None:
+    found = verdict(len(differences), paired(differences), p_rows, higher_is_better=True)
     assert found.word == word
     assert found.text == (text if word != UNKNOWN else f"cannot be told {text}")
     assert (found.seeds_needed is None) == ("about" not in text)
-    mirrored = verdict(len(differences), paired(differences), p_examples, higher_is_better=False)
+    mirrored = verdict(len(differences), paired(differences), p_rows, higher_is_better=False)
     assert mirrored.word == {HELPS: HURTS, HURTS: HELPS, UNKNOWN: UNKNOWN}[word]

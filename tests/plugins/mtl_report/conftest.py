@@ -28,11 +28,11 @@ def run_records(tasks: Sequence[str], labels: Sequence[str], module: str) -> lis
             share = (1 + (place + step // 100) % 2) / sum(
                 1 + (n + step // 100) % 2 for n in range(len(tasks))
             )
-            figures = {"loss": loss, "lr": 1 / step, "share": share}
-            records.append({"kind": "train", **common, "task": task, **figures})
+            metrics = {"loss": loss, "lr": 1 / step, "share": share}
+            records.append({"kind": "train", **common, "task": task, **metrics})
             if step % 100 == 0:
-                figures = {"loss": loss + 0.05, "accuracy": 1 - loss / 4, **confusion(labels)}
-                records.append({"kind": "eval", **common, "task": task, **figures})
+                metrics = {"loss": loss + 0.05, "accuracy": 1 - loss / 4, **confusion(labels)}
+                records.append({"kind": "eval", **common, "task": task, **metrics})
         for place, (task, other) in enumerate(combinations(tasks[:5], 2)):
             cosine = math.tanh(draw.gauss(0.3 - place / 8, 0.2))
             gradient = {"module": module, "cosine": cosine, "norm": 1.0 + place, "other_norm": 2.0}
@@ -41,7 +41,7 @@ def run_records(tasks: Sequence[str], labels: Sequence[str], module: str) -> lis
 
 
 def confusion(labels: Sequence[str]) -> dict[str, Any]:
-    """The figures of a classifier that mistakes each label for the next now and then."""
+    """The metrics of a classifier that mistakes each label for the next now and then."""
     size = len(labels)
     matrix = [[40 if row == column else 7 * (column == (row + 1) % size) for column in range(size)]
               for row in range(size)]  # fmt: skip
@@ -50,13 +50,13 @@ def confusion(labels: Sequence[str]) -> dict[str, Any]:
 
 
 def run_result(tasks: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
-    figures = {"loss": 0.41, "accuracy": 0.875, **confusion(labels)}
+    metrics = {"loss": 0.41, "accuracy": 0.875, **confusion(labels)}
     facts = {"steps": STEPS // len(tasks), "rows_seen": 990, "rows_total": 1000, "examples_per_second": 51.2}
     return {
         "status": "completed",
         "steps": STEPS,
         "best": {"step": 300, "epoch": 2, "metric": f"{tasks[0]}.accuracy", "value": 0.875},
-        "tasks": {task: {"eval": figures, "test": figures, **facts} for task in tasks},
+        "tasks": {task: {"eval": metrics, "test": metrics, **facts} for task in tasks},
         "seconds": {
             "data": 1.0,
             "forward": 9.0,
@@ -123,7 +123,7 @@ def comparison(tasks: Sequence[str]) -> dict[str, Any]:
                 "mean": -shift,
                 "interval": [-shift - 0.02, -shift + 0.02],
                 "p_seeds": 0.01,
-                "p_examples": None,
+                "p_rows": None,
                 "verdict": word,
                 "text": word if word in ("helps", "hurts") else f"{word} with 4 seeds; about 30 would tell",
                 "seeds_needed": None,

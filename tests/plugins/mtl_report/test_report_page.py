@@ -250,7 +250,7 @@ anything = st.recursive(
 
 
 @given(anything)
-def test_a_figure_is_a_number_or_nothing(value: Any) -> None:
+def test_a_metric_is_a_number_or_nothing(value: Any) -> None:
     found = numeric(value)
     assert found is None or (isinstance(value, int | float) and found == float(value))
     assert mapping(value) == (value if isinstance(value, dict) else {})
@@ -283,8 +283,8 @@ def test_strange_json_still_makes_a_report(data: st.DataObject) -> None:
         (folder / "config.json").write_text(json.dumps({"tasks": {"A": {}}}))
         keys = ("status", "steps", "best", "tasks", "seconds", "peak_rss_bytes")
         result: dict[str, Any] = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(keys, anything)))
-        figures = data.draw(st.fixed_dictionaries({"confusion_matrix": anything, "loss": anything}))
-        result["tasks"] = {"A": {"eval": figures, "steps": data.draw(anything)}}
+        metrics = data.draw(st.fixed_dictionaries({"confusion_matrix": anything, "loss": anything}))
+        result["tasks"] = {"A": {"eval": metrics, "steps": data.draw(anything)}}
         (folder / "result.json").write_text(json.dumps(result))
         records = [
             {

@@ -92,11 +92,11 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
     assert "not complete" in page and "available once the run is complete" in section(page, "schedule")
 
 
-def test_figures_that_are_no_numbers_are_absent_and_break_the_curve(made_run: MadeRun) -> None:
+def test_metrics_that_are_no_numbers_are_absent_and_break_the_curve(made_run: MadeRun) -> None:
     folder = made_run(["SST2"])
-    figures = {"loss": math.nan, "accuracy": None, "best_word": "film", "huge": 1e300, "list": [1]}
+    metrics = {"loss": math.nan, "accuracy": None, "best_word": "film", "huge": 1e300, "list": [1]}
     result = json.loads((folder / "result.json").read_text())
-    result["tasks"]["SST2"] |= {"eval": figures, "test": None}
+    result["tasks"]["SST2"] |= {"eval": metrics, "test": None}
     (folder / "result.json").write_text(json.dumps(result))
     rows = section(report(folder), "results").partition("All metrics")[2]
     assert "loss - -" in rows and "best_word film -" in rows and "huge - -" in rows and "list" not in rows
@@ -108,7 +108,7 @@ def test_figures_that_are_no_numbers_are_absent_and_break_the_curve(made_run: Ma
     assert len(re.findall(r"M [^\"]*M ", broken)) > len(re.findall(r"M [^\"]*M ", whole))
 
 
-def test_the_figure_of_a_task_whose_plugin_is_missing_is_the_one_that_selected(made_run: MadeRun) -> None:
+def test_the_metric_of_a_task_whose_plugin_is_missing_is_the_one_that_selected(made_run: MadeRun) -> None:
     run = read_run(made_run(["A", "B"], best={"metric": "A.macro_f1", "value": 1}))
     assert _likely_metric(run, "A") == "macro_f1"
     assert _likely_metric(run, "B") == "accuracy"
@@ -223,7 +223,7 @@ def test_lower_may_be_better() -> None:
 
 def test_a_comparison_that_is_not_complete(made_comparison: MadeComparison, found: dict[str, Any]) -> None:
     empty = {"values": [], "seeds": [], "mean": None, "deviation": None}
-    unknown = dict.fromkeys(("mean", "interval", "p_seeds", "p_examples", "seeds_needed"))
+    unknown = dict.fromkeys(("mean", "interval", "p_seeds", "p_rows", "seeds_needed"))
     unknown |= {"verdict": "cannot be told", "text": "cannot be told with 0 seeds"}
     for task in found["tasks"].values():
         task |= {"together": empty, "alone": empty, "difference": unknown, "without": {}}

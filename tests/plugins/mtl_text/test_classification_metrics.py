@@ -1,4 +1,4 @@
-"""The figures of a classifier, against torchmetrics and against their definitions."""
+"""The metrics of a classifier, against torchmetrics and against their definitions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def batch_of(label: Tensor) -> Batch:
     return Batch({"label": label}, {}, torch.arange(len(label)), 0)
 
 
-def figures(scores: Tensor, label: Tensor, labels: list[str], batch_size: int = 1000) -> dict[str, Any]:
+def computed(scores: Tensor, label: Tensor, labels: list[str], batch_size: int = 1000) -> dict[str, Any]:
     metrics = ClassificationMetrics(labels)
     for some_scores, some_label in zip(scores.split(batch_size), label.split(batch_size), strict=True):
         metrics.update(ClassifierOutput(loss=None, scores=some_scores), batch_of(some_label))
@@ -59,14 +59,14 @@ def test_metrics_of_two_halves_merge_to_those_of_the_whole(rows: tuple[Tensor, T
         merged.merge(metrics.state())
         merged.merge(ClassificationMetrics(names).state())
         assert all(torch.equal(tensor, before[name]) for name, tensor in metrics.state().items())
-    assert merged.compute() == figures(scores, label, names)
+    assert merged.compute() == computed(scores, label, names)
 
 
 @given(scored(st.integers(2, 4)))
-def test_figures_equal_those_of_torchmetrics(rows: tuple[Tensor, Tensor]) -> None:
+def test_metrics_equal_those_of_torchmetrics(rows: tuple[Tensor, Tensor]) -> None:
     scores, label = rows
     size = scores.shape[1]
-    ours = figures(scores, label, NAMES[:size])
+    ours = computed(scores, label, NAMES[:size])
     for average in ("macro", "micro"):
         for name, function in {
             "precision": reference.multiclass_precision,
@@ -87,7 +87,7 @@ def test_matthews_correlation_is_the_correlation_of_indicators(rows: tuple[Tenso
     true, predicted = (torch.nn.functional.one_hot(x, size).double() for x in (label, scores.argmax(1)))
     true, predicted = true - true.mean(0), predicted - predicted.mean(0)
     spread = float((true**2).sum() * (predicted**2).sum())
-    ours = figures(scores, label, NAMES[:size])["matthews_correlation"]
+    ours = computed(scores, label, NAMES[:size])["matthews_correlation"]
     if len(label.unique()) == 1:
         assert ours is None
     elif len(scores.argmax(1).unique()) == 1:
@@ -102,7 +102,7 @@ def test_roc_auc_is_the_share_of_pairs_in_order(rows: tuple[Tensor, Tensor]) -> 
     margin = (scores[:, 1] - scores[:, 0]).tolist()
     positive = [value for value, is_positive in zip(margin, label.tolist(), strict=True) if is_positive]
     negative = [value for value, is_positive in zip(margin, label.tolist(), strict=True) if not is_positive]
-    ours = figures(scores, label, NAMES[:2])["roc_auc"]
+    ours = computed(scores, label, NAMES[:2])["roc_auc"]
     if not positive or not negative:
         assert ours is None
     else:
@@ -120,20 +120,20 @@ def test_roc_auc_equals_that_of_torchmetrics(rows: tuple[Tensor, Tensor]) -> Non
 
 def test_roc_auc_tells_scores_apart_whose_probabilities_are_equal() -> None:
     scores = torch.tensor([[0.0, 100.0], [0.0, 101.0]])
-    assert figures(scores, torch.tensor([0, 1]), NAMES[:2])["roc_auc"] == 1.0
+    assert computed(scores, torch.tensor([0, 1]), NAMES[:2])["roc_auc"] == 1.0
 
 
 @given(scored(st.integers(2, 4)), st.integers(1, 5))
 def test_batches_add_up(rows: tuple[Tensor, Tensor], batch_size: int) -> None:
     scores, label = rows
     names = NAMES[: scores.shape[1]]
-    assert figures(scores, label, names, batch_size) == figures(scores, label, names)
+    assert computed(scores, label, names, batch_size) == computed(scores, label, names)
 
 
 @given(scored(st.integers(2, 4)))
-def test_figures_are_plain_json(rows: tuple[Tensor, Tensor]) -> None:
+def test_metrics_are_plain_json(rows: tuple[Tensor, Tensor]) -> None:
     scores, label = rows
-    ours = figures(scores, label, NAMES[: scores.shape[1]])
+    ours = computed(scores, label, NAMES[: scores.shape[1]])
     assert json.loads(json.dumps(ours, allow_nan=False)) == ours
 
 
@@ -150,14 +150,14 @@ def test_d4_an_empty_eval_set_defines_no_figure(size: int) -> None:
 
 
 def test_d4_one_row() -> None:
-    ours = figures(torch.tensor([[0.0, 1.0]]), torch.tensor([1]), NAMES[:2])
+    ours = computed(torch.tensor([[0.0, 1.0]]), torch.tensor([1]), NAMES[:2])
     assert (ours["accuracy"], ours["macro_f1"]) == (1.0, 1.0)
     assert (ours["roc_auc"], ours["matthews_correlation"]) == (None, None)
 
 
-def test_per_class_figures_are_none_where_nothing_defines_them() -> None:
+def test_per_class_metrics_are_none_where_nothing_defines_them() -> None:
     scores = torch.eye(3)[[0, 0, 0]]
-    ours = figures(scores, torch.tensor([0, 0, 1]), NAMES[:3])["per_class"]
+    ours = computed(scores, torch.tensor([0, 0, 1]), NAMES[:3])["per_class"]
     assert ours["a"] == {
         "precision": pytest.approx(2 / 3),
         "recall": 1.0,
@@ -168,14 +168,14 @@ def test_per_class_figures_are_none_where_nothing_defines_them() -> None:
     assert ours["c"] == {"precision": None, "recall": None, "f1": None, "rows": 0}
 
 
-def test_a_class_that_is_not_there_has_no_part_in_the_macro_figures() -> None:
+def test_a_class_that_is_not_there_has_no_part_in_the_macro_metrics() -> None:
     scores = torch.eye(3)[[0, 1]]
-    assert figures(scores, torch.tensor([0, 1]), NAMES[:3])["macro_f1"] == 1.0
+    assert computed(scores, torch.tensor([0, 1]), NAMES[:3])["macro_f1"] == 1.0
 
 
 def test_matrices_of_very_many_labels_are_left_out() -> None:
     labels = [str(number) for number in range(MOST_LABELS_SHOWN + 1)]
-    ours = figures(torch.eye(len(labels)), torch.arange(len(labels)), labels)
+    ours = computed(torch.eye(len(labels)), torch.arange(len(labels)), labels)
     assert (ours["confusion_matrix"], ours["per_class"], ours["accuracy"]) == (None, None, 1.0)
 
 
@@ -184,11 +184,11 @@ def test_matthews_correlation_of_opposites() -> None:
     assert matthews_correlation(*counts) == pytest.approx(-1.0)
 
 
-def test_figures_do_not_depend_on_deterministic_algorithms() -> None:
+def test_metrics_do_not_depend_on_deterministic_algorithms() -> None:
     scores, label = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), torch.arange(50) % 3
-    expected = figures(scores, label, NAMES[:3])
+    expected = computed(scores, label, NAMES[:3])
     torch.use_deterministic_algorithms(True)
     try:
-        assert figures(scores, label, NAMES[:3]) == expected
+        assert computed(scores, label, NAMES[:3]) == expected
     finally:
         torch.use_deterministic_algorithms(False)

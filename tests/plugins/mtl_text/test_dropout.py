@@ -39,7 +39,7 @@ def test_it_takes_any_shape_and_type(shape: list[int], dtype: torch.dtype) -> No
     assert dropped.shape == values.shape and dropped.dtype == dtype
 
 
-def test_elements_are_dropped_independently_of_their_neighbours() -> None:
+def test_elements_are_dropped_independently_of_their_neighbors() -> None:
     kept = (masked(0.5, (4, 100_000), 0).flatten() != 0).double()
     for distance in (1, 2, 3, 4, 5, 100_000):
         correlation = torch.corrcoef(torch.stack([kept[:-distance], kept[distance:]]))[0, 1].item()

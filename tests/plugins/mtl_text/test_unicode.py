@@ -117,8 +117,8 @@ def chinese(folder: Path, **word_feat: Any) -> dict[str, Any]:
 def test_a_language_without_spaces_trains(tmp_path: Path, tokenizer: str) -> None:
     config = chinese(tmp_path, tokenizer=tokenizer)
     plan = mtl.plan(config)["tasks"]["Reviews"]["eval"]
-    assert plan["figures"]["word_feat.unknown"] == 0.0
-    assert mtl.plan(chinese(tmp_path))["tasks"]["Reviews"]["eval"]["figures"]["word_feat.unknown"] > 0.9
+    assert plan["statistics"]["word_feat.unknown"] == 0.0
+    assert mtl.plan(chinese(tmp_path))["tasks"]["Reviews"]["eval"]["statistics"]["word_feat.unknown"] > 0.9
     result = mtl.train(config, output=tmp_path / "run").data
     assert result["tasks"]["Reviews"]["eval"]["accuracy"] > 0.95
     [answer] = mtl.load(tmp_path / "run").predict("Reviews", [{"text": "这部电影很精彩。"}])

@@ -29,7 +29,7 @@ class _LambdaLR(LambdaLR):
 def _warmed_up(
     config: WarmupConfig, optimizer: Optimizer, total_steps: int, share: Callable[[float], float]
 ) -> LambdaLR:
-    """`share` maps the part of the way after the warm-up, in [0, 1], to a share of the rate."""
+    """Return a scheduler with a warm-up, then the rate times `share` of the progress in [0, 1]."""
     warmup = config.warmup(total_steps)
 
     def factor(step: int) -> float:
@@ -44,14 +44,14 @@ def _warmed_up(
 def Constant(  # noqa: N802
     config: ConstantConfig, optimizer: Optimizer, *, total_steps: int, higher_is_better: bool
 ) -> LambdaLR:
-    """A constant rate after the warm-up."""
+    """Return a constant rate after the warm-up."""
     return _warmed_up(config, optimizer, total_steps, lambda _: 1.0)
 
 
 def Linear(  # noqa: N802
     config: LinearConfig, optimizer: Optimizer, *, total_steps: int, higher_is_better: bool
 ) -> LambdaLR:
-    """A straight line from the full rate to `final_share` of it at the last step."""
+    """Return a straight line from the full rate to `final_share` of it at the last step."""
     low = config.final_share
     return _warmed_up(config, optimizer, total_steps, lambda way: 1 - way * (1 - low))
 
@@ -81,7 +81,8 @@ class _ReduceLROnPlateau(ReduceLROnPlateau):
 def ReduceOnPlateau(  # noqa: N802
     config: ReduceOnPlateauConfig, optimizer: Optimizer, *, total_steps: int, higher_is_better: bool
 ) -> ReduceLROnPlateau:
-    """`torch.optim.lr_scheduler.ReduceLROnPlateau`, in the direction of what selects the best model."""
+    """Return `torch.optim.lr_scheduler.ReduceLROnPlateau`, in the direction of what selects the best
+    model."""
     return _ReduceLROnPlateau(
         optimizer,
         mode="max" if higher_is_better else "min",

@@ -15,7 +15,7 @@ _Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
 
 
 def _uncompiled(optimizer: type[_Optimizer]) -> type[_Optimizer]:
-    """One of torch's optimizers without what prepares its methods for `torch.compile`.
+    """Return one of torch's optimizers without what prepares its methods for `torch.compile`.
 
     Nothing compiles them here, and the first call of any of them would import the whole compiler, which
     takes longer than all else between the command and the first step.
@@ -34,7 +34,7 @@ _SGD = _uncompiled(torch.optim.SGD)
 
 
 def Adam(config: AdamConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:  # noqa: N802
-    """`torch.optim.Adam`."""
+    """Return `torch.optim.Adam`."""
     return _Adam(
         parameters,
         lr=config.lr,
@@ -46,7 +46,7 @@ def Adam(config: AdamConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.
 
 
 def AdamW(config: AdamWConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:  # noqa: N802
-    """`torch.optim.AdamW`."""
+    """Return `torch.optim.AdamW`."""
     return _AdamW(
         parameters,
         lr=config.lr,
@@ -58,7 +58,7 @@ def AdamW(config: AdamWConfig, parameters: Iterable[nn.Parameter]) -> torch.opti
 
 
 def SGD(config: SGDConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:  # noqa: N802
-    """`torch.optim.SGD`."""
+    """Return `torch.optim.SGD`."""
     # Fused, it fails where a parameter gets its first gradient later than others, as a task's own do.
     return _SGD(
         parameters,

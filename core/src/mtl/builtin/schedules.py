@@ -1,4 +1,4 @@
-"""Which task's step comes next."""
+"""Built-in schedules: the order of the tasks' steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Shares = Mapping[str, float]
 
 
 class RoundRobin(Schedule[RoundRobinConfig]):
-    """One step of each task in turn; a task whose data have ended is passed over."""
+    """One step of each task in turn; a task whose data has ended is skipped."""
 
     def order(self, epoch: Epoch) -> Iterator[str]:
         for tasks in _rounds(epoch):
@@ -32,14 +32,14 @@ class RoundRobin(Schedule[RoundRobinConfig]):
 
 
 class Joint(Schedule[JointConfig]):
-    """One step with a batch of every task; a task whose data have ended is left out."""
+    """Joint steps with one batch of every task; a task whose data has ended is left out."""
 
     def order(self, epoch: Epoch) -> Iterator[tuple[str, ...]]:
         return _rounds(epoch)
 
 
 def _rounds(epoch: Epoch) -> Iterator[tuple[str, ...]]:
-    """The tasks that have steps left, once a round."""
+    """Yield the tasks that have steps left, once per round."""
     done = 0
     while tasks := tuple(task for task, size in epoch.sizes.items() if size > done):
         yield tasks
@@ -58,7 +58,7 @@ class Sequential(Schedule[SequentialConfig]):
 
 
 class Shuffled(Schedule[ShuffledConfig]):
-    """All steps of all tasks in one random order, each once; then again in another."""
+    """All steps of all tasks, each once, in random order; then again in another order."""
 
     def order(self, epoch: Epoch) -> Iterator[str]:
         tasks = list(epoch.sizes)
@@ -72,14 +72,14 @@ class Shuffled(Schedule[ShuffledConfig]):
 
 
 class Proportional(Schedule[ProportionalConfig]):
-    """Random draws in proportion to the tasks' steps."""
+    """Random tasks, in proportion to their numbers of steps."""
 
     def order(self, epoch: Epoch) -> Iterator[str]:
         return _drawn(epoch, lambda step: epoch.sizes)
 
 
 class Temperature(Schedule[TemperatureConfig]):
-    """Random draws in proportion to `min(size, cap) ** (1 / temperature)`.
+    """Random tasks, in proportion to `min(size, cap) ** (1 / temperature)`.
 
     Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer",
     JMLR 21, 2020, section 3.5.2.
@@ -92,7 +92,7 @@ class Temperature(Schedule[TemperatureConfig]):
 
 
 class Weighted(Schedule[WeightedConfig]):
-    """Random draws in proportion to the config's weights."""
+    """Random tasks, in proportion to the config's weights."""
 
     def order(self, epoch: Epoch) -> Iterator[str]:
         shares = _named(self.config.weights, epoch)
@@ -100,7 +100,7 @@ class Weighted(Schedule[WeightedConfig]):
 
 
 class Annealed(Schedule[AnnealedConfig]):
-    """Random draws whose weights move in a straight line from `start` to `end`."""
+    """Random tasks, with weights that are interpolated linearly from `start` to `end`."""
 
     adapts = True
 
@@ -114,15 +114,15 @@ class Annealed(Schedule[AnnealedConfig]):
         return _drawn(epoch, shares)
 
     def _way(self, epoch: Epoch, step: int) -> float:
-        """The part of the way that is behind, in [0, 1]: by steps, or by epochs where their number is all
-        that is known."""
+        """Return the progress from `start` to `end`, in [0, 1]: by steps, or by epochs if the number of steps
+        is unknown."""
         steps = self.config.steps or epoch.steps
         done, last = (step, steps - 1) if steps else (epoch.index, (epoch.epochs or 1) - 1)
         return min(done / last, 1.0) if last else 1.0
 
 
 class Stepwise(Schedule[StepwiseConfig]):
-    """Random draws with other weights from given steps on."""
+    """Random tasks, with weights that change at given steps."""
 
     adapts = True
 
@@ -136,10 +136,10 @@ class Stepwise(Schedule[StepwiseConfig]):
 
 
 class Dynamic(Schedule[DynamicConfig]):
-    """Random draws, the more often the further a task's last score is from its goal.
+    """Random tasks, in proportion to how far their last scores are from their goals.
 
     Gottumukkala et al., "Dynamic Sampling Strategies for Multi-Task Reading Comprehension", ACL 2020. The
-    distance is relative: `(goal - score) / goal`, or `(score - goal) / score` where lower is better.
+    distance is relative: `(goal - score) / goal`, or `(score - goal) / score` if lower is better.
     """
 
     adapts = True
@@ -153,7 +153,7 @@ class Dynamic(Schedule[DynamicConfig]):
         return _drawn(epoch, lambda step: shares)
 
     def _gap(self, task: str, epoch: Epoch) -> float | None:
-        """How far the task is from its goal, in [0, 1]; None where it has no goal or no score yet."""
+        """Return the task's relative distance from its goal, in [0, 1]; None without a goal or a score."""
         goal, scores = self.config.goals.get(task), epoch.scores.get(task)
         if goal is None or not scores:
             return None
@@ -167,16 +167,16 @@ def _named(weights: Mapping[str, float], epoch: Epoch) -> dict[str, float]:
 
 
 def _normalized(weights: Shares) -> dict[str, float]:
-    """The weights' shares of their sum; even ones where it is 0."""
+    """Return the weights divided by their sum; equal shares if it is 0."""
     total = sum(weights.values())
     return {task: weight / total if total else 1 / len(weights) for task, weight in weights.items()}
 
 
 def _drawn(epoch: Epoch, shares: Callable[[int], Shares]) -> Iterator[str]:
-    """Tasks drawn at random, each as its share says of those that have steps left.
+    """Yield random tasks, in proportion to the shares of those that have steps left.
 
-    `shares` gives them for a step, counted as in `Epoch.first_step`. Where all that are left have a share
-    of 0, they are drawn evenly.
+    `shares` returns the shares for a step, counted as in `Epoch.first_step`. If all tasks that are left have
+    a share of 0, they are drawn evenly.
     """
     left = {task: size for task, size in epoch.sizes.items() if size}
     generator = np.random.Generator(np.random.PCG64(epoch.seed))

@@ -87,7 +87,7 @@ GROUPS = {"config": config_app, "plugins": plugins_app, "data": data_app}
 
 
 def build_app(*, with_plugins: bool) -> typer.Typer:
-    """The command line; commands of plugins are looked for only where they can be meant."""
+    """Return the command line; commands of plugins are looked for only where they can be meant."""
     app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None)
     app.callback()(_root)
     for command in COMMANDS:

@@ -35,7 +35,7 @@ def test(
     if as_json:
         print_json(metrics)
         return
-    from mtl.render.results import figures_view
+    from mtl.render.results import metrics_view
     from mtl.render.terminal import output
 
-    output().print(figures_view(metrics))
+    output().print(metrics_view(metrics))

@@ -134,5 +134,5 @@ def _numbered(name: str, number: int) -> Path:
 
 
 def is_interrupted(folder: Path) -> bool:
-    """Whether a folder holds a run without a result."""
+    """Return whether a folder holds a run without a result."""
     return (folder / "config.json").exists() and not (folder / "result.json").exists()

@@ -30,7 +30,7 @@ class ColumnType(enum.Enum):
     INTEGERS = "a list of integers"
 
     def holds(self, value: object) -> bool:
-        """Whether a Python value can stand in such a column; an integer is also a number."""
+        """Return whether a Python value can stand in such a column; an integer is also a number."""
         if self in (ColumnType.TEXTS, ColumnType.INTEGERS):
             item = ColumnType.TEXT if self is ColumnType.TEXTS else ColumnType.INTEGER
             return isinstance(value, list) and all(map(item.holds, value))

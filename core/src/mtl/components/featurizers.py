@@ -63,7 +63,7 @@ ConfigT = TypeVar("ConfigT")
 
 
 class Featurizer(ABC, Generic[ConfigT]):
-    """Turns lists of words into numericalised columns and builds the embedding that reads them.
+    """Turns lists of words into numericalized columns and builds the embedding that reads them.
 
     Featurizers with the same key are one object: one vocabulary, built from the data of all its users.
     """
@@ -81,7 +81,7 @@ class Featurizer(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def encode(self, words: pl.Series) -> dict[str, Column]:
-        """Return the numericalised columns of one text (`list[str]` of words per row), by name.
+        """Return the numericalized columns of one text (`list[str]` of words per row), by name.
 
         Each chunk of a large file is encoded alone, into columns of the same names, types and widths.
         """

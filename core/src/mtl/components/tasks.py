@@ -41,7 +41,7 @@ class FeaturesConfig(ModuleConfig):
 
     @property
     def direction(self) -> Direction:
-        """Which words a concatenated vector depends on."""
+        """The words that a concatenated vector depends on."""
         directions = {component.config.direction for component in self.featurizers.values()}
         if directions <= {Direction.ITSELF}:
             return Direction.ITSELF
@@ -50,7 +50,7 @@ class FeaturesConfig(ModuleConfig):
 
     @property
     def unit(self) -> Unit:
-        """What one vector stands for."""
+        """The unit of the vectors: words or pieces."""
         return next((each.config.unit for each in self.featurizers.values()), Unit.WORD)
 
     @property
@@ -60,7 +60,7 @@ class FeaturesConfig(ModuleConfig):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """How text is split into words."""
+        """The tokenizer that splits text into words."""
         stated = (component.config.tokenizer for component in self.featurizers.values())
         return next((name for name in stated if name is not None), "whitespace")
 
@@ -139,7 +139,7 @@ class TaskConfig:
 
     @property
     def accepts(self) -> tuple[Unit, ...]:
-        """What one vector of the features may stand for."""
+        """The units that the task can use: words, pieces."""
         return tuple(Unit)
 
     @property

@@ -1,4 +1,4 @@
-"""What steers the training: schedules, learning rates, balancers."""
+"""Schedules, learning-rate schedulers and balancers."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ class ScheduleConfig:
     epoch_steps: int | None = option(None, "Steps per epoch; implies `steps`.", minimum=1)
 
     task_keys: ClassVar[tuple[str, ...]] = ()
-    """Options whose keys are names of tasks, `list.option` for one in a list: a name that there is not is
-    refused."""
+    """Options whose keys are task names, `list.option` for one in a list; unknown names are config errors."""
 
     @property
     def epoch_kind(self) -> str:
@@ -43,8 +42,8 @@ class ScheduleConfig:
 
     @property
     def uses_total_steps(self) -> bool:
-        """Whether the order of an epoch depends on the length of the run, so that a run that has begun
-        cannot be made longer."""
+        """Whether the order of an epoch depends on the length of the run, so that a started run cannot be
+        extended."""
         return False
 
 
@@ -52,9 +51,9 @@ class ScheduleConfig:
 class Epoch:
     """The epoch that a schedule orders.
 
-    `sizes` are steps a task: those left in its dataset where `cycle` is false, else those of its whole
-    dataset. `seed` differs between epochs. `index` counts the epochs of the phase from 0, of `epochs`,
-    and `first_step` its steps before this one, of `steps`; None where that does not end it.
+    `sizes` are steps per task: those left in its dataset if `cycle` is false, else those of the whole
+    dataset. `seed` differs between epochs. `index` counts the epochs of the phase from 0 and `first_step`
+    its steps before this epoch; `epochs` and `steps` are their totals, None if that does not end the phase.
     `scores` are the values of the tasks' metrics, one per evaluation before this epoch, and
     `higher_is_better` their directions.
     """
@@ -71,21 +70,21 @@ class Epoch:
 
 
 class Schedule(ABC, Generic[ConfigT]):
-    """An order of tasks. It holds no state: an order follows from what `Epoch` says."""
+    """An order of tasks. It is stateless: the order is a function of `Epoch`."""
 
     adapts: ClassVar[bool] = False
-    """Whether the order depends on the place in the run or on the scores. It is then asked for in each
-    epoch; else an endless order goes on from one epoch of counted steps to the next."""
+    """Whether the order depends on the position in the run or on the scores. If so, `order` is called for
+    each epoch; if not, an endless order continues from one epoch of counted steps to the next."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
 
     @abstractmethod
     def order(self, epoch: Epoch) -> Iterator[str | tuple[str, ...]]:
-        """The task of each step of an epoch, or the tasks of a step that takes a batch of each.
+        """Return the task of each step of an epoch, or the tasks of each joint step.
 
-        Where `epoch.cycle` is false the iterator gives each task exactly as often as its size says,
-        and ends; else it never ends: the epoch rule does that.
+        If `epoch.cycle` is false, the iterator yields each task exactly as often as `epoch.sizes` says, and
+        ends. If it is true, the iterator is endless, and the epoch rule ends the epoch.
         """
 
 
@@ -95,21 +94,21 @@ class LRSchedulerConfig:
 
     @property
     def by_metric(self) -> bool:
-        """Whether it steps on the value that selects the best model, after each evaluation."""
+        """Whether it is stepped after each evaluation, with the value that selects the best model."""
         return False
 
     @property
     def uses_total_steps(self) -> bool:
-        """Whether the rate of a step depends on the length of the run, so that a run that has begun
-        cannot be made longer."""
+        """Whether the rate of a step depends on the length of the run, so that a started run cannot be
+        extended."""
         return True
 
 
 class Balancer(ABC, Generic[ConfigT]):
-    """Weighs the tasks' losses or gradients against each other."""
+    """A method that weights the tasks' losses or combines their gradients."""
 
     combines: ClassVar[bool] = False
-    """Whether `combine` merges the tasks' gradients, which needs steps that hold several tasks."""
+    """Whether `combine` merges the tasks' gradients, which requires joint steps."""
 
     def __init__(self, config: ConfigT, *, tasks: Mapping[str, float]) -> None:
         """`tasks` are the config's `task_weights`."""
@@ -118,19 +117,19 @@ class Balancer(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def factor(self, task: str, loss: Tensor) -> Tensor | float:
-        """What the gradient of a step of `task` is multiplied by; `loss` is its mean loss, detached."""
+        """Return the factor of the gradient of a step of `task`; `loss` is its mean loss, detached."""
 
     def combine(self, gradients: Tensor, losses: Mapping[str, Tensor]) -> Tensor:
-        """One gradient, `[shared]`, for the parameters that several tasks of a step reach.
+        """Return one gradient, `[shared]`, for the parameters that several tasks of a step use.
 
-        `gradients` are theirs, `[tasks, shared]` in float32, a row a task in the order of `losses`, each
-        multiplied by its factor. It is called in steps of several tasks where `combines` is true.
+        `gradients` are those of the tasks, `[tasks, shared]` in float32, one row per task in the order of
+        `losses`, each multiplied by its factor. Called in joint steps if `combines` is true.
         """
         return gradients.sum(0)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """What must survive a checkpoint."""
+        """Return the tensors to save in a checkpoint."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore `state_dict()`."""

@@ -15,7 +15,7 @@ from mtl.suggest import nearest_or_all
 
 
 def check_references(settings: Settings, document: Document) -> Iterator[Problem]:
-    """The tasks and modules that the config names but does not have, and rules of schedules and phases
+    """Yield the tasks and modules that the config names but does not have, and rules of schedules and phases
     that lack a part."""
     tasks = settings.entries.get("tasks")
     names = [str(name) for name in tasks.items] if isinstance(tasks, Items) else []
@@ -46,7 +46,7 @@ def check_references(settings: Settings, document: Document) -> Iterator[Problem
 
 
 def _check_selection(selection: Settings, tasks: Items, document: Document) -> Iterator[Problem]:
-    """The tasks that select the best model exist and have evaluation data."""
+    """Yield the tasks that select the best model but do not exist or have no evaluation data."""
     names = [str(name) for name in tasks.items]
     for key in ("tasks", "early_stopping_tasks"):
         for name in selection.value(key) or {}:
@@ -59,7 +59,7 @@ def _check_selection(selection: Settings, tasks: Items, document: Document) -> I
 
 
 def _has_eval_path(task: object) -> bool:
-    """Whether a task has evaluation data, as far as the settings of its data source say."""
+    """Return whether a task has evaluation data, as far as the settings of its data source say."""
     data = task.entries.get("data") if isinstance(task, Settings) else None
     if not isinstance(data, Settings):
         return True
@@ -74,7 +74,10 @@ def _check_schedule(
     target: str | None,
     trained: list[str],
 ) -> Iterator[Problem]:
-    """`names` are the tasks that its options may name, `trained` those that it orders."""
+    """Yield tasks that a schedule's options name and that it cannot order.
+
+    `names` are the tasks that the options may name, `trained` those that the schedule orders.
+    """
     if not issubclass(schedule.cls, ScheduleConfig):
         return
     epoch, task, steps = (schedule.value(name) for name in ("epoch", "epoch_task", "epoch_steps"))
@@ -106,13 +109,13 @@ def _check_schedule(
 
 
 def _lasts_a_task(schedule: Settings) -> bool:
-    """Whether an epoch of a schedule is the length of a task that it names."""
+    """Return whether an epoch of a schedule is the length of a task that it names."""
     epoch, task, steps = (schedule.value(name) for name in ("epoch", "epoch_task", "epoch_steps"))
     return epoch == "task" or (epoch in (None, "auto") and task is not None and steps is None)
 
 
 def _named_by(schedule: Settings, key: str) -> Iterator[tuple[JSONPath, str]]:
-    """The tasks that an option names by its keys, and where."""
+    """Yield the tasks that an option names by its keys, and where."""
     items, _, option = key.rpartition(".")
     for settings in _settings_in(schedule.entries.get(items)) if items else [schedule]:
         yield from (((*settings.path, option, name), name) for name in settings.value(option) or {})
@@ -177,7 +180,7 @@ def _settings_in(entry: object) -> list[Settings]:
 
 
 def _modules(tasks: Items) -> Iterator[tuple[str, str | None]]:
-    """The JSON path of every module, and its `shared_module_key`."""
+    """Yield the JSON path of every module, and its `shared_module_key`."""
     left = list(_settings_in(tasks))
     while left:
         settings = left.pop(0)

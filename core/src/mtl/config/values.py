@@ -95,7 +95,7 @@ class Converter:
         return converted
 
     def _input_paths(self, value: Any) -> InputPaths:
-        """The files of one path or glob, or of a list of them."""
+        """Return the files of one path or glob, or of a list of them."""
         if not isinstance(value, list):
             return InputPaths(*self._matching(value))
         if not value:

@@ -194,7 +194,7 @@ def _write(entry: Path, loaded: LoadedData, tasks: Tasks) -> None:
                 if id(rows) not in names:
                     names[id(rows)] = f"{number}-{split}"
                     _keep(rows, folder / names[id(rows)])
-                splits[split] = {"rows": names[id(rows)], "figures": dict(data.figures.get(split, {}))}
+                splits[split] = {"rows": names[id(rows)], "statistics": dict(data.statistics.get(split, {}))}
             meta["tasks"][name] = splits
         # Without indents: with them Python writes a vocabulary more slowly than polars reads a corpus.
         (folder / META).write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
@@ -222,7 +222,7 @@ def _read(entry: Path, tasks: Tasks) -> LoadedData:
                 opened[stored["rows"]] = read_rows(entry / stored["rows"])
         loaded[name] = TaskData(
             {split: opened[splits[split]["rows"]] if split in splits else None for split in SPLITS},
-            {split: stored["figures"] for split, stored in splits.items()},
+            {split: stored["statistics"] for split, stored in splits.items()},
         )
     return LoadedData(loaded, tuple(meta["notices"]))
 

@@ -327,7 +327,7 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 def _is(path: Path, member: zipfile.ZipInfo) -> bool:
-    """Whether `path` holds what `member` does, by its size and CRC."""
+    """Return whether `path` holds what `member` does, by its size and CRC."""
     if not path.is_file() or path.stat().st_size != member.file_size:
         return False
     checksum = 0

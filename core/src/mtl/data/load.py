@@ -1,4 +1,4 @@
-"""From a config to tasks with numericalised rows; each file is read once."""
+"""From a config to tasks with numericalized rows; each file is read once."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ def _load_state(
     spec: ComponentSpec,
     state: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    learnt = state[kind].get(name)
-    if not isinstance(learnt, dict):
-        raise DataError(f"{kind}.{name}: must be an object of what was learnt, but is {describe(learnt)}")
+    learned = state[kind].get(name)
+    if not isinstance(learned, dict):
+        raise DataError(f"{kind}.{name}: must be an object of what was learned, but is {describe(learned)}")
     try:
-        with component_errors(owner, "to take back what it had learnt"):
-            owner.load_state(spec.migrate_state(learnt))
+        with component_errors(owner, "to take back what it had learned"):
+            owner.load_state(spec.migrate_state(learned))
     except DataError as error:
         raise DataError(f"{kind}.{name}: {error}") from None
 
@@ -105,7 +105,7 @@ class TaskData:
     """A task's rows by split (None if the config names no file), and what featurizers report on them."""
 
     splits: Mapping[Split, Rows | None]
-    figures: Mapping[Split, Mapping[str, float]]
+    statistics: Mapping[Split, Mapping[str, float]]
     notices: tuple[str, ...] = ()
 
     @property
@@ -151,7 +151,7 @@ def _make_features(
 
 
 def load_data(config: RunConfig, tasks: Tasks, scratch: Scratch) -> dict[str, TaskData]:
-    """Read all splits of all tasks, fit featurizers and tasks on the training rows, numericalise.
+    """Read all splits of all tasks, fit featurizers and tasks on the training rows, numericalize.
 
     What is too large for memory goes through `scratch`, and its columns are mapped from there.
     Raises `DataError` for a file that cannot be used.
@@ -198,24 +198,26 @@ def _read_splits(task: Task[Any], scratch: Scratch) -> dict[Split, PreparedFile]
 
 def _encode_splits(task: Task[Any], splits: Mapping[Split, PreparedFile]) -> TaskData:
     rows: dict[Split, Rows | None] = dict.fromkeys(SPLITS)
-    figures: dict[Split, Mapping[str, float]] = {}
+    statistics: dict[Split, Mapping[str, float]] = {}
     encoded: dict[int, Rows] = {}
     for split, file in splits.items():
         if id(file) not in encoded:
             encoded[id(file)] = _encode_file(task, file)
         rows[split] = encoded[id(file)]
-        figures[split] = _report(task, file)
+        statistics[split] = _report(task, file)
     notices = dict.fromkeys(notice for file in splits.values() for notice in file.notices)
-    return TaskData(rows, figures, tuple(notices))
+    return TaskData(rows, statistics, tuple(notices))
 
 
 def _report(task: Task[Any], file: PreparedFile) -> dict[str, float]:
     corpus = Corpus(file, task.config.texts)
-    figures: dict[str, float] = {}
+    statistics: dict[str, float] = {}
     for name, featurizer in task.features.featurizers.items():
         with component_errors(featurizer, f"to report on {file.path}"):
-            figures |= {f"{name}.{figure}": value for figure, value in featurizer.report(corpus).items()}
-    return figures
+            statistics |= {
+                f"{name}.{statistic}": value for statistic, value in featurizer.report(corpus).items()
+            }
+    return statistics
 
 
 def _encode_file(task: Task[Any], file: PreparedFile) -> Rows:

@@ -39,7 +39,7 @@ def _split_chunk(chunk: str, tokenizer: Tokenizer) -> list[str]:
 
 
 def _has_single_spaces(text: pl.Series) -> bool:
-    """Whether each text consists of words with exactly one space between them."""
+    """Return whether each text consists of words with exactly one space between them."""
     if (text == "").any() or text.str.starts_with(" ").any() or text.str.ends_with(" ").any():
         return False
     if text.str.contains("  ", literal=True).any() or text.str.contains(r"[\t-\r]").any():

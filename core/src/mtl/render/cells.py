@@ -13,7 +13,7 @@ ABSENT = "-"
 
 
 def number(value: Any) -> str:
-    """A figure with about four digits that matter; counts in full."""
+    """Format a number with about four significant digits; integers in full."""
     if value is None:
         return ABSENT
     if isinstance(value, bool | str):
@@ -31,17 +31,17 @@ def number(value: Any) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A speed: no decimals unless it is small."""
+    """Format a speed, without decimals unless it is small."""
     return ABSENT if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def share(value: Any) -> str:
-    """A share in [0, 1] in percent; any other figure as it is."""
+    """Format a share in [0, 1] in percent, and any other value as `number` does."""
     return f"{100 * value:.1f} %" if isinstance(value, float) and 0 <= value <= 1 else number(value)
 
 
 def size(count: int) -> str:
-    """Bytes for people."""
+    """Format a number of bytes with a unit."""
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000:
@@ -51,19 +51,19 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0:45`, `12:05` or `1:02:05`."""
+    """Format seconds as `0:45`, `12:05` or `1:02:05`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def count(amount: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
+    """Format a number with its noun: `1 task`, `2 tasks`."""
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """A table without lines; the columns named in `right` hold numbers."""
+    """Return an empty table without borders; the columns named in `right` are aligned right."""
     made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for column in columns:
         made.add_column(column, justify="right" if column in set(right) else "left")
@@ -71,15 +71,15 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
 
 
 def section(title: str, *body: RenderableType) -> Group:
-    """A title, what stands under it, and a free line."""
+    """Return a bold title, its body, and an empty line."""
     return Group(Text(title, style="bold"), *body, Text())
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a figure fits into one cell: confusion matrices and figures by class do not."""
+    """Return whether a metric fits into one cell; confusion matrices and metrics by class do not."""
     return not isinstance(value, Mapping | list | tuple)
 
 
 def message(word: str, style: str, text: str) -> Text:
-    """A line that its first word sets apart."""
+    """Return a message after a colored word such as `warning`."""
     return Text.assemble((f"{word}: ", style), text)

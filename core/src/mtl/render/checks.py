@@ -19,14 +19,14 @@ def checks_view(checks: Sequence[Mapping[str, Any]]) -> Group:
     made = table("", *STYLES, right=STYLES)
     for subject in dict.fromkeys(check["subject"] for check in checks):
         outcomes = [check["outcome"] for check in checks if check["subject"] == subject]
-        cells = (_figure(outcome, outcomes.count(outcome)) for outcome in STYLES)
+        cells = (_number(outcome, outcomes.count(outcome)) for outcome in STYLES)
         made.add_row(Text(subject, style="bold"), *cells)
     failed = sum(check["outcome"] == "failed" for check in checks)
     verdict = f"{count(failed, 'check')} failed" if failed else "all checks passed"
     return Group(made, Text(), *_notes(checks), Text(verdict, style=STYLES["failed" if failed else "passed"]))
 
 
-def _figure(outcome: str, number: int) -> Text:
+def _number(outcome: str, number: int) -> Text:
     return Text(str(number) if number else "", style=STYLES[outcome])
 
 

@@ -18,7 +18,7 @@ LABELS_IN_A_SUMMARY, LABELS_IN_A_TABLE = 8, 20
 
 
 def plan_view(plan: Mapping[str, Any]) -> Group:
-    """All of a plan, for `mtl plan`."""
+    """Return all sections of a plan, for `mtl plan`."""
     return Group(
         section("Tasks", _task_table(plan)),
         section("Data", _data_table(plan)),
@@ -33,7 +33,7 @@ def plan_view(plan: Mapping[str, Any]) -> Group:
 
 
 def plan_summary(plan: Mapping[str, Any], folder: object) -> Group:
-    """What a user should see of a plan before the run starts."""
+    """Return the short form of a plan that is shown before a run starts."""
     schedule, parameters = plan["schedule"], plan["parameters"]
     frozen = parameters["total"] - parameters["trainable"]
     rows = Table.grid(padding=(0, 3, 0, 0))
@@ -60,35 +60,35 @@ def plan_summary(plan: Mapping[str, Any], folder: object) -> Group:
 
 
 def messages(plan: Mapping[str, Any], before: Sequence[RenderableType] = ()) -> list[RenderableType]:
-    """Warnings and notices of a plan, a line each; nothing where there are none."""
+    """Return the warnings and notices of a plan, one per line after `before`, if there are any."""
     lines = [message("warning", "yellow", line) for line in plan["warnings"]]
     lines += [message("notice", "cyan", line) for line in plan["notices"]]
     return [*before, *lines] if lines else []
 
 
 def _summary_table(plan: Mapping[str, Any]) -> Table:
-    names = _figure_names(plan)
+    names = _statistic_names(plan)
     headers = {name: _short(name, names) for name in names}
     counted = _counted(plan)
     numbers = ("train rows", "eval", "test", *counted, *headers.values())
     made = table("task", "component", *numbers, right=numbers)
     for task, facts in plan["tasks"].items():
         rows = [number((facts[split] or {}).get("rows")) for split in SPLITS]
-        figures = [share(facts["train"]["figures"].get(name)) for name in names]
+        statistics = [share(facts["train"]["statistics"].get(name)) for name in names]
         counts = [number(facts["train"][name]) for name in counted]
-        made.add_row(Text(task, style="bold"), facts["component"], *rows, *counts, *figures)
+        made.add_row(Text(task, style="bold"), facts["component"], *rows, *counts, *statistics)
     return made
 
 
 def _counted(plan: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what the texts are counted in: pieces only if a task has any."""
+    """Return the units in which texts are counted; pieces only if a task has any."""
     splits = (task[split] or {} for task in plan["tasks"].values() for split in SPLITS)
     return ("words", "pieces") if any(facts.get("pieces") for facts in splits) else ("words",)
 
 
 def _shares_by_split(task: Mapping[str, Any], name: str) -> str:
-    """What a featurizer reports of each split that there is: `0.0 / 9.2 %`."""
-    shares = [share(task[split]["figures"].get(name)) for split in SPLITS if task[split]]
+    """Format a featurizer's statistic for the splits that exist: `0.0 / 9.2 %`."""
+    shares = [share(task[split]["statistics"].get(name)) for split in SPLITS if task[split]]
     same_unit = all(each.endswith(" %") for each in shares[:-1])
     return " / ".join([*(each.removesuffix(" %") if same_unit else each for each in shares[:-1]), shares[-1]])
 
@@ -98,7 +98,7 @@ def _labelled(plan: Mapping[str, Any]) -> list[str]:
 
 
 def _labels(labels: Mapping[str, Any], most: int) -> str:
-    """The most frequent labels with their counts."""
+    """Format the most frequent labels with their counts."""
     shown = list(labels["counts"].items())[:most]
     more = labels["number"] - len(shown)
     text = ", ".join(f"{label or repr(label)} {amount:,}" for label, amount in shown)
@@ -139,7 +139,7 @@ def _weight(value: float) -> str:
 
 
 def _data_table(plan: Mapping[str, Any]) -> Table:
-    names = _figure_names(plan)
+    names = _statistic_names(plan)
     headers = {name: _short(name, names) for name in names}
     counts = ("rows", "batches", *_counted(plan), "longest")
     numbers = (*counts, *headers.values())
@@ -154,21 +154,21 @@ def _data_table(plan: Mapping[str, Any]) -> Table:
             if data is None:
                 continue
             values = [number(data.get(key)) for key in counts]
-            values += [share(data["figures"].get(figure)) for figure in names]
+            values += [share(data["statistics"].get(statistic)) for statistic in names]
             values += [number(data["skipped"])] if skipped else []
             made.add_row(label, split, *values, Text(data["path"], style="dim", overflow="fold"))
             label = Text()
     return made
 
 
-def _figure_names(plan: Mapping[str, Any]) -> list[str]:
-    """What featurizers report of the data, each name once."""
+def _statistic_names(plan: Mapping[str, Any]) -> list[str]:
+    """Return the names of the statistics that featurizers report."""
     splits = (task[split] for task in plan["tasks"].values() for split in SPLITS if task[split])
-    return list(dict.fromkeys(name for data in splits for name in data["figures"]))
+    return list(dict.fromkeys(name for data in splits for name in data["statistics"]))
 
 
 def _short(name: str, names: Sequence[str]) -> str:
-    """The last part of a dotted name where no other ends in it."""
+    """Return the last part of a dotted name if that is unique, else the whole name."""
     last = name.rsplit(".", 1)[-1]
     return last if sum(other.rsplit(".", 1)[-1] == last for other in names) == 1 else name
 
@@ -177,9 +177,9 @@ def _schedule(plan: Mapping[str, Any]) -> Iterator[RenderableType]:
     phases = plan["schedule"]["phases"]
     for index, phase in enumerate(phases):
         title = [f"{_title(index, phase)}: "] if len(phases) > 1 else []
-        parts = [f"{_steps_of(phase)}; an epoch: {phase['epoch']}"]
+        parts = [f"{_steps_of(phase)}; epoch: {phase['epoch']}"]
         if len(phases) > 1:
-            parts += [f"{phase['optimizer']} anew, {phase['lr_scheduler']}"]
+            parts += [f"new {phase['optimizer']}, {phase['lr_scheduler']}"]
             parts += [f"frozen: {', '.join(phase['frozen'])}"] if phase["frozen"] else []
         yield Text("".join([*title, "; ".join(parts)]))
         made = table("first epoch", "steps", "batches", "rows", right=("steps", "batches", "rows"))
@@ -219,21 +219,21 @@ def _memory(memory: Mapping[str, int]) -> Table:
 
 
 def _measured(measured: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """The estimate of the run's time and memory."""
+    """Yield the estimated time and memory of the run."""
     for index, phase in enumerate(measured["phases"]):
         steps = ", ".join(f"{task} {1000 * each:.1f} ms" for task, each in phase["seconds_per_step"].items())
         title = f"{_title(index, phase)}: " if len(measured["phases"]) > 1 else ""
         yield Text(
-            f"{title}a step: {steps}; an epoch {duration(phase['seconds_per_epoch'])},"
-            f" an evaluation {duration(phase['seconds_per_evaluation'])}"
+            f"{title}per step: {steps}; per epoch: {duration(phase['seconds_per_epoch'])};"
+            f" per evaluation: {duration(phase['seconds_per_evaluation'])}"
         )
     gpu = measured["peak_gpu_bytes"]
-    memory = f"{size(measured['peak_rss_bytes'])} of memory" + (f", {size(gpu)} of the GPU's" if gpu else "")
-    yield Text(f"the whole run: about {duration(measured['seconds'])}, {memory}")
+    memory = f"{size(measured['peak_rss_bytes'])} of memory" + (f", {size(gpu)} of GPU memory" if gpu else "")
+    yield Text(f"whole run: about {duration(measured['seconds'])}, {memory}")
 
 
 def _modules(plan: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """The modules as a tree a task; a shared one stands in full at its first user."""
+    """Yield one tree of modules per task; a shared module is shown in full in the first one."""
     places = {path: module for module in plan["modules"] for path in module["users"]}
     for name, task in plan["tasks"].items():
         root = Tree(Text.assemble((name, "bold"), f" {task['component']}"), guide_style="dim")
@@ -267,7 +267,7 @@ def _module_label(label: str, path: str, module: Mapping[str, Any], plan: Mappin
         text.append(f"  {module['key']}", style="cyan")
     first = module["users"][0]
     if path != first:
-        text.append(f"  the one of {_task_of(first, plan)}", style="dim")
+        text.append(f"  shared with {_task_of(first, plan)}", style="dim")
         return text
     text.append(f"  {module['parameters']:,}")
     if module["trainable"] < module["parameters"]:
@@ -281,7 +281,7 @@ def _shared(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _owners(module: Mapping[str, Any]) -> Text:
-    """The settings of a shared module, and which of its users stated them."""
+    """Format the settings of a shared module with the user that set each of them."""
     text = Text.assemble((module["key"], "cyan"), " settings:")
     stated: dict[str, list[str]] = {}
     for name, value in _flat(module["values"]):
@@ -289,13 +289,13 @@ def _owners(module: Mapping[str, Any]) -> Text:
         owner = module["owners"].get(name, "").removesuffix(f".{name}")
         stated.setdefault(owner, []).append(setting)
     for owner, settings in stated.items():
-        source = f"stated at {owner}" if owner else "by default"
+        source = f"set at {owner}" if owner else "default"
         text.append(f"\n  {', '.join(settings)}").append(f"  {source}", style="dim")
     return text
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings by dotted names, without those that are null."""
+    """Yield nested settings by dotted names, except nulls."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
@@ -304,5 +304,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _task_of(path: str, plan: Mapping[str, Any]) -> str:
-    """The task that a JSON path lies in."""
+    """Return the task that contains a JSON path."""
     return next((name for name in plan["tasks"] if f"{path}.".startswith(f"tasks.{name}.")), path)

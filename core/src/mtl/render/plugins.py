@@ -102,7 +102,7 @@ def _accepts(accepts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _said(value: Any) -> str:
-    """A default or a declared value, as JSON says it."""
+    """Format a default or declared value as JSON, strings without quotes."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -12,20 +12,20 @@ from rich.segment import Segment
 from mtl.render.plain import escaped
 
 PLAIN_WIDTH = 120
-"""Columns if the output is not a terminal and nothing says how wide it is."""
+"""Columns if the output is not a terminal and has no known width."""
 
 
 class Terminal(Console):
     """A rich console that shows the control characters in a text instead of obeying them."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Yield the pieces of what is printed."""
+        """Yield the segments of a renderable, with control characters escaped."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=escaped(segment.text))
 
 
 def terminal(stream: TextIO) -> Terminal:
-    """Return a rich console for a stream that prints text as it is: brackets in a path are no markup."""
+    """Return a rich console for a stream that prints text literally: brackets in a path are not markup."""
     made = Terminal(file=stream, markup=False, highlight=False, emoji=False)
     if not made.is_terminal:
         made.width = max(made.width, PLAIN_WIDTH)

@@ -1,4 +1,4 @@
-"""The run folder: the only place that knows its files."""
+"""The files of a run folder."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from mtl.weights import RowNames, write_tensors
 
 WEIGHTS = "weights.safetensors"
 FILES = "files"
-"""The folder, of a run and of its model, with the files of featurizers and tasks."""
+"""The folder, in a run and in its model, with the files of featurizers and tasks."""
 OWNERS = ("featurizers", "tasks")
 MODEL_FILES = ("config", "tasks", "featurizers", "modules", "versions")
-"""What stands beside the weights: the resolved config, what was learnt from the data, and the versions
-of all plugins."""
+"""The files beside the weights: the resolved config, the state learned from the data, and the versions of
+all plugins."""
 
 
 @frozen
@@ -51,7 +51,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line."""
+        """The metrics, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -66,16 +66,16 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """The resumable states."""
+        """The checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def files(self) -> Path:
-        """What featurizers and tasks read elsewhere when the run began."""
+        """The files that featurizers and tasks saved when the run started."""
         return self.path / FILES
 
     def refuse_used(self) -> None:
-        """Raises `UsageError` where the folder holds a run already."""
+        """Raise `UsageError` if the folder already holds a run."""
         if self.holds_run:
             raise UsageError(
                 f"{self.path}: this folder already holds a run;"
@@ -83,9 +83,9 @@ class RunFolder:
             )
 
     def create(self, config: Mapping[str, Any]) -> None:
-        """Make the folder, or make it a run that is not complete, and write its config.
+        """Create the folder, remove a previous result, and write the config.
 
-        Raises `UsageError` where it cannot be written.
+        Raises `UsageError` if the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -116,9 +116,9 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """The folder, made where there is none, for this process alone; a kill releases it.
+        """Create the folder if needed and lock it for this process; a kill releases the lock.
 
-        Raises `UsageError` where another process is at work there, or it cannot be made.
+        Raises `UsageError` if another process holds the lock, or the folder cannot be created.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ class RunFolder:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise UsageError(f"{self.path}: another process is at work on this run") from None
+            raise UsageError(f"{self.path}: another process is using this run folder") from None
         except OSError:
             pass  # a file system without locks
         try:
@@ -138,23 +138,23 @@ class RunFolder:
             os.close(descriptor)
 
     def sweep(self) -> None:
-        """Remove what a killed process left half-written."""
+        """Remove unfinished files of a killed process."""
         for path in (self.config, self.result, self.files, self.model, self.checkpoints / "step-*"):
             sweep(path)
 
     @property
     def holds_run(self) -> bool:
-        """Whether a run was begun here."""
+        """Whether the folder holds a run."""
         return self.config.exists()
 
     def require(self) -> None:
-        """Raises `OSError` where somebody has deleted the run, lest writing begins another in its place."""
+        """Raise `OSError` if the run was deleted, so that it is not created again by writing."""
         if not self.holds_run:
             raise FileNotFoundError(errno.ENOENT, "the run folder is gone", str(self.path))
 
     @property
     def is_unused(self) -> bool:
-        """Whether the folder is new or empty, but for what a killed process left half-written."""
+        """Whether the folder is new or empty, apart from unfinished files of a killed process."""
         return not self.path.exists() or (
             self.path.is_dir() and all(entry.name.startswith(".") for entry in self.path.iterdir())
         )
@@ -166,26 +166,28 @@ class RunFolder:
 
     @property
     def last_state(self) -> str:
-        """Where a failed run can be resumed, for a message."""
+        """The state from which a failed run can be resumed, for a message."""
         saved = self.saved_checkpoints()
         if not saved:
             return "it has no checkpoint yet"
         return f"to continue from {saved[0].name}, {self.how_to_resume}"
 
     def read_config(self) -> dict[str, Any]:
-        """The resolved config of the run. Raises `UsageError` where there is none."""
+        """Return the resolved config of the run. Raises `UsageError` if there is none."""
         if not self.holds_run:
             raise UsageError(f"{self.path}: not a run folder, {self.config.name} is missing")
         return read_json(self.config)
 
     def read_model(self) -> dict[str, dict[str, Any]]:
-        """What stands beside the best model's weights, by name.
+        """Return the JSON files beside the best model's weights, by name.
 
-        Raises `UsageError` where there is no model, `DamagedFolder` where it is not what was written.
+        Raises `UsageError` if there is no model, `DamagedFolder` if it is not what was written.
         """
         if not self.model.is_dir():
             what = (
-                "this run has kept no model yet" if self.holds_run else "not a run folder, model is missing"
+                "this run has not saved a model yet"
+                if self.holds_run
+                else "not a run folder, model is missing"
             )
             raise UsageError(f"{self.path}: {what}")
         check_manifest(self.model, [WEIGHTS, *(f"{name}.json" for name in MODEL_FILES)], within=[FILES])
@@ -195,7 +197,7 @@ class RunFolder:
         return parts
 
     def record(self, record: Mapping[str, Any]) -> None:
-        """Add a line to the metrics, whole or not at all. Raises `OSError`."""
+        """Append a line to the metrics, whole or not at all. Raises `OSError`."""
         self.require()
         line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
         with self.metrics.open("ab", buffering=0) as file:
@@ -209,7 +211,7 @@ class RunFolder:
                 raise
 
     def truncate_metrics(self, size: int) -> bool:
-        """Drop what was recorded after the first `size` bytes; whether there were as many."""
+        """Truncate the metrics to `size` bytes; return false if they were shorter."""
         if not self.metrics.exists():
             return size == 0
         complete = self.metrics.stat().st_size >= size
@@ -218,7 +220,7 @@ class RunFolder:
         return complete
 
     def flush_metrics(self) -> int:
-        """Bytes recorded so far, all of them on the disk."""
+        """Write buffered metrics to disk and return their size in bytes."""
         if not self.metrics.exists():
             return 0
         with self.metrics.open("ab") as file:
@@ -237,7 +239,7 @@ class RunFolder:
         `names` are those of the tensors' rows, `aliases` other names of tensors.
         """
         self.require()
-        # A folder that somebody has deleted is not made again.
+        # A folder that was deleted is not created again.
         with atomic_write(self.model, make_parents=False) as folder:
             folder.mkdir()
             write_tensors(tensors, folder / WEIGHTS, names, aliases)
@@ -249,16 +251,16 @@ class RunFolder:
             write_manifest(folder)
 
     def checkpoint(self, step: int) -> Path:
-        """The folder of the checkpoint after `step` steps."""
+        """Return the folder of the checkpoint after `step` steps."""
         return self.checkpoints / f"step-{step:08d}"
 
     def saved_checkpoints(self) -> list[Path]:
-        """The checkpoints, the newest first."""
+        """Return the checkpoints, newest first."""
         return sorted(self.checkpoints.glob("step-*"), reverse=True)
 
     def keep_checkpoints(self, number: int, last: Path) -> None:
-        """Remove all but the newest `number` up to `last`; a later one is damaged, and would be counted
-        in place of one that is whole."""
+        """Remove all checkpoints but the newest `number` up to `last`; later ones are damaged and do not
+        count."""
         for path in [path for path in self.saved_checkpoints() if path <= last][number:]:
-            # Renamed first: what a kill leaves of it is not a checkpoint, and is swept.
+            # Renamed first, so that a kill cannot leave half a checkpoint.
             shutil.rmtree(path.rename(path.with_name(f".{path.name}-removed")))

@@ -102,13 +102,13 @@ def _with_counts(labels: list[str], counts: Mapping[str, int]) -> str:
     return ", ".join(f"`{label}` ({counts[label]:,})" for label in labels[:NAMED]) + more
 
 
-def unknown_notices(figures: Mapping[Split, Mapping[str, float]]) -> Iterator[str]:
+def unknown_notices(statistics: Mapping[Split, Mapping[str, float]]) -> Iterator[str]:
     """Yield the shares of unknown words that are large in evaluation or test data."""
     for split in ("eval", "test"):
-        for name, value in figures.get(split, {}).items():
-            owner, _, figure = name.rpartition(".")
-            if figure == "unknown" and value > UNKNOWN_SHARE:
-                trained = _percent(figures["train"].get(name, 0.0))
+        for name, value in statistics.get(split, {}).items():
+            owner, _, statistic = name.rpartition(".")
+            if statistic == "unknown" and value > UNKNOWN_SHARE:
+                trained = _percent(statistics["train"].get(name, 0.0))
                 yield (
                     f"{_percent(value)} of the {split} data is unknown to {owner}, {trained} of the training"
                     " data; are its words split and written alike?"
@@ -116,7 +116,7 @@ def unknown_notices(figures: Mapping[Split, Mapping[str, float]]) -> Iterator[st
 
 
 def overlap_notices(
-    splits: Mapping[Split, Rows | None], figures: Mapping[Split, Mapping[str, float]]
+    splits: Mapping[Split, Rows | None], statistics: Mapping[Split, Mapping[str, float]]
 ) -> Iterator[str]:
     """Yield which evaluation or test data holds training rows, by what the model reads of them."""
     train = splits["train"]
@@ -128,7 +128,7 @@ def overlap_notices(
         if rows.path == train.path:
             yield f"the {split} data is the training data, {rows.path}; its metrics say nothing of new rows"
             continue
-        unknown = [value for name, value in figures.get(split, {}).items() if name.endswith(".unknown")]
+        unknown = [value for name, value in statistics.get(split, {}).items() if name.endswith(".unknown")]
         if max(unknown, default=0.0) > UNKNOWN_SHARE:
             continue  # unknown words look alike
         known = row_hashes(train) if known is None else known

@@ -167,7 +167,7 @@ def load(
         tasks.load_state(parts)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{folder.model}: what was learnt from the data cannot be used: {type(error).__name__}: {error}"
+            f"{folder.model}: what was learned from the data cannot be used: {type(error).__name__}: {error}"
         ) from error
     with torch_settings(loaded.config):
         model = load_model(

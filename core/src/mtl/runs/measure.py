@@ -1,4 +1,4 @@
-"""What a run will take, from a few steps of it that are taken and thrown away: `mtl plan --measure`."""
+"""Time and memory of a run, estimated from a few of its steps: `mtl plan --measure`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from mtl.training.trainer import Trainer
 
 WARM_UP = 3
 MEASURED = 15
-"""Steps of each task, and batches of each evaluation. Their lengths differ, so they are taken from all
-over."""
+"""Steps per task and batches per evaluation to measure, spread over the data because lengths differ."""
 
 
 def measure(trainer: Trainer) -> dict[str, Any]:
-    """Seconds and memory of a run, as estimated from `MEASURED` steps of each task and phase.
+    """Estimate the seconds and memory of a run from `MEASURED` steps of each task and phase.
 
-    The model is trained by these steps: it is of no use afterwards. Memory is that of the process, in bytes,
-    and of the GPU where there is one.
+    These steps change the model, so the trainer cannot be used afterward. Memory is that of the process, in
+    bytes, and of the GPU if there is one.
     """
     trainer.model.train()
     phases = []
@@ -45,7 +44,7 @@ def _phase(trainer: Trainer, phase: Phase) -> dict[str, Any]:
     epochs = list(phase.timeline.walk())
     counts = Counter(step.task for steps in epochs for step in steps)
     seconds = {
-        task: _seconds_a_step(trainer, [step for steps in epochs for step in steps if step.task == task])
+        task: _seconds_per_step(trainer, [step for steps in epochs for step in steps if step.task == task])
         for task in counts
     }
     every = trainer.config.evaluate_every_steps
@@ -63,11 +62,11 @@ def _phase(trainer: Trainer, phase: Phase) -> dict[str, Any]:
 
 
 def _spread(things: Sequence[Any], number: int) -> list[Any]:
-    """Some of them, evenly from the first to the last."""
+    """Return `number` of the things, evenly spaced from the first to the last."""
     return [things[index * len(things) // number] for index in range(min(number, len(things)))]
 
 
-def _seconds_a_step(trainer: Trainer, steps: Sequence[Step]) -> float:
+def _seconds_per_step(trainer: Trainer, steps: Sequence[Step]) -> float:
     for step in steps[:WARM_UP]:
         trainer.train_step(step)
     measured = _spread(steps, MEASURED)
@@ -97,7 +96,7 @@ def _seconds_to_score(trainer: Trainer, task: str) -> float:
 
 
 def _timed(device: torch.device, action: Callable[[], object]) -> float:
-    """The seconds that it takes, a GPU's work included."""
+    """Return the seconds that an action takes, including work on a GPU."""
     begun = perf_counter()
     action()
     if device.type == "cuda":

@@ -48,7 +48,7 @@ def plan(
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:
-    """Tasks, schedule, modules and memory of a prepared run."""
+    """Return tasks, schedule, modules and memory of a prepared run."""
     parameters = list(prepared.model.parameters())
     return {
         "tasks": {name: _task(prepared, name) for name in prepared.tasks.tasks},
@@ -99,12 +99,12 @@ def _split(prepared: Prepared, name: str, split: Split) -> dict[str, Any] | None
         "pieces": int(rows.pieces.sum()),
         "longest": int(lengths.max(initial=0)),
         "labels": label_summary(prepared.tasks.tasks[name].label_counts(rows)),
-        "figures": dict(data.figures[split]),
+        "statistics": dict(data.statistics[split]),
     }
 
 
 def _schedule(prepared: Prepared) -> dict[str, Any]:
-    """The steps of the whole run, and of each phase."""
+    """Return the steps of the whole run, and of each phase."""
     phases = [_phase(prepared, phase) for phase in prepared.phases]
     return {
         **{
@@ -173,7 +173,7 @@ def _size(module: nn.Module, *, trainable: bool) -> int:
 
 
 def _memory(prepared: Prepared) -> dict[str, int]:
-    """Bytes; the optimizer's two moments are Adam's."""
+    """Return bytes; the optimizer's two moments are Adam's."""
     trainable = sum(p.nbytes for p in prepared.model.parameters() if p.requires_grad)
     rows = {
         id(rows): rows for data in prepared.data.values() for rows in data.splits.values() if rows is not None
@@ -215,12 +215,12 @@ def _data_notices(prepared: Prepared, name: str) -> Iterator[str]:
     """Yield what is suspicious about a task's labels, words and splits."""
     task, data = prepared.tasks.tasks[name], prepared.data[name]
     yield from label_notices(task.label_counts(data.train))
-    yield from unknown_notices(data.figures)
-    yield from overlap_notices(data.splits, data.figures)
+    yield from unknown_notices(data.statistics)
+    yield from overlap_notices(data.splits, data.statistics)
 
 
 def _undefined(prepared: Prepared) -> Iterator[str]:
-    """Metrics that select the best model, but that the evaluation data cannot define."""
+    """Yield metrics that select the best model, but that the evaluation data cannot define."""
     for name, task in prepared.tasks.tasks.items():
         rows, metric = prepared.data[name].splits["eval"], task.config.metric.name
         counts = any(name in p.selection.metrics or name in p.early_stopping.metrics for p in prepared.phases)
@@ -236,7 +236,7 @@ def _undefined(prepared: Prepared) -> Iterator[str]:
 
 
 def _idle(prepared: Prepared) -> Iterator[str]:
-    """Tasks that no phase has, and settings that wait for evaluations which never come."""
+    """Yield tasks that no phase has, and settings that wait for evaluations which never come."""
     for name, component in prepared.config.tasks.items():
         if not any(name in phase.tasks for phase in prepared.phases):
             yield f"{name}: in no phase, so it is not trained"

@@ -183,12 +183,12 @@ def python_rows(task: Task[Any], rows: Any) -> Iterator[InputRow]:
 
 
 def is_pandas_table(value: object) -> bool:
-    """Whether a value is a pandas table; pandas itself is not imported."""
+    """Return whether a value is a pandas table; pandas itself is not imported."""
     return type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "to_dict")
 
 
 def _is_row(value: Any, inputs: Sequence[ColumnSpec]) -> bool:
-    """Whether a value is one row instead of several."""
+    """Return whether a value is one row instead of several."""
     if isinstance(value, str | Mapping):
         return True
     return (

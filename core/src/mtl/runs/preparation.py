@@ -223,7 +223,7 @@ def _timeline(
 
 
 def _modules(model: MultitaskModel, names: Sequence[str]) -> list[nn.Module]:
-    """The modules of a model that any of the names means."""
+    """Return the modules of a model that any of the names means."""
     keys = {path: built.config.shared_module_key for built in model.built for path in built.users}
     paths = {path for name in names for path in find_modules(name, keys)}
     return [built.module for built in model.built if paths.intersection(built.users)]
@@ -295,7 +295,7 @@ def _check_steps(prepared: Prepared, balancer: Balancer[Any]) -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for `auto`, `cpu` or `cuda`. Raises `UsageError` where there is no such one."""
+    """Return the device for `auto`, `cpu` or `cuda`. Raises `UsageError` where there is no such one."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UsageError("`device` is cuda, but torch sees no GPU; use auto or cpu")

@@ -1,4 +1,4 @@
-"""Going on with a run: what it was begun with, what has changed since, and its newest whole state."""
+"""Resuming a run: what has changed since it started, and its newest intact checkpoint."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ FREE = (
     "loggers",
     "base_dir",
 )
-"""Settings that may change while a run is under way: a longer run needs a learning rate that allows it, and
-files that have moved must still hold the same rows."""
+"""Settings that may change when a run is resumed. The learning rate must allow a longer run, and files that
+have moved must hold the same rows."""
 
 
 def check_config(
     folder: RunFolder, loaded: LoadedConfig, plugins: Plugins, *, allow_changes: bool
 ) -> list[str]:
-    """Return the paths of settings that are not what the run in `folder` began with.
+    """Return the paths of settings that have changed since the run in `folder` started.
 
-    Raises `UsageError` with the difference where going on would make a wrong result.
+    Raises `UsageError` with the differences if resuming would give a wrong result.
     """
     before = dump(load_config(folder.read_config(), plugins=plugins, check_paths=False).config)
     now = dump(loaded.config)
@@ -50,17 +50,17 @@ def check_config(
         ("order", loaded.config.schedule),
     ):
         if component.config.uses_total_steps:
-            follows = f"(the {what} of {component.name} follows from it)"
+            follows = f"(the {what} of {component.name} depends on it)"
             fatal += [f"{line} {follows}" for path, line in changes.items() if path in LENGTH]
     _refuse(folder, "the config is", fatal, allow_changes)
     return list(changes)
 
 
 def identity(prepared: Prepared) -> dict[str, Any]:
-    """What a run's figures depend on: its config, its rows, what was learnt from them, all versions."""
+    """Return what the results of a run depend on: config, rows, state learned from them, versions."""
     return {
         "config": dump(prepared.config),
-        "learnt": {
+        "learned": {
             f"{kind}.{name}": hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
             for kind, states in prepared.tasks.state().items()
             for name, state in states.items()
@@ -76,12 +76,12 @@ def identity(prepared: Prepared) -> dict[str, Any]:
 
 
 def newest_checkpoint(folder: RunFolder) -> Checkpoint | None:
-    """Return the newest checkpoint that is whole; None if there is none."""
+    """Return the newest intact checkpoint; None if there is none."""
     for path in folder.saved_checkpoints():
         try:
             return open_checkpoint(path)
         except DamagedFolder as error:
-            logger.warning("%s; the one before is used", error)
+            logger.warning("%s; using the checkpoint before", error)
     return None
 
 
@@ -91,7 +91,7 @@ def module_states(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
         return None
     states = checkpoint.state.get("modules")
     if not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
-        raise UsageError(f"{checkpoint.path}: `modules` of this state must be an object of objects")
+        raise UsageError(f"{checkpoint.path}: `modules` of this checkpoint must be an object of objects")
     return states
 
 
@@ -105,7 +105,7 @@ def restore(
 ) -> None:
     """Continue from a checkpoint, or from the start if there is none.
 
-    Raises `UsageError` for rows or vocabularies that are not what they were, or a damaged best model.
+    Raises `UsageError` if rows or vocabularies have changed, or if the best model is damaged.
     """
     if checkpoint is None:
         folder.truncate_metrics(0)
@@ -116,7 +116,9 @@ def restore(
         _check_identity(folder, state["run"], now, allow_changes)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{path}: this state does not say what its run began with: {reason}") from error
+        raise UsageError(
+            f"{path}: this checkpoint does not say what its run started with: {reason}"
+        ) from error
     match = trainer.restore(checkpoint.tensors(), state, path)
     if match.maps:
         logger.warning("%s: rows of the model were matched by name: %s", path, match)
@@ -130,11 +132,11 @@ def restore(
         _check_model(folder)
     folder.keep_checkpoints(trainer.config.keep_checkpoints, path)
     if not folder.truncate_metrics(metrics_size):
-        logger.warning("%s: lines have been lost", folder.metrics)
+        logger.warning("%s: lines are missing", folder.metrics)
 
 
 def _check_model(folder: RunFolder) -> None:
-    """The best model so far may stay the best: it must be what it was."""
+    """Raise `UsageError` if the best model so far, which may remain the best, is damaged."""
     try:
         folder.read_model()
     except UsageError as error:
@@ -145,10 +147,10 @@ def _check_identity(folder: RunFolder, before: Any, now: Mapping[str, Any], allo
     if before.keys() != now.keys():
         raise ValueError(f"it names {', '.join(before)}")
     for _, line in _differences(before["versions"], now["versions"]):
-        logger.warning("another version than the run began with:%s; its figures may differ", line[1:])
+        logger.warning("a version has changed since the run started:%s; the results may differ", line[1:])
     lines = [
-        f"  what was learnt from the data ({name}: vocabulary, labels) is not the same"
-        for name, _ in _differences(before["learnt"], now["learnt"])
+        f"  the state learned from the data ({name}: vocabulary, labels) differs"
+        for name, _ in _differences(before["learned"], now["learned"])
     ]
     for split in sorted(before["rows"].keys() | now["rows"].keys()):
         old, new = before["rows"].get(split), now["rows"].get(split)
@@ -157,14 +159,14 @@ def _check_identity(folder: RunFolder, before: Any, now: Mapping[str, Any], allo
         elif old["rows"] != new["rows"]:
             lines.append(f"  {split}: {old['rows']:,} rows before, {new['rows']:,} now ({new['path']})")
         elif old["sha256"] != new["sha256"]:
-            lines.append(f"  {split}: as many rows as before, but not the same ({new['path']})")
+            lines.append(f"  {split}: the same number of rows, but different ones ({new['path']})")
     _refuse(folder, "the data are", lines, allow_changes)
 
 
 def _refuse(folder: RunFolder, what: str, lines: list[str], allow_changes: bool) -> None:
     if not lines:
         return
-    text = f"{folder.path}: {what} not what this run began with:\n" + "\n".join(lines)
+    text = f"{folder.path}: {what} not what this run started with:\n" + "\n".join(lines)
     if not allow_changes:
         raise UsageError(
             f"{text}\npass {argument('allow_changes')} to continue;"

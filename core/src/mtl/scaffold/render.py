@@ -216,7 +216,7 @@ def _bounds(requirement: str) -> str:
 
 
 def _series(distribution: str) -> str:
-    """The major and minor version of a distribution. Raises `PackageNotFoundError`."""
+    """Return the major and minor version of a distribution. Raises `PackageNotFoundError`."""
     version = Version(importlib.metadata.version(distribution))
     return f"{version.major}.{version.minor}"
 
@@ -240,7 +240,7 @@ def _check_free(
 
 
 def _templates(folder: str) -> dict[str, str]:
-    """The templates below a folder, {path: text}."""
+    """Return the templates below a folder, {path: text}."""
     return dict(_found(files(__package__).joinpath("templates", folder), ""))
 
 

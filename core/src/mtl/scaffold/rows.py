@@ -15,7 +15,7 @@ Target = Literal["score", "label"]
 
 
 def review_files(target: Target, extension: Literal["tsv", "csv"]) -> dict[str, str]:
-    """Rows to train on and to evaluate, {path: text}, the same each time: a text, and the sum of its
+    """Return rows to train on and to evaluate, {path: text}, the same each time: a text, and the sum of its
     adjectives' scores or whether that is `good` or `bad`."""
     generator = random.Random(0)
     return {

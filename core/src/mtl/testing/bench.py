@@ -1,4 +1,4 @@
-"""A component on the bench: taken from what is installed, with its config. Free of torch."""
+"""An installed component to check, with its config. Free of torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Bench:
 
     @property
     def name(self) -> str:
-        """The name by which a config means this component, where two distributions have it too."""
+        """The component's name in a config, qualified if two distributions provide it."""
         plain = self.provided.spec.name
         is_alone = len(self.plugins.available(self.kind)[plain]) == 1
         return plain if is_alone else f"{self.provided.distribution}:{plain}"
@@ -64,7 +64,7 @@ class Bench:
         return made
 
     def configured(self, settings: Mapping[str, Any]) -> Component:
-        """The component with other settings, read as a run's config is read; `kind.NAME` is where
+        """Return the component with other settings, read as a run's config is read; `kind.NAME` is where
         they stand in messages. Raises `ConfigError`."""
         return read_component(self.plugins, self.kind, self.name, settings, self.folder)
 
@@ -72,7 +72,7 @@ class Bench:
 def read_component(
     plugins: Plugins, kind: str, name: str, settings: Mapping[str, Any], folder: Path
 ) -> Component:
-    """A component alone, from its settings as JSON. Raises `ConfigError`."""
+    """Return a component alone, from its settings as JSON. Raises `ConfigError`."""
     document = documents.from_value({kind: {name: dict(settings)}})
     reader = Reader(plugins, document, Converter(folder, check_paths=False))
     read = reader.settings(_alone(kind), document.value, {}, (), "the config", stated=True)
@@ -88,6 +88,6 @@ def read_component(
 
 @functools.cache
 def _alone(kind: str) -> type[Any]:
-    """A config of nothing but one slot."""
+    """Return a config class with one slot only."""
     contents = {"__annotations__": {kind: Component}, kind: slot(kind, REQUIRED, "What is tried.")}
     return configclass(type("Alone", (), contents))

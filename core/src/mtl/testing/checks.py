@@ -1,4 +1,4 @@
-"""What a check is, and how one is run. Free of torch and of pytest."""
+"""Checks and rules. Free of torch and of pytest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Check:
 
 
 class CheckError(AssertionError):
-    """Checks failed; `checks` are those, and the message has a line for each."""
+    """Failed checks, in `checks`; the message has one line per check."""
 
     def __init__(self, checks: Sequence[Check]) -> None:
         self.checks = tuple(checks)
@@ -44,11 +44,11 @@ class CheckError(AssertionError):
 
 
 class Failed(Exception):
-    """A rule is broken; the message says how."""
+    """Raised if a rule is broken; the message says how."""
 
 
 class Skipped(Exception):
-    """A rule has nothing to be tried on; the message says what it lacks."""
+    """Raised if a rule does not apply; the message says what is missing."""
 
 
 SubjectT = TypeVar("SubjectT")
@@ -57,7 +57,7 @@ SubjectT_contra = TypeVar("SubjectT_contra", contravariant=True)
 
 @frozen
 class Rule(Generic[SubjectT_contra]):
-    """What a component is held to: `asks` in one sentence, and `why` in another."""
+    """A requirement: `asks` says what in one sentence, `why` gives the reason in another."""
 
     name: str
     asks: str
@@ -65,7 +65,7 @@ class Rule(Generic[SubjectT_contra]):
     attempt: Callable[[SubjectT_contra], None]
 
     def check(self, subject: SubjectT_contra, label: str) -> Check:
-        """Try the rule. Whatever the subject raises is a failed check."""
+        """Check the rule. Any exception of the subject is a failed check."""
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 self.attempt(subject)
@@ -91,7 +91,7 @@ def rule(why: str) -> Callable[[Callable[[SubjectT], None]], Rule[SubjectT]]:
 
 
 def told(error: BaseException) -> str:
-    """An exception in a line; of a component's, the exception itself and its place."""
+    """Format an exception in one line; for an exception in a component, with its location."""
     if isinstance(error, ComponentError) and error.__cause__ is not None:
         return raised(error.__cause__)
     if isinstance(error, MtlError):
@@ -100,7 +100,7 @@ def told(error: BaseException) -> str:
 
 
 def require(checks: Iterable[Check]) -> list[Check]:
-    """The checks. Raises `CheckError` with those that failed."""
+    """Return the checks. Raises `CheckError` with those that failed."""
     __tracebackhide__ = True
     done = list(checks)
     failed = [check for check in done if not check.passed]
@@ -110,7 +110,7 @@ def require(checks: Iterable[Check]) -> list[Check]:
 
 
 def equal_json(left: Any, right: Any, tolerance: float = 1e-4) -> bool:
-    """Whether two JSON values are the same, numbers but for rounding."""
+    """Return whether two JSON values are equal, up to rounding of numbers."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, int | float) and isinstance(right, int | float):

@@ -1,4 +1,4 @@
-"""What every component's config class is held to. Free of torch."""
+"""Rules for every component's config class. Free of torch."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from mtl.testing.checks import Failed, rule
 
 
 def _own_fields(bench: Bench) -> Iterator[Field]:
-    """The fields that the component itself adds to what its kind has."""
+    """Return the fields that the component itself adds to what its kind has."""
     cls = bench.provided.load_config()
     common = KINDS[bench.kind].common_keys
     return (each for each in fields_of(cls).values() if each.name not in common)
 
 
 def _problem_paths(bench: Bench, settings: Mapping[str, Any], doing: str) -> list[str] | None:
-    """The paths of the problems that settings have, None where they have none; an error of another
+    """Return the paths of the problems that settings have, None where they have none; an error of another
     kind is a failure."""
     try:
         bench.configured(settings)
@@ -114,18 +114,18 @@ def survives_a_round_trip(bench: Bench) -> None:
         changed = [
             name for name in fields_of(type(again)) if getattr(again, name) != getattr(bench.config, name)
         ]
-        raise Failed(f"what comes back differs in {', '.join(changed) or 'itself, as it has no equality'}")
+        raise Failed(f"after it, {', '.join(changed) or 'the config, which defines no equality,'} differs")
 
 
 @rule("a misspelled key must be an error, not a default")
-def refuses_misspelt_keys(bench: Bench) -> None:
+def refuses_misspelled_keys(bench: Bench) -> None:
     """A key that the config class does not have is refused, at its path."""
     for field in _own_fields(bench):
-        misspelt = f"{field.name}_"
+        misspelled = f"{field.name}_"
         settings = {key: value for key, value in bench.settings.items() if key != field.name}
-        paths = _problem_paths(bench, {**settings, misspelt: 1}, f"with the key `{misspelt}`")
-        if not paths or not any(path.endswith(misspelt) for path in paths):
-            raise Failed(f"`{misspelt}` in place of `{field.name}` is not refused at its path")
+        paths = _problem_paths(bench, {**settings, misspelled: 1}, f"with the key `{misspelled}`")
+        if not paths or not any(path.endswith(misspelled) for path in paths):
+            raise Failed(f"`{misspelled}` in place of `{field.name}` is not refused at its path")
 
 
 @rule("a user must learn which key is missing before data is read")
@@ -167,7 +167,7 @@ def _is_number(field: Field) -> bool:
 
 
 def _edges(field: Field) -> list[Any]:
-    """The smallest and the greatest value that a key takes, in the shape that it takes."""
+    """Return the smallest and the greatest value that a key takes, in the shape that it takes."""
     edges = [field.limits[name] for name in ("minimum", "maximum") if name in field.limits]
     if field.type.origin in (int, float):
         return edges or [0, -1]
@@ -219,7 +219,7 @@ RULES = (
     has_a_schema,
     defaults_are_valid,
     survives_a_round_trip,
-    refuses_misspelt_keys,
+    refuses_misspelled_keys,
     names_missing_keys,
     refuses_wrong_values,
     declares_what_its_kind_asks,

@@ -1,4 +1,4 @@
-"""What data sources and datasets are held to."""
+"""Rules for data sources and datasets."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def survives_any_file(bench: SourceBench) -> None:
             return
         except Exception as error:
             raise Failed(f"a missing file raises {type(error).__name__}: {error}") from error
-        raise Failed("a missing file is read as if it were there")
+        raise Failed("reading a missing file raises no error")
 
 
 @rule("nobody notices a row that is silently left out")
@@ -162,7 +162,7 @@ def samples_alike(bench: Bench) -> None:
     for path, text in files.items():
         _check_below(path)
         if not isinstance(text, str) or not text.strip():
-            raise Failed(f"the sample's {path} is no text, or empty")
+            raise Failed(f"the sample's {path} is empty or not text")
     if dict(files) != dict(_dataset(bench).sample(0)):
         raise Failed("two samples of one seed differ")
 
@@ -173,7 +173,7 @@ def says_what_it_downloads(bench: Bench) -> None:
     for download in _dataset(bench).downloads():
         for url in download.urls:
             if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).netloc:
-                raise Failed(f"{url!r} is no address of the web")
+                raise Failed(f"{url!r} is not a web address")
         if not download.urls or not download.files:
             raise Failed("a download has no addresses, or no files")
         if not re.fullmatch(r"[0-9a-f]{32}", download.md5):

@@ -1,4 +1,4 @@
-"""What decoders are held to, by trying them on a few generated vectors."""
+"""Rules for decoders, checked on a few generated vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What featurizers are held to."""
+"""Rules for featurizers."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ TRAINING = (
 )
 OTHER_TASK = (["prices", "rose", "again"], ["the", "markets", "fell"])
 UNSEEN: tuple[list[str], ...] = (["Überraschung", "🎬", "x" * 50, "film"], ["..."], [])
-"""Words that no training row has, and a row without any."""
+"""Rows of words that are not in the training rows, and an empty row."""
 
 
 def column_of(rows: Sequence[Sequence[str]]) -> pl.Series:
-    """Rows of tokens, as a featurizer gets them."""
+    """Return rows of tokens, as a featurizer gets them."""
     return pl.Series("text", rows, dtype=pl.List(pl.String))
 
 
@@ -44,7 +44,7 @@ class FeaturizerBench(ModuleBench):
     """A featurizer fitted to a few rows, and its embedding."""
 
     def fitted(self, **corpora: Sequence[Sequence[str]]) -> Featurizer[object]:
-        """A featurizer fitted to rows of tokens by task, by default those of one task."""
+        """Return a featurizer fitted to rows of tokens by task, by default those of one task."""
         featurizer = self.factory(self.config)
         if not isinstance(featurizer, Featurizer):
             raise Failed(f"the factory must return a Featurizer, but returned {type(featurizer).__name__}")
@@ -75,14 +75,14 @@ def _batch(featurizer: Featurizer[object], rows: Sequence[Sequence[str]]) -> Bat
 
 
 def same_columns(left: Mapping[str, Column], right: Mapping[str, Column]) -> bool:
-    """Whether two encodings are the same."""
+    """Return whether two encodings are the same."""
     return left.keys() == right.keys() and all(
         torch.equal(left[name].values, right[name].values) for name in left
     )
 
 
 @rule("batches are indexed by row, and each word needs its vector")
-def encodes_a_row_a_row(bench: FeaturizerBench) -> None:
+def encodes_each_row(bench: FeaturizerBench) -> None:
     """`encode` returns `Ragged` columns with one item per word, for unseen words and empty rows too."""
     for rows in (TRAINING, UNSEEN):
         columns = bench.featurizer.encode(column_of(rows))
@@ -233,7 +233,7 @@ def reports_in_json(bench: FeaturizerBench) -> None:
 
 
 RULES = (
-    encodes_a_row_a_row,
+    encodes_each_row,
     embeds_each_token,
     rows_are_independent,
     state_survives,

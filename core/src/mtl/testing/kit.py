@@ -43,7 +43,7 @@ def check_plugin(distribution: str, *, plugins: Plugins | None = None) -> list[C
     installed = plugins or discover()
     trials = [plugin_trial(installed, distribution)]
     trials += [
-        component_trial(installed, each, None, behaviour=False)
+        component_trial(installed, each, None, behavior=False)
         for each in PluginBench(installed, distribution).provided()
     ]
     return require(check for trial in trials for check in trial.run())

@@ -1,4 +1,4 @@
-"""What loggers are held to, by a run whose hooks are called one after the other."""
+"""Rules for loggers, checked by calling the hooks of a run in order."""
 
 from __future__ import annotations
 

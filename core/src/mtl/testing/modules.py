@@ -1,5 +1,4 @@
-"""What representations, poolings, decoders and featurizers' embeddings are held to, by trying them on
-a few generated rows."""
+"""Rules for representations, poolings, decoders and embeddings, checked on a few generated rows."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ from mtl.weights import load_module, save_module, unique_tensors
 
 INPUT_DIM = 8
 LENGTHS = (7, 4, 1, 5, 2)
-"""Tokens a row of the generated batch; its longest row has no padding."""
+"""Tokens per row of the generated batch; the longest row has no padding."""
 TOLERANCE = 1e-4
 LEARNING_STEPS = 40
 
@@ -37,18 +36,18 @@ class ModuleBench(Bench):
 
     @abstractmethod
     def make(self, build: Builder) -> nn.Module:
-        """The module, built as a run builds it."""
+        """Return the module, built as a run builds it."""
 
     @abstractmethod
     def run(self, module: nn.Module) -> Tensor:
-        """What the module gives for the generated batch, without what is padding."""
+        """Return what the module gives for the generated batch, without what is padding."""
 
     def slots(self) -> Iterator[Component]:
-        """The components in its slots."""
+        """Return the components in its slots."""
         return slots_within(self.config)
 
     def built(self, seed: int = 0) -> nn.Module:
-        """The module, its initial weights a function of the seed."""
+        """Return the module, its initial weights a function of the seed."""
         torch.manual_seed(seed)
         module = self.make(Builder())
         if not isinstance(module, nn.Module):
@@ -56,7 +55,7 @@ class ModuleBench(Bench):
         return module
 
     def loss(self, module: nn.Module) -> Tensor:
-        """A mean loss that training can lower: the distance from random targets."""
+        """Return a mean loss that training can lower: the distance from random targets."""
         output = self.run(module)
         return F.mse_loss(output, noise(*output.shape, seed=7))
 
@@ -93,7 +92,7 @@ class SequenceBench(ModuleBench):
 
     @property
     def gives_a_sequence(self) -> bool:
-        """Whether a vector a token comes out."""
+        """Whether the output has one vector per token."""
         return self.kind == "representation" and self.config.output is Output.SEQUENCE
 
     def make(self, build: Builder) -> nn.Module:
@@ -105,17 +104,17 @@ class SequenceBench(ModuleBench):
 
 
 def noise(*shape: int, seed: int = 5) -> Tensor:
-    """Standard normal numbers, the same at every call."""
+    """Return standard normal numbers, the same at every call."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def inside(lengths: Tensor) -> Tensor:
-    """True where a position is in its row: `[batch]` to `[batch, time]`."""
+    """Return a mask that is true at positions before the row's end: `[batch]` to `[batch, time]`."""
     return torch.arange(int(lengths.max())) < lengths[:, None]
 
 
 def call(module: nn.Module, *inputs: Any) -> Tensor:
-    """What a module gives, which must be finite numbers."""
+    """Return a module's output, which must be finite."""
     output = module(*inputs)
     if not isinstance(output, Tensor) or not output.is_floating_point():
         raise Failed(f"`forward` must return a tensor of floats, but returned {type(output).__name__}")
@@ -125,14 +124,14 @@ def call(module: nn.Module, *inputs: Any) -> Tensor:
 
 
 def scored(module: nn.Module, *inputs: Any) -> Tensor:
-    """What a module gives in evaluation."""
+    """Return a module's output in evaluation mode."""
     module.eval()
     with torch.no_grad():
         return call(module, *inputs)
 
 
 def differs(left: Tensor, right: Tensor) -> bool:
-    """Whether two outputs are more than a rounding apart."""
+    """Return whether two outputs differ by more than rounding."""
     return left.shape != right.shape or not torch.allclose(left, right, rtol=TOLERANCE, atol=TOLERANCE)
 
 
@@ -211,7 +210,7 @@ def loss_falls(bench: ModuleBench) -> None:
 
 
 def train(bench: ModuleBench, module: nn.Module, steps: int) -> tuple[float, float]:
-    """A few steps on the generated batch: the loss before and after, in evaluation."""
+    """Train a few steps on the generated batch; return the loss before and after, in evaluation."""
 
     def evaluated() -> float:
         module.eval()

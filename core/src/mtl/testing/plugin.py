@@ -1,4 +1,4 @@
-"""What a plugin as a whole is held to. Free of torch."""
+"""Rules for a plugin as a whole. Free of torch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PluginBench:
         return [each for each in self.plugins.statuses if canonicalize_name(each.distribution) == wanted]
 
     def provided(self) -> Iterator[Provided]:
-        """Its components."""
+        """Yield its components."""
         wanted = canonicalize_name(self.distribution)
         for kind in KINDS:
             for found in self.plugins.available(kind).values():

@@ -1,5 +1,5 @@
-"""pytest's side of the kit: `pytest --mtl-check DISTRIBUTION` checks an installed plugin, a test for the
-distribution and one for each of its components. Free of torch until it is asked for."""
+"""The kit as a pytest plugin: `pytest --mtl-check DISTRIBUTION` checks an installed plugin, with one test for
+the distribution and one per component. Imports torch only if it is used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TRIALS = pytest.StashKey[ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The two options, which `addopts` may hold."""
+    """Add the two options."""
     group = parser.getgroup("mtl", "mtl plugins")
     group.addoption(
         "--mtl-check",
@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Check this installed distribution's mtl plugins and components.",
     )
     group.addoption(
-        "--mtl-config", metavar="FILE", help="A run's config: its components are tried as they stand there."
+        "--mtl-config", metavar="FILE", help="Check components with their settings in this run config."
     )
 
 
@@ -78,9 +78,9 @@ class TrialItem(pytest.Item):
         require(self.trial.run())
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """What failed, without a traceback into the kit."""
+        """Return what failed, without a traceback into the kit."""
         return str(excinfo.value) if isinstance(excinfo.value, CheckError) else super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Where it stands: in no file."""
+        """Return the location for reports; a trial is in no file."""
         return self.path, None, self.nodeid

@@ -1,4 +1,4 @@
-"""What tasks are held to: their columns, and what they learn from rows."""
+"""Rules for tasks: their columns, and what they learn from rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRONG_VALUES: Mapping[ColumnType, Sequence[Any]] = {
     ColumnType.TEXTS: ([], ["☃ none that a task knows"]),
     ColumnType.INTEGERS: ([], [-(2**62)]),
 }
-"""Cells that a data source may give, and a task may not know."""
+"""Cells that a data source may return and that a task may not know."""
 
 
 @rule("mtl reads these columns from files, and only the inputs for predictions")
@@ -56,7 +56,7 @@ def prepares_rows(bench: TaskBench) -> None:
 
 
 @rule("batches are indexed by row")
-def encodes_a_row_a_row(bench: TaskBench) -> None:
+def encodes_each_row(bench: TaskBench) -> None:
     """`encode` returns columns with one row per prepared row, and works without the targets."""
     task, table = bench.task, bench.table()
     inputs = evolve(table, frame=table.frame.select(*input_names(task), "line"))
@@ -132,7 +132,7 @@ def state_survives(bench: TaskBench) -> None:
 RULES = (
     declares_its_columns,
     prepares_rows,
-    encodes_a_row_a_row,
+    encodes_each_row,
     names_wrong_rows,
     fits_pieces_alike,
     state_survives,

@@ -1,4 +1,4 @@
-"""What tasks are held to: losses, predictions and metrics of single batches."""
+"""Rules for tasks: losses, predictions and metrics of single batches."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def gives_an_open_output(bench: TaskBench) -> None:
         output.loss = output.loss
     except FrozenInstanceError:
         raise Failed(
-            f"{type(output).__name__} is frozen; `@define(eq=False)` in place of `@frozen`"
+            f"{type(output).__name__} is frozen; use `@define(eq=False)` instead of `@frozen`"
         ) from None
 
 
@@ -57,7 +57,9 @@ def predictions_are_independent(bench: TaskBench) -> None:
         [alone] = answers(bench, module, row)
         if not equal_json(alone, together[number]):
             line = bench.rows.lines[number]
-            raise Failed(f"line {line} is answered {alone} alone, and {together[number]} in a batch")
+            raise Failed(
+                f"the prediction for line {line} is {alone} alone, but {together[number]} in a batch"
+            )
 
 
 @rule("metrics must not depend on the batch size, and select the best model")
@@ -67,7 +69,7 @@ def metrics_add_up(bench: TaskBench) -> None:
     module, name = bench.built(), bench.config.metric.name
     whole = measured(bench, module, [bench.batch()])
     if name not in whole:
-        raise Failed(f"`metric` names `{name}`, but the figures are {', '.join(whole)}")
+        raise Failed(f"`metric` names `{name}`, but the metrics are {', '.join(whole)}")
     if not (whole[name] is None or isinstance(whole[name], int | float)):
         raise Failed(f"`{name}` must be a number or null, but is {whole[name]!r}")
     apart = measured(bench, module, bench.single_rows())
@@ -152,7 +154,7 @@ def _exchanged(values: list[Any], kind: ColumnType) -> list[Any] | None:
 
 
 def _differ(bench: TaskBench, module: nn.Module, table: Table, changed: Table) -> bool:
-    """Whether the model predicts something else for changed rows, or has another loss."""
+    """Return whether the model predicts something else for changed rows, or has another loss."""
 
     def predicted(each: Table) -> Any:
         inputs = evolve(each, frame=each.frame.select(*input_names(bench.task), "line"))

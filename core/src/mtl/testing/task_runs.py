@@ -1,4 +1,4 @@
-"""What tasks are held to: short runs that are saved, loaded, killed, resumed and shared."""
+"""Rules for tasks: short runs that are saved, loaded, killed, resumed and shared."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Killed(BaseException):
 
 
 class KillAfter:
-    """A callback that ends the process, as it were, after a step."""
+    """A callback that simulates the death of the process after a step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
     @hookimpl
     def mtl_step_ended(self, step: int) -> None:
-        """Die where it is time."""
+        """Raise `Killed` after the step."""
         if step == self.step:
             raise Killed
 
@@ -48,11 +48,11 @@ def trains_and_loads(bench: TaskBench) -> None:
     with TemporaryDirectory() as folder:
         config = bench.run_config({"max_steps": 2}, **{TASK: {**bench.settings, "data": {source: tested}}})
         result = train(config, output=Path(folder, "run"), plugins=bench.plugins).data
-        figures = load(Path(folder, "run"), device="cpu", plugins=bench.plugins).test(TASK)[TASK]
+        metrics = load(Path(folder, "run"), device="cpu", plugins=bench.plugins).test(TASK)[TASK]
     said = result["tasks"][TASK]["test"]
-    wrong = [name for name in said if not equal_json(said[name], figures.get(name))]
+    wrong = [name for name in said if not equal_json(said[name], metrics.get(name))]
     if wrong:
-        raise Failed(f"`{wrong[0]}` of the loaded model is {figures.get(wrong[0])}, but was {said[wrong[0]]}")
+        raise Failed(f"`{wrong[0]}` of the loaded model is {metrics.get(wrong[0])}, but was {said[wrong[0]]}")
 
 
 @rule("users join predictions to their rows by position")
@@ -155,7 +155,8 @@ def shares_its_modules(bench: TaskBench) -> None:
 
 
 def _with_shared_keys(bench: TaskBench) -> tuple[dict[str, Any], list[str]]:
-    """The task's settings in full, with a key for its features and each of its modules; and these keys."""
+    """Return the task's settings in full, with a key for its features and each of its modules; and these
+    keys."""
     settings: dict[str, Any] = json_form(bench.component, bench.folder)[bench.name]
     keys = []
     for name in settings:

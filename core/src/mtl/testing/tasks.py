@@ -44,7 +44,7 @@ class TaskBench(ModuleBench):
     """A task with the rows that its settings name."""
 
     def run_config(self, trainer: Mapping[str, Any], **tasks: Mapping[str, Any]) -> dict[str, Any]:
-        """The config of a run of this task, under each of these names with these settings."""
+        """Return the config of a run of this task, under each of these names with these settings."""
         given = tasks or {TASK: self.settings}
         return {
             "base_dir": str(self.folder),
@@ -54,13 +54,13 @@ class TaskBench(ModuleBench):
         }
 
     def prepare(self, **tasks: Mapping[str, Any]) -> Prepared:
-        """The run, before its first step."""
+        """Return the run, before its first step."""
         loaded = load_config(self.run_config({}, **tasks), plugins=self.plugins)
         with torch_settings(loaded.config):
             return prepare(loaded, self.plugins)
 
     def train(self, folder: Path, **options: Any) -> Result:
-        """A run of two batches or, with `trainer`, of as many as it says."""
+        """Return a run of two batches or, with `trainer`, of as many as it says."""
         trainer = options.pop("trainer", {"max_steps": 2})
         return train(self.run_config(trainer), output=folder, plugins=self.plugins, **options)
 
@@ -80,14 +80,14 @@ class TaskBench(ModuleBench):
         return self.prepared.data[TASK].train
 
     def table(self) -> Table:
-        """The training rows as they are read."""
+        """Return the training rows as they are read."""
         task = self.unfitted()
         data = task.config.data
         table: Table = instantiate(data).read(data.config.paths("train")[0], task.config.columns)
         return table
 
     def unfitted(self) -> Task[Any]:
-        """The task before it has seen any row."""
+        """Return the task before it has seen any row."""
         loaded = load_config(self.run_config({}), plugins=self.plugins)
         return make_tasks(loaded.config).tasks[TASK]
 
@@ -103,7 +103,7 @@ class TaskBench(ModuleBench):
         return self.rows.batch(torch.tensor(list(chosen)).numpy())
 
     def single_rows(self) -> Iterator[Batch]:
-        """The rows of `batch`, each alone."""
+        """Return the rows of `batch`, each alone."""
         return (self.batch([number]) for number in range(min(ROWS, len(self.rows))))
 
     def run(self, module: nn.Module) -> Tensor:
@@ -120,14 +120,14 @@ class TaskBench(ModuleBench):
             yield mean_loss(self.forward(module, self.batch(numbers)).loss)
 
     def forward(self, module: nn.Module, batch: Batch) -> ModelOutput:
-        """What the model gives for a batch."""
+        """Return what the model gives for a batch."""
         output = module(batch)
         if not isinstance(output, ModelOutput):
             raise Failed(f"the model must give a ModelOutput, but gives {type(output).__name__}")
         return output
 
     def scored(self, module: nn.Module, batch: Batch) -> ModelOutput:
-        """What the model gives for a batch in evaluation."""
+        """Return what the model gives for a batch in evaluation."""
         with torch.inference_mode():
             return self.forward(module.eval(), batch)
 
@@ -143,7 +143,7 @@ def mean_loss(loss: Loss | None) -> Tensor:
 
 
 def answers(bench: TaskBench, module: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-    """The predictions for a batch, through JSON."""
+    """Return the predictions for a batch, through JSON."""
     output = bench.scored(module, batch)
     with torch.inference_mode():
         answers = bench.task.predictions(output, batch)

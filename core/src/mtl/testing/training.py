@@ -1,5 +1,5 @@
-"""What optimizers, learning-rate schedulers, schedules and balancers are held to. A run hangs on their
-state being whole: what `--resume` goes on from is what they give to a checkpoint."""
+"""Rules for optimizers, learning-rate schedulers, schedules and balancers. Their state must be complete:
+`--resume` continues from what they save in a checkpoint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OptimizerBench(Bench):
     """An optimizer, with two parameters; the second one's task comes later."""
 
     def start(self) -> tuple[list[nn.Parameter], Optimizer]:
-        """Parameters and an optimizer of them."""
+        """Return parameters and an optimizer of them."""
         generator = torch.Generator().manual_seed(1)
         parameters = [nn.Parameter(torch.randn(4, 3, generator=generator)) for _ in range(2)]
         optimizer = self.factory(self.config, iter(parameters))
@@ -43,7 +43,7 @@ class OptimizerBench(Bench):
 
 
 def _step(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> float:
-    """A step down the squared length of some parameters; the others have no gradient."""
+    """Take a step that lowers the squared norm of some parameters; the others have no gradient."""
     optimizer.zero_grad(set_to_none=True)
     loss = torch.stack([parameter.square().sum() for parameter in parameters]).sum()
     loss.backward()  # type: ignore[no-untyped-call]
@@ -92,7 +92,7 @@ def resumes_exactly(bench: OptimizerBench) -> None:
         _step(parameters, optimizer)
         _step(again, other)
     if not all(map(torch.equal, parameters, again)):
-        raise Failed("a step after the state was restored is another")
+        raise Failed("a step differs after the state was restored")
 
 
 # --- learning-rate schedulers ------------------------------------------------------------------------
@@ -103,7 +103,7 @@ class LRSchedulerBench(Bench):
     """A learning-rate scheduler of an optimizer that does nothing else."""
 
     def start(self, total_steps: int = STEPS) -> tuple[Optimizer, LRScheduler]:
-        """An optimizer and its scheduler."""
+        """Return an optimizer and its scheduler."""
         optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=RATE)
         made = self.factory(self.config, optimizer, total_steps=total_steps, higher_is_better=True)
         if not isinstance(made, LRScheduler):
@@ -111,7 +111,7 @@ class LRSchedulerBench(Bench):
         return optimizer, made
 
     def rates(self, optimizer: Optimizer, scheduler: LRScheduler, steps: int) -> list[float]:
-        """The rate of each step, as the loop moves it: by the figure or by the step."""
+        """Return the rate of each step, stepped as in training: by the metric or after every step."""
         rates = []
         for step in range(steps):
             rates.append(float(optimizer.param_groups[0]["lr"]))
@@ -152,7 +152,7 @@ def resumes_its_rates(bench: LRSchedulerBench) -> None:
     other.param_groups[0]["lr"] = rate
     again.load_state_dict(state)
     if bench.rates(other, again, STEPS // 2) != expected:
-        raise Failed("the rates after the state was restored are others")
+        raise Failed("the rates differ after the state was restored")
 
 
 # --- schedules ---------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def _schedule(bench: Bench) -> Schedule[object]:
 
 
 def _order(bench: Bench, sizes: Mapping[str, int], number: int, **epoch: Any) -> list[str]:
-    """The tasks of the first steps, `number` at most; those of one step one after the other."""
+    """Return the tasks of the first steps, `number` at most; those of one step one after the other."""
     described = Epoch(sizes=sizes, **{"cycle": True, "seed": 1, **epoch})
     steps = islice(_schedule(bench).order(described), number)
     return [task for step in steps for task in ([step] if isinstance(step, str) else step)]
@@ -176,7 +176,7 @@ def _counts(tasks: Iterable[str], sizes: Mapping[str, int]) -> dict[str, int]:
     counts = dict.fromkeys(sizes, 0)
     for task in tasks:
         if task not in counts:
-            raise Failed(f"it names the task {task!r}, which there is not")
+            raise Failed(f"it names the task {task!r}, which does not exist")
         counts[task] += 1
     return counts
 
@@ -188,7 +188,7 @@ def gives_each_step_once(bench: Bench) -> None:
         steps = sum(sizes.values())
         order = _order(bench, sizes, steps + 10, cycle=False)
         if _counts(order, sizes) != sizes:
-            raise Failed(f"of {sizes} it gives {_counts(order, sizes)}")
+            raise Failed(f"for {sizes} it gives {_counts(order, sizes)}")
 
 
 @rule("an epoch that one dataset defines continues until that dataset ends")
@@ -200,7 +200,7 @@ def never_ends_in_a_cycle(bench: Bench) -> None:
         raise Failed(f"it ends after {len(order)} steps")
     never = [task for task, count in _counts(order[wanted // 2 :], SIZES).items() if not count]
     if never:
-        raise Failed(f"{', '.join(never)} comes no more")
+        raise Failed(f"{', '.join(never)} no longer appears")
 
 
 @rule("the order is computed before the first step, and again when a run is resumed")
@@ -212,7 +212,7 @@ def orders_alike(bench: Bench) -> None:
         epoch = Epoch(sizes=SIZES, cycle=cycle, seed=3)
         orders = [list(islice(each.order(epoch), 30)) for each in (schedule, schedule, _schedule(bench))]
         if orders[0] != orders[1] or orders[0] != orders[2]:
-            raise Failed("two orders of one seed differ")
+            raise Failed("two orders of the same seed differ")
         later = evolve(epoch, index=4, epochs=9, first_step=50, scores={task: [0.5] for task in SIZES})
         later = evolve(later, higher_is_better=dict.fromkeys(SIZES, True))
         if not schedule.adapts and list(islice(schedule.order(later), 30)) != orders[0]:
@@ -243,12 +243,12 @@ ROWS = {
 
 
 def _factors(balancer: Balancer[object], losses: Iterable[float]) -> list[float]:
-    """The factors of steps; what combines also gets the gradients of the joint ones."""
-    return [figure for factors, _ in _walk(balancer, losses) for figure in factors]
+    """Return the factors of steps; what combines also gets the gradients of the joint ones."""
+    return [factor for factors, _ in _walk(balancer, losses) for factor in factors]
 
 
 def _walk(balancer: Balancer[object], losses: Iterable[float]) -> Iterator[tuple[list[float], Tensor]]:
-    """The factors and the combined gradient of each step, with torch seeded as the loop does."""
+    """Yield the factors and the combined gradient of each step, with torch seeded as the loop does."""
     for step, (loss, tasks) in enumerate(product(losses, TURNS)):
         seed_generators(1, "step", step)
         means = {task: torch.tensor(loss) for task in tasks}
@@ -280,7 +280,7 @@ def gives_sound_factors(bench: Bench) -> None:
 
 
 def _unusual() -> Iterator[tuple[str, Tensor]]:
-    """Gradients of all tasks, and what is special about them."""
+    """Yield gradients of all tasks, and what is special about them."""
     noise = _noise(0, len(WEIGHTS))
     for name, scales in ROWS.items():
         yield name, torch.tensor(scales)[:, None] * noise
@@ -324,9 +324,9 @@ def resumes_its_factors(bench: Bench) -> None:
     again.load_state_dict(state)
     for expected, found in zip(_walk(balancer, LOSSES), _walk(again, LOSSES), strict=True):
         if found[0] != expected[0]:
-            raise Failed("the factors after the state was restored are others")
+            raise Failed("the factors differ after the state was restored")
         if not torch.equal(found[1], expected[1]):
-            raise Failed("the gradients that are combined after the state was restored are others")
+            raise Failed("the combined gradients differ after the state was restored")
 
 
 OPTIMIZER = (goes_down, leaves_idle_parameters, resumes_exactly)

@@ -1,4 +1,4 @@
-"""Which rules a kind of component is held to, and what its components are tried with."""
+"""The rules for each kind of component, and the settings and files that components are checked with."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ Configs = Path | Mapping[str, Any] | Sequence[Path | Mapping[str, Any]]
 """One config of a run, or several."""
 
 SAMPLE_LINES = 40
-"""Lines of a dataset's sample that a task is tried on."""
+"""Lines of a dataset's sample that a task is checked with."""
 
 
 @frozen
 class Tried:
-    """How a kind of component is tried."""
+    """The rules of a kind of component and the bench that they run on."""
 
     bench: type[Bench]
     rules: tuple[Rule[Any], ...]
@@ -77,8 +77,8 @@ KINDS_TRIED: Mapping[str, Tried] = {
 
 @frozen
 class Example:
-    """What a component is tried with: its settings, the folder of the files that they name, and, for a
-    data source, the columns of its file."""
+    """The settings of a component to check, the folder of the files that they name, and, for a data source,
+    the columns of its file."""
 
     settings: Mapping[str, Any]
     folder: Path
@@ -87,16 +87,16 @@ class Example:
 
 @frozen
 class Trial:
-    """A subject and all that it is held to."""
+    """A subject and the checks to run on it."""
 
     label: str
     run: Callable[[], Iterator[Check]]
 
 
 def component_trial(
-    plugins: Plugins, provided: Provided, example: Example | None, *, behaviour: bool = True
+    plugins: Plugins, provided: Provided, example: Example | None, *, behavior: bool = True
 ) -> Trial:
-    """The trial of a component; without `behaviour` that of its config class alone."""
+    """Return the trial of a component; without `behavior`, only that of its config class."""
     tried = KINDS_TRIED[provided.kind]
     given = example or Example(tried.settings, Path())
     more = {"columns": given.columns} if issubclass(tried.bench, data.SourceBench) else {}
@@ -104,14 +104,14 @@ def component_trial(
 
     def run() -> Iterator[Check]:
         yield from _checked_config(bench, is_given=example is not None)
-        if behaviour and _is_configured(bench):
-            yield from _checked_behaviour(bench, tried, example)
+        if behavior and _is_configured(bench):
+            yield from _checked_behavior(bench, tried, example)
 
     return Trial(bench.label, run)
 
 
 def _checked_config(bench: Bench, *, is_given: bool) -> Iterator[Check]:
-    """The rules of its config class, if it takes the settings."""
+    """Yield the rules of its config class, if it takes the settings."""
     name = "takes_its_settings"
     try:
         bench.component  # noqa: B018
@@ -134,7 +134,7 @@ def _is_configured(bench: Bench) -> bool:
         return False
 
 
-def _checked_behaviour(bench: Bench, tried: Tried, example: Example | None) -> Iterator[Check]:
+def _checked_behavior(bench: Bench, tried: Tried, example: Example | None) -> Iterator[Check]:
     if bench.kind == "task" and example is None:
         message = "it has no rows to be tried on: give a config that trains it, or a dataset with a sample"
         yield Check(bench.label, "trains", "failed", message)
@@ -151,7 +151,7 @@ def _checked_behaviour(bench: Bench, tried: Tried, example: Example | None) -> I
 
 @contextmanager
 def _quiet_torch() -> Iterator[None]:
-    """One thread, and the caller's random state given back."""
+    """Use one thread, and restore the caller's random state at the end."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -162,12 +162,12 @@ def _quiet_torch() -> Iterator[None]:
 
 
 def plugin_trial(plugins: Plugins, distribution: str) -> Trial:
-    """The trial of a distribution as a whole. Raises `UsageError` where it brings no plugin."""
+    """Return the trial of a distribution as a whole. Raises `UsageError` if it has no plugin."""
     bench = PluginBench(plugins, distribution)
     if not bench.statuses:
         known = sorted({status.distribution for status in plugins.statuses})
         hint = did_you_mean(distribution, known) or SHOW_INSTALLED
-        raise UsageError(f"no installed distribution called `{distribution}` brings a plugin; {hint}")
+        raise UsageError(f"no installed distribution called `{distribution}` provides a plugin; {hint}")
     return Trial(distribution, lambda: (rule.check(bench, distribution) for rule in plugin.RULES))
 
 
@@ -175,11 +175,11 @@ def plugin_trial(plugins: Plugins, distribution: str) -> Trial:
 def distribution_trials(
     plugins: Plugins, distribution: str, config: Configs | None = None
 ) -> Iterator[list[Trial]]:
-    """The trials of a distribution and of all its components.
+    """Prepare the trials of a distribution and of all its components.
 
-    A component that a config names is tried with the settings and files that it has there, a task
-    that none names on the sample of one of the distribution's datasets, and everything else
-    with its defaults. Raises `UsageError` where the distribution or the config cannot be used.
+    A component that a config names is checked with its settings and files there, any other task on the sample
+    of one of the distribution's datasets, and any other component with its defaults. Raises `UsageError` if
+    the distribution or the config cannot be used.
     """
     whole = plugin_trial(plugins, distribution)
     components = list(PluginBench(plugins, distribution).provided())
@@ -197,7 +197,7 @@ def distribution_trials(
 
 
 def _of_config(loaded: LoadedConfig) -> dict[int, Example]:
-    """An example of each component that a config names, by the identity of its spec."""
+    """Return an example for each component that a config names, by the identity of its spec."""
     examples: dict[int, Example] = {}
     folder = Path(loaded.config.base_dir)
 
@@ -216,14 +216,14 @@ def _of_config(loaded: LoadedConfig) -> dict[int, Example]:
 
 
 def _writing_nothing(settings: Any) -> Any:
-    """Settings without the files that a run would write: a trial overwrites nobody's weights."""
+    """Return settings without `save_path`s, so that a trial overwrites no weights."""
     if not isinstance(settings, dict):
         return settings
     return {key: None if key == "save_path" else _writing_nothing(value) for key, value in settings.items()}
 
 
 def _sample(components: Sequence[Provided], folder: Path) -> Example | None:
-    """A task's example from the first of these datasets that has a sample to train on."""
+    """Return a task's example from the first of these datasets that has a sample to train on."""
     for each in components:
         if each.kind != "dataset":
             continue
@@ -248,6 +248,6 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def all_rules() -> dict[str, tuple[Rule[Any], ...]]:
-    """Every rule, by the kind that is held to it: for the reference."""
+    """Return every rule by kind, for the reference page."""
     by_kind = {kind: tried.rules for kind, tried in KINDS_TRIED.items() if tried.rules}
     return {"plugin": plugin.RULES, "config": configs.RULES, **by_kind}

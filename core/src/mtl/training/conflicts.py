@@ -20,7 +20,7 @@ class GradientComparison:
     """The cosine between two tasks' gradients of each module that they share, and their norms.
 
     Every `interval` steps the next gradient of each task is kept until all of `tasks` have had a step, and
-    compared then: gradients of neighbouring steps, at weights that lie a few steps apart. They are those
+    compared then: gradients of neighboring steps, at weights that lie a few steps apart. They are those
     that the optimizer is given, weights of the tasks included. `modules` are parameters by
     `shared_module_key`, `users` the tasks of each.
     """

@@ -1,4 +1,4 @@
-"""Where a step's time goes: a torch profile of some steps, and its largest costs by phase."""
+"""A torch profile of some training steps, and the most expensive operations of each phase of a step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LARGEST_COSTS = 10
 
 @frozen
 class Cost:
-    """One operation in one phase of the steps: its own time, without that of what it calls."""
+    """The cost of one operation in one phase of the steps: self time, without callees."""
 
     phase: str
     operation: str
@@ -36,10 +36,10 @@ class Cost:
 
 @define(eq=False)
 class Profiler:
-    """Watches a run: profiles `PROFILED_STEPS` steps after the first few, or fewer in a shorter run.
+    """A callback that profiles `PROFILED_STEPS` steps after a warm-up, or fewer in a shorter run.
 
-    Writes `profile/trace.json`, which browsers show (chrome://tracing, Perfetto), and
-    `profile/costs.json`, the largest costs. On a GPU costs are the GPU's time.
+    It writes `profile/trace.json`, for chrome://tracing or Perfetto, and `profile/costs.json`, the largest
+    costs. On a GPU, costs are GPU time.
     """
 
     folder: Path
@@ -58,10 +58,10 @@ class Profiler:
 
     @hookimpl
     def mtl_run_ended(self, result: Mapping[str, Any]) -> None:
-        """Stop the profile of a run that was shorter."""
+        """Stop the profile if the run was shorter."""
         self._stop()
         if not self.costs:
-            logger.warning("no profile: the run has no more than %d steps", WARM_UP_STEPS)
+            logger.warning("no profile: the run must have more than %d steps", WARM_UP_STEPS)
 
     def _start(self) -> None:
         activities = [ProfilerActivity.CPU]
@@ -94,7 +94,7 @@ class Profiler:
 
 
 def largest_costs(events: Iterable[Any], number: int = LARGEST_COSTS) -> list[Cost]:
-    """The operations that take most time of their own, each in the phase of the step it is part of."""
+    """Return the operations with the largest self time, by the phase of the step that they are part of."""
     on_gpu = False
     seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
     gpu_seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -114,7 +114,7 @@ def largest_costs(events: Iterable[Any], number: int = LARGEST_COSTS) -> list[Co
 
 
 def _phase(event: Any) -> str:
-    """The phase that an operation runs in; `other` for what runs between steps."""
+    """Return the phase that an operation runs in; `other` between steps."""
     while event is not None:
         if event.name in STAGES:
             return str(event.name)

@@ -19,7 +19,7 @@ COUNTED = ("rows", "words", "pieces")
 
 
 def rates(counts: Mapping[str, float], seconds: float) -> dict[str, float | None]:
-    """Return examples, words and pieces per second; None without a second, and for pieces without a piece."""
+    """Return examples, words and pieces per second; None if no time has passed, or if there are no pieces."""
 
     def rate(name: str) -> float | None:
         return counts[name] / seconds if seconds and (counts[name] or name != "pieces") else None
@@ -57,9 +57,9 @@ class StepSums:
 class TaskProgress:
     """One task so far. Losses are summed on the device since the last report.
 
-    `pass_index` and `batch` are its place in its data. `scores` are the values of its metric in this phase,
-    each with its step; `best` is the best of them, `stopped_at` the step after which early stopping took it
-    out of the schedule. `time` holds the seconds since the last report, by stage.
+    `pass_index` and `batch` are its position in its data. `scores` are the values of its metric in this
+    phase, each with its step; `best` is the best of them, `stopped_at` the step of its early stopping.
+    `time` holds the seconds since the last report, by stage.
     """
 
     steps: int = 0
@@ -82,7 +82,7 @@ class TaskProgress:
     loss_weight: Tensor = field(factory=lambda: torch.zeros((), dtype=torch.float64))
 
     def add(self, sums: StepSums, span: BatchSpan, *, usable: bool, pass_ended: bool) -> None:
-        """Count a step, and move on in the data; the loss of a skipped step is left out."""
+        """Count a step and advance in the data; the loss of a skipped step is left out."""
         self.steps += 1
         self.batches += sums.batches
         self.rows += sums.rows
@@ -100,7 +100,7 @@ class TaskProgress:
             self.pass_index, self.batch, self.rows_in_pass = span.pass_index + 1, 0, 0
 
     def scored(self, step: int, value: float | None, *, better: bool) -> None:
-        """Note the task's metric after an evaluation, None if it is undefined."""
+        """Record the task's metric after an evaluation, None if it is undefined."""
         if value is not None:
             self.scores.append([step, value])
         self.best = value if better else self.best
@@ -111,7 +111,7 @@ class TaskProgress:
         self.best, self.stale_evaluations, self.stopped_at, self.scores = None, 0, None, []
 
     def distinct_rows(self, total: int) -> int:
-        """Return how many different rows were seen: all of them after the first pass."""
+        """Return the number of different rows seen: all of them after the first pass."""
         return total if self.pass_index else self.rows_in_pass
 
     @property
@@ -120,8 +120,8 @@ class TaskProgress:
         return self.steps - int(self.reported["steps"])
 
     def report(self) -> dict[str, Any]:
-        """Return mean loss (None if every step was skipped), speed and time of each stage since the last
-        report, and start anew."""
+        """Return the mean loss (None if every step was skipped), speed and time of each stage since the last
+        report, and reset them."""
         now = {name: getattr(self, name) for name in ("steps", *COUNTED, "seconds")}
         since = {name: count - self.reported[name] for name, count in now.items()}
         loss = (self.loss_total / self.loss_weight).item() if self.loss_weight.item() else None
@@ -138,7 +138,7 @@ class TaskProgress:
 
 @define
 class Evaluation:
-    """One evaluation: `value` is what selects the best model, `metrics` are by task."""
+    """One evaluation: `value` selects the best model, `metrics` are by task."""
 
     step: int
     epoch: int
@@ -148,7 +148,7 @@ class Evaluation:
 
 @define
 class PhaseStart:
-    """Where a phase started: its index, the steps and epochs before it, the tasks' places
+    """The start of a phase: its index, the steps and epochs before it, and the tasks' positions
     (passes, batches) in their data."""
 
     index: int = 0
@@ -159,11 +159,11 @@ class PhaseStart:
 
 @define
 class TrainingState:
-    """Where a run stands.
+    """The state of a run between two steps.
 
-    Steps are places in the plan: those of a task that has left the schedule are passed over, but counted.
-    `best` is the evaluation of the model that is kept, `best_value` the best value yet of what selects it,
-    `stopping_value` that of what early stopping follows.
+    Steps are counted as planned, including the skipped steps of tasks that stopped early. `best` is the
+    evaluation of the saved model, `best_value` the best value so far of the metric that selects it,
+    `stopping_value` that of the metric that early stopping follows.
     """
 
     tasks: dict[str, TaskProgress]
@@ -186,11 +186,11 @@ class TrainingState:
 
     @property
     def stopped(self) -> list[str]:
-        """The tasks that have left the schedule."""
+        """The tasks that stopped early."""
         return [task for task, progress in self.tasks.items() if progress.stopped_at is not None]
 
     def begin_phase(self, index: int) -> None:
-        """Reset what counts for each phase alone: the best model, and patience."""
+        """Reset what is counted per phase: the best model and the patience."""
         places = {task: [progress.pass_index, progress.batch] for task, progress in self.tasks.items()}
         self.phase = PhaseStart(index, self.step, self.epoch, places)
         self.best, self.best_value, self.stopping_value = None, None, None
@@ -215,7 +215,7 @@ class TrainingState:
         """Restore `to_json()` and `tensors()`. Raises `ValueError` for anything else."""
         known = {attribute.name for attribute in fields(TaskProgress)}
         if state["tasks"].keys() != self.tasks.keys() or tensors.keys() != self.tensors().keys():
-            raise ValueError(f"it is of the tasks {', '.join(state['tasks'])}")
+            raise ValueError(f"it has the tasks {', '.join(state['tasks'])}")
         for task, progress in self.tasks.items():
             for name, value in state["tasks"][task].items():
                 if name not in known or not _may_be(name, value, getattr(progress, name)):

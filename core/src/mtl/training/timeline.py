@@ -1,4 +1,4 @@
-"""The exact order of a phase: which tasks, passes and batches each step takes, known beforehand."""
+"""The exact order of a phase, known in advance: the tasks, passes and batches of each step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mtl.data.batching import Batching, random_generator
 from mtl.errors import UsageError, component_errors
 
 Scores = Mapping[str, Sequence[Sequence[float]]]
-"""The values of each task's metric, each a pair of the steps before it and the value."""
+"""The values of each task's metric, as pairs of the steps so far and the value."""
 PATIENCE = 20_000
 """Steps, beside all of all tasks, without the one whose data an epoch is: it would never end."""
 
@@ -46,7 +46,7 @@ class Step:
 
 @define
 class Cursor:
-    """A task's place in its data: passes done, batches done in the current one."""
+    """A task's position in its data: completed passes, and batches of the current pass."""
 
     pass_index: int = 0
     batch: int = 0
@@ -81,12 +81,12 @@ class EpochRule:
 
 @frozen(eq=False)
 class Timeline:
-    """All steps of a phase: a function of the seed, the data's sizes, the schedule and, where that adapts,
-    the scores so far.
+    """All steps of a phase: a function of the seed, the data's sizes, the schedule and, if that adapts, the
+    scores so far.
 
-    A dataset that an epoch cuts off goes on, in the next one, where it stopped. A step takes up to
+    A dataset that is not finished at the end of an epoch continues in the next one. A step takes up to
     `batching[task].accumulate` batches of one pass. `higher_is_better` are the directions of the scores,
-    `begin` the tasks' places in their data when the phase begins.
+    `begin` the tasks' positions in their data when the phase begins.
     """
 
     schedule: Schedule[object]
@@ -103,9 +103,10 @@ class Timeline:
     def walk(
         self, scores: Scores | None = None, cursors: dict[str, Cursor] | None = None
     ) -> Iterator[list[Step]]:
-        """The steps of each epoch in turn, each epoch asked for when the one before is done.
+        """Yield the steps of each epoch in turn; an epoch is ordered when the one before is done.
 
-        `scores` has steps of this phase; `cursors`, as `cursors()` gives them, move along.
+        The steps in `scores` count from the start of the phase. `cursors`, as returned by `cursors()`, are
+        advanced.
         """
         cursors = cursors if cursors is not None else self.cursors()
         counted = self.rule.kind == "steps" and not self.schedule.adapts
@@ -130,12 +131,12 @@ class Timeline:
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole phase; as planned, where the schedule adapts to scores."""
+        """Steps of the whole phase, as planned if the schedule adapts to scores."""
         return self._plan()[0]
 
     @property
     def end(self) -> dict[str, Cursor]:
-        """The tasks' places in their data after the phase; as planned, where the schedule adapts."""
+        """The tasks' positions in their data after the phase, as planned if the schedule adapts."""
         return {**self.begin, **self._plan()[1]}
 
     def _plan(self) -> tuple[int, dict[str, Cursor]]:
@@ -146,7 +147,7 @@ class Timeline:
         return self._planned[0]
 
     def cursors(self) -> dict[str, Cursor]:
-        """Return the tasks' places in their data when the phase begins."""
+        """Return the tasks' positions in their data when the phase begins."""
         return {task: copy(self.begin.get(task, Cursor())) for task in self.batching}
 
     def steps_left(self, task: str, cursor: Cursor) -> int:

@@ -27,7 +27,7 @@ class LinearChainCRF(nn.Module):
         return self.score(scores, tags, lengths) - self.log_partition(scores, lengths)
 
     def score(self, scores: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
-        """What these tags score, `[batch]`."""
+        """Return what these tags score, `[batch]`."""
         inside = torch.arange(scores.shape[1], device=scores.device) < lengths[:, None]
         tags = tags.where(inside, 0)
         last = tags.gather(1, lengths[:, None] - 1).squeeze(1)
@@ -45,7 +45,7 @@ class LinearChainCRF(nn.Module):
         return (total + self.end).logsumexp(dim=1)
 
     def best_tags(self, scores: Tensor, lengths: Tensor) -> Tensor:
-        """The tags that score highest, `[batch, time]`; after a row's length its last one again.
+        """Return the tags that score highest, `[batch, time]`; after a row's length its last one again.
 
         Viterbi, "Error Bounds for Convolutional Codes and an Asymptotically Optimum Decoding
         Algorithm", 1967.

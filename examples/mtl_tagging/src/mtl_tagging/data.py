@@ -73,7 +73,7 @@ class CoNLL(DataSource[CoNLLConfig]):
 
 
 def _read_lines(path: Path) -> list[str]:
-    """The lines of a file; bytes that are no UTF-8 are surrogates in them."""
+    """Return the lines of a file; bytes that are no UTF-8 are surrogates in them."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -86,7 +86,7 @@ def _begins_document(line: str) -> bool:
 
 
 def _sentences(lines: Sequence[str]) -> Iterator[tuple[int, list[list[str]]]]:
-    """Each sentence: the number of its first line, and the cells of each of its lines."""
+    """Yield each sentence: the number of its first line, and the cells of each of its lines."""
     first, words = 0, list[list[str]]()
     for number, line in enumerate([*lines, ""], start=1):
         if line.strip() and not _begins_document(line):
@@ -98,7 +98,7 @@ def _sentences(lines: Sequence[str]) -> Iterator[tuple[int, list[list[str]]]]:
 
 
 def _usual_width(sentences: Sequence[tuple[int, list[list[str]]]]) -> int:
-    """How many columns most lines have."""
+    """Return how many columns most lines have."""
     widths = Counter(len(cells) for _, words in sentences for cells in words)
     return widths.most_common(1)[0][0] if widths else 0
 
@@ -106,7 +106,7 @@ def _usual_width(sentences: Sequence[tuple[int, list[list[str]]]]) -> int:
 def _mistakes(
     first: int, words: Sequence[Sequence[str]], positions: Mapping[str, int], width: int
 ) -> Iterator[tuple[int, str]]:
-    """What is wrong with the lines of a sentence, by their numbers."""
+    """Yield what is wrong with the lines of a sentence, by their numbers."""
     needed = max(len(positions), *(at + 1 if at >= 0 else -at for at in positions.values()))
     for line, cells in enumerate(words, start=first):
         if any("\ud800" <= character <= "\udfff" for cell in cells for character in cell):
@@ -181,5 +181,5 @@ class MadeUpNames(Dataset):
         return ()
 
     def sample(self, seed: int) -> Mapping[str, str]:
-        """`made-up-names/train.conll` and `made-up-names/eval.conll`, with names that training lacks."""
+        """Return `made-up-names/train.conll` and `…/eval.conll`, with names that training lacks."""
         return sample.files(seed)

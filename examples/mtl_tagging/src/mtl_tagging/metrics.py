@@ -1,4 +1,4 @@
-"""The figures of a tagger: of whole spans, and of words."""
+"""The metrics of a tagger: of whole spans, and of words."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ class SpanMetrics(Metrics[TaggerOutput]):
         types = self.reader.types
         spans = self.spans.T.tolist() if self.spans is not None else [[0, 0, 0] for _ in types]
         right, words = self.words.tolist() if self.words is not None else (0, 0)
-        together = _figures(*map(sum, zip(*spans, strict=True))) if spans else _figures(0, 0, 0)
+        together = _scores(*map(sum, zip(*spans, strict=True))) if spans else _scores(0, 0, 0)
         return {
             **{f"span_{name}": value for name, value in together.items() if name != "spans"},
             "accuracy": _ratio(right, words),
-            "per_type": {type_: _figures(*counts) for type_, counts in zip(types, spans, strict=False)},
+            "per_type": {type_: _scores(*counts) for type_, counts in zip(types, spans, strict=False)},
         }
 
 
-def _figures(right: int, predicted: int, true: int) -> dict[str, Any]:
+def _scores(right: int, predicted: int, true: int) -> dict[str, Any]:
     return {
         "precision": _ratio(right, predicted),
         "recall": _ratio(right, true),

@@ -42,7 +42,7 @@ SENTENCES = (
 
 
 def files(seed: int, train: int = TRAIN, evaluation: int = EVAL) -> Mapping[str, str]:
-    """`made-up-names/train.conll` and `made-up-names/eval.conll`, with so many sentences."""
+    """Return `made-up-names/train.conll` and `made-up-names/eval.conll`, with so many sentences."""
     random = Random(f"made-up-names {seed}")
     return {
         "made-up-names/train.conll": _conll([_sentence(random, STEMS) for _ in range(train)]),
@@ -62,7 +62,7 @@ def _conll(sentences: Sequence[Sequence[tuple[str, str]]]) -> str:
 
 
 def _sentence(random: Random, stems: Sequence[str]) -> list[tuple[str, str]]:
-    """Words and their tags, in IOB2."""
+    """Return words and their tags, in IOB2."""
     tagged: list[tuple[str, str]] = []
     for part in random.choice(SENTENCES).split():
         type_ = part.strip("{}")

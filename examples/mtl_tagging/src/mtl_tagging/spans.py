@@ -31,7 +31,7 @@ class Spans:
     types: Tensor
 
     def common(self, other: Spans) -> Tensor:
-        """Where spans begin that both have, whole and of one type, as bool `[batch, time]`."""
+        """Return where spans begin that both have, whole and of one type, as bool `[batch, time]`."""
         return (
             self.begins
             & other.begins
@@ -41,7 +41,7 @@ class Spans:
 
 
 def _next_end(ends: Tensor) -> Tensor:
-    """The first place from each word on where a span ends, int64 `[batch, time]`."""
+    """Return the first place from each word on where a span ends, int64 `[batch, time]`."""
     time = ends.shape[1]
     places = torch.arange(time, device=ends.device).where(ends, time)
     return places.flip(1).cummin(dim=1).values.flip(1)
@@ -59,7 +59,7 @@ class SpanReader:
         self._type = torch.tensor([self.types.index(each) if each else 0 for each in types])
 
     def read(self, tags: Tensor, lengths: Tensor) -> Spans:
-        """The spans of `tags` int64 `[batch, time]`; `lengths` are `[batch]`."""
+        """Return the spans of `tags` int64 `[batch, time]`; `lengths` are `[batch]`."""
         words = torch.arange(tags.shape[1], device=tags.device) < lengths[:, None]
         tags = tags.where(words, 0)
         opens, goes_on, inside, types = (
@@ -82,7 +82,7 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def complete_tags(tags: Sequence[str]) -> list[str]:
-    """All tags that go with those seen: O first, then each type with each prefix that any type has."""
+    """Return all tags that go with those seen: O first, then each type with each prefix that any type has."""
     seen = [split_tag(tag) for tag in tags if tag != OUTSIDE]
     prefixes = sorted({prefix for prefix, _ in seen}, key=PREFIXES.index)
     types = sorted({type_ for _, type_ in seen})

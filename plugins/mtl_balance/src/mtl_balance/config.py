@@ -10,7 +10,7 @@ from mtl import configclass, option
 
 @configclass
 class UncertaintyConfig:
-    """Each loss times exp(-s), where s, its log-variance, is learnt."""
+    """Each loss times exp(-s), where s, its log-variance, is learned."""
 
     lr: float = option(0.01, "Learning rate of the log-variances, by Adam.", above=0)
 

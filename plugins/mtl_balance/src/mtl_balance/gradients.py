@@ -42,7 +42,7 @@ REGULARIZATION = 1e-8
 
 
 def gramian_of(gradients: Tensor) -> Tensor:
-    """The products of all pairs of rows of `[tasks, shared]`, in float64: `[tasks, tasks]`."""
+    """Return the products of all pairs of rows of `[tasks, shared]`, in float64: `[tasks, tasks]`."""
     pieces = map(Tensor.double, torch.split(gradients, COLUMNS, dim=1))
     return torch.stack([piece @ piece.T for piece in pieces]).sum(0)
 
@@ -66,8 +66,8 @@ class GramianMethod(GradientMethod[ConfigT]):
 
     @abstractmethod
     def weights(self, gramian: Tensor, tasks: Sequence[str]) -> Tensor:
-        """The weights of the gradients of `tasks`, `[tasks]`. `gramian` are these gradients' products, none
-        of which is zero, `[tasks, tasks]` in float64 on the CPU; its trace is 1."""
+        """Return the weights of the gradients of `tasks`, `[tasks]`. `gramian` are these gradients' products,
+        none of which is zero, `[tasks, tasks]` in float64 on the CPU; its trace is 1."""
 
     def combine(self, gradients: Tensor, losses: Mapping[str, Tensor]) -> Tensor:
         gramian = gramian_of(gradients).cpu()
@@ -160,7 +160,8 @@ class NashMTL(GramianMethod[NashMTLConfig]):
 
 
 def bargain(cosines: Tensor) -> Tensor:
-    """The a > 0 with cosines @ a = 1 / a, `[tasks]`, by damped Newton steps; `cosines` is `[tasks, tasks]`.
+    """Return the a > 0 with cosines @ a = 1 / a, `[tasks]`, by damped Newton steps; `cosines` is `[tasks,
+    tasks]`.
 
     Where gradients cancel out there is none, and the result is large but finite.
     """

@@ -19,12 +19,12 @@ def _spec(name: str, module: str, summary: str) -> ComponentSpec:
 @hookimpl
 def mtl_balancers() -> list[ComponentSpec]:
     return [
-        _spec("Uncertainty", "weighting", "Learnt variances weigh the losses (Kendall et al. 2018)"),
+        _spec("Uncertainty", "weighting", "Learned variances weigh the losses (Kendall et al. 2018)"),
         _spec("DynamicWeightAverage", "weighting", "More for losses that fall slowly (Liu et al. 2019)"),
         _spec("RandomLossWeighting", "weighting", "Weights drawn anew each step (Lin et al. 2022)"),
-        _spec("GradNorm", "weighting", "Learnt weights even out the gradients' norms (Chen et al. 2018)"),
+        _spec("GradNorm", "weighting", "Learned weights even out the gradients' norms (Chen et al. 2018)"),
         _spec("PCGrad", "gradients", "Takes out of each gradient what opposes another (Yu et al. 2020)"),
-        _spec("GradVac", "gradients", "Turns gradients towards their usual angle (Wang et al. 2021)"),
+        _spec("GradVac", "gradients", "Turns gradients toward their usual angle (Wang et al. 2021)"),
         _spec("CAGrad", "gradients", "Near the mean, best for the worst-off task (Liu et al. 2021)"),
         _spec("MGDA", "gradients", "The shortest mean of the gradients (Désidéri 2012)"),
         _spec("IMTLG", "gradients", "As much progress along each gradient (Liu et al. 2021)"),

@@ -25,7 +25,8 @@ APART = 0x1F_83D9_AB
 
 
 def adam_state(value: Tensor) -> Tensor:
-    """What `adam_step` keeps of parameters, `[tasks]`: value, two moments and steps so far, `[tasks, 4]`."""
+    """Return what `adam_step` keeps of parameters, `[tasks]`: value, two moments and steps so far, `[tasks,
+    4]`."""
     return torch.stack([value, *[torch.zeros_like(value)] * 3], dim=-1)
 
 
@@ -41,11 +42,11 @@ def adam_step(state: Tensor, gradient: Tensor, rate: float) -> Tensor:
 
 
 class Uncertainty(Balancer[UncertaintyConfig]):
-    """Weights by learnt variances: Kendall, Gal and Cipolla 2018, "Multi-Task Learning Using Uncertainty
+    """Weights by learned variances: Kendall, Gal and Cipolla 2018, "Multi-Task Learning Using Uncertainty
     to Weigh Losses for Scene Geometry and Semantics", in its form for classification.
 
     The task's objective is exp(-s) loss + s / 2. Its log-variance s begins at 0, a factor of 1, and moves
-    towards log(2 loss), a factor of 1 / (2 loss), by a step of Adam after each step of the task.
+    toward log(2 loss), a factor of 1 / (2 loss), by a step of Adam after each step of the task.
     """
 
     def __init__(self, config: UncertaintyConfig, *, tasks: Mapping[str, float]) -> None:

@@ -41,19 +41,19 @@ class CompareFolder:
         return self.path / "fingerprints.json"
 
     def config(self, variant: Variant) -> Path:
-        """The config of a variant."""
+        """Return the config of a variant."""
         return self.path / "configs" / f"{variant.file_name}.json"
 
     def run(self, variant: Variant, seed: int) -> Path:
-        """A run folder."""
+        """Return a run folder."""
         return self.path / "runs" / f"{variant.file_name}-seed-{seed}"
 
     def scores(self, variant: Variant, seed: int) -> Path:
-        """What a run's model makes of each row."""
+        """Return what a run's model makes of each row."""
         return self.path / "scores" / f"{variant.file_name}-seed-{seed}.json"
 
     def log(self, variant: Variant, seed: int) -> Path:
-        """What a run says while it trains."""
+        """Return what a run says while it trains."""
         return self.path / "logs" / f"{variant.file_name}-seed-{seed}.txt"
 
     def claim(self, fingerprints: Mapping[str, str]) -> None:
@@ -201,7 +201,8 @@ def make_comparison(
 
 
 def _fingerprints(prepared: Prepared, variants: Sequence[Variant], seeds: Sequence[int]) -> dict[str, str]:
-    """A digest of what each run is made from: its config and seed, its tasks' rows and what was learnt."""
+    """Return a digest of what each run is made from: its config and seed, its tasks' rows and what was
+    learned."""
     now = identity(prepared)
     return {
         f"{variant.file_name}-seed-{seed}": hashlib.sha256(
@@ -213,7 +214,7 @@ def _fingerprints(prepared: Prepared, variants: Sequence[Variant], seeds: Sequen
                         for split, rows in now["rows"].items()
                         if split.rpartition(".")[0] in variant.config["tasks"]
                     },
-                    "learnt": now["learnt"],
+                    "learned": now["learned"],
                 },
                 sort_keys=True,
             ).encode()
@@ -224,7 +225,7 @@ def _fingerprints(prepared: Prepared, variants: Sequence[Variant], seeds: Sequen
 
 
 def _subjects(prepared: Prepared, trained: Sequence[str]) -> tuple[list[Subject], list[str]]:
-    """The tasks whose figures are compared, and what a reader should know of them."""
+    """Return the tasks whose figures are compared, and what a reader should know of them."""
     subjects, notes = [], []
     target = prepared.config.target_task
     selects = prepared.config.trainer.keep_model == "best"

@@ -75,7 +75,7 @@ class Progress:
         return self.finished + sum(self._steps.values())
 
     def _left(self) -> str:
-        """The time left, at the mean speed of a step since the command began."""
+        """Return the time left, at the mean speed of a step since the command began."""
         elapsed = time.monotonic() - self._begun
         own = self._done - self._reused - sum(self._first.values())
         if elapsed < BEFORE_AN_ESTIMATE or own <= 0:

@@ -13,12 +13,12 @@ from mtl.render import ABSENT, count, duration, message, number, table
 from mtl_compare.statistics import HELPS, HURTS
 
 STYLES = {HELPS: "bold green", HURTS: "bold red"}
-FIGURES = 4
-"""Other figures of a task that are shown; compare.json has all."""
+OTHER_METRICS = 4
+"""Other metrics of a task that are shown; compare.json has all."""
 
 
 def report_view(report: Mapping[str, Any], folder: str) -> Group:
-    """A block a task, then all tasks, the cost, and what a reader should know."""
+    """Return a block a task, then all tasks, the cost, and what a reader should know."""
     parts: list[RenderableType] = []
     for name, task in report["tasks"].items():
         parts += [*_task(name, task), Text()]
@@ -48,9 +48,9 @@ def _task(name: str, task: Mapping[str, Any]) -> Iterator[RenderableType]:
     for label, baseline in baselines.items():
         made.add_row(label, _mean(baseline), *_difference(baseline["difference"]))
     yield made
-    figures = list(task["figures"].items())[:FIGURES]
-    if figures:
-        yield _other_figures(figures)
+    metrics = list(task["metrics"].items())[:OTHER_METRICS]
+    if metrics:
+        yield _other_metrics(metrics)
 
 
 def _table(*columns: str) -> Table:
@@ -60,7 +60,7 @@ def _table(*columns: str) -> Table:
 
 
 def _verdict(task: str, label: str, difference: Mapping[str, Any]) -> Text:
-    """The verdict in a sentence: what training together does to a task, or one other task."""
+    """Return the verdict in a sentence: what training together does to a task, or one other task."""
     who = "training together" if label == "alone" else label.removeprefix("without ")
     word, text = difference["verdict"], difference["text"]
     if word in STYLES:
@@ -75,9 +75,9 @@ def _mean(summary: Mapping[str, Any]) -> str:
 
 
 def _difference(difference: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The difference with half its interval, and the probabilities."""
+    """Return the difference with half its interval, and the probabilities."""
     text = _signed(difference["mean"], difference["interval"], number)
-    return text, _p(difference["p_seeds"]), _p(difference["p_examples"])
+    return text, _p(difference["p_seeds"]), _p(difference["p_rows"])
 
 
 def _signed(mean: float | None, interval: list[float] | None, written: Any) -> str:
@@ -93,9 +93,9 @@ def _p(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _other_figures(figures: list[tuple[str, Mapping[str, Any]]]) -> Table:
+def _other_metrics(metrics: list[tuple[str, Mapping[str, Any]]]) -> Table:
     made = _table("", "together", "alone", "p seeds")
-    for name, each in figures:
+    for name, each in metrics:
         cells = (name, _mean(each["together"]), _mean(each["alone"]), _p(each["difference"]["p_seeds"]))
         made.add_row(*(Text(cell, style="dim") for cell in cells))
     return made

@@ -56,7 +56,7 @@ class Subject:
 def report(
     config: str, subjects: Sequence[Subject], runs: Sequence[Run], seeds: Sequence[int], notes: Sequence[str]
 ) -> dict[str, Any]:
-    """All that is known of a comparison, from the runs that are done."""
+    """Return all that is known of a comparison, from the runs that are done."""
     done = {(run.variant.name, run.seed): run for run in runs if run.status == "completed"}
     variants = {run.variant.name: run.variant for run in runs}
     tasks = {subject.task: _task(subject, variants, done, seeds) for subject in subjects}
@@ -84,8 +84,8 @@ def _run(run: Run) -> dict[str, Any]:
         "steps": result.get("steps"),
         "parameters": scores.get("parameters"),
         "tasks": {
-            task: {split: figures.get(split) for split in ("eval", "test")}
-            for task, figures in result.get("tasks", {}).items()
+            task: {split: metrics.get(split) for split in ("eval", "test")}
+            for task, metrics in result.get("tasks", {}).items()
             if task in run.variant.steps
         },
     }
@@ -116,7 +116,7 @@ def _task(
         "alone": alone,
         "without": {name.partition("/")[2]: each for name, each in compared.items()},
         "difference": difference,
-        "figures": _other_figures(subject, done, seeds),
+        "metrics": _other_metrics(subject, done, seeds),
     }
 
 
@@ -130,39 +130,37 @@ def _summary(values: Mapping[int, float]) -> dict[str, Any]:
     }
 
 
-def _values(
-    subject: Subject, variant: str, figure: str, done: Done, seeds: Sequence[int]
-) -> dict[int, float]:
-    """A figure of the reported rows for each seed whose run is done and has it."""
+def _values(subject: Subject, variant: str, name: str, done: Done, seeds: Sequence[int]) -> dict[int, float]:
+    """Return a metric of the reported rows for each seed whose run is done and has it."""
     found = {}
     for seed in seeds:
         run = done.get((variant, seed))
-        value = _figure(run, subject, figure) if run else None
+        value = _metric_value(run, subject, name) if run else None
         if value is not None:
             found[seed] = value
     return found
 
 
-def _figure(run: Run, subject: Subject, name: str) -> float | None:
-    """A figure of a run's reported rows, where it is a number."""
-    value = _reported_figures(run, subject).get(name)
+def _metric_value(run: Run, subject: Subject, name: str) -> float | None:
+    """Return a metric of a run's reported rows, where it is a number."""
+    value = _reported_metrics(run, subject).get(name)
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _reported_figures(run: Run, subject: Subject) -> Mapping[str, Any]:
-    figures: Mapping[str, Any] = (run.result or {})["tasks"][subject.task].get(subject.reported.split)
-    return figures or {}
+def _reported_metrics(run: Run, subject: Subject) -> Mapping[str, Any]:
+    metrics: Mapping[str, Any] = (run.result or {})["tasks"][subject.task].get(subject.reported.split)
+    return metrics or {}
 
 
 def _against(subject: Subject, variant: str, done: Done, seeds: Sequence[int]) -> dict[str, Any]:
-    """The figures of a variant, and how far those of all together are from them."""
+    """Return the metrics of a variant, and how far those of all together are from them."""
     metric = subject.metric
     values, joint = (_values(subject, name, metric.name, done, seeds) for name in (variant, TOGETHER))
     both = [seed for seed in seeds if seed in values and seed in joint]
     difference = paired([joint[seed] - values[seed] for seed in both])
-    examples = _examples(subject, [(done[TOGETHER, seed], done[variant, seed]) for seed in both])
-    p_examples = examples["p"] if examples else None
-    said = verdict(len(both), difference, p_examples, higher_is_better=metric.higher_is_better)
+    rows_test = _rows_test(subject, [(done[TOGETHER, seed], done[variant, seed]) for seed in both])
+    p_rows = rows_test["p"] if rows_test else None
+    said = verdict(len(both), difference, p_rows, higher_is_better=metric.higher_is_better)
     gains = [gain(joint[seed], values[seed], higher_is_better=metric.higher_is_better) for seed in both]
     return {
         **_summary(values),
@@ -170,8 +168,8 @@ def _against(subject: Subject, variant: str, done: Done, seeds: Sequence[int]) -
             **_difference(difference),
             "seeds": both,
             "gains": gains,
-            "p_examples": p_examples,
-            "examples": examples,
+            "p_rows": p_rows,
+            "rows_test": rows_test,
             "verdict": said.word,
             "text": said.text,
             "seeds_needed": said.seeds_needed,
@@ -191,13 +189,14 @@ def _difference(difference: Paired | None) -> dict[str, Any]:
     }
 
 
-def _other_figures(subject: Subject, done: Done, seeds: Sequence[int]) -> dict[str, Any]:
-    """The task's other figures that are numbers, together and alone; which way is better is not known."""
+def _other_metrics(subject: Subject, done: Done, seeds: Sequence[int]) -> dict[str, Any]:
+    """Return the task's other metrics that are numbers, together and alone; which way is better is not
+    known."""
     names: dict[str, None] = {}
     for (variant, _), run in done.items():
         if variant == TOGETHER:
-            figures = _reported_figures(run, subject)
-            names |= dict.fromkeys(name for name in figures if name != subject.metric.name)
+            metrics = _reported_metrics(run, subject)
+            names |= dict.fromkeys(name for name in metrics if name != subject.metric.name)
     made = {}
     for name in names:
         joint, alone = (
@@ -217,10 +216,11 @@ def _other_figures(subject: Subject, done: Done, seeds: Sequence[int]) -> dict[s
 # --- row by row ------------------------------------------------------------------------------------
 
 
-def _examples(subject: Subject, pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any] | None:
-    """Whether the difference is more than chance of the rows, each row's figures averaged over the seeds.
+def _rows_test(subject: Subject, pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any] | None:
+    """Return whether the difference is more than chance of the rows, each row's metrics averaged over the
+    seeds.
 
-    A figure that is 0 or 1 a row, such as accuracy, is tested itself, any other by the loss.
+    A metric that is 0 or 1 a row, such as accuracy, is tested itself, any other by the loss.
     """
     scored = [_scored(run, subject.task) for pair in pairs for run in pair]
     if not scored or len({len(each["metric"]) for each in scored}) != 1:
@@ -229,15 +229,15 @@ def _examples(subject: Subject, pairs: Sequence[tuple[Run, Run]]) -> dict[str, A
     binary = all(_is_binary(each, run, subject) for each, run in zip(scored, runs, strict=True))
     if not binary and not all(map(_has_loss, scored)):
         return None
-    figures = np.array([_figures(each, binary) for each in scored])
-    joint, other = figures[::2], figures[1::2]
+    values = np.array([_values_by_group(each, binary) for each in scored])
+    joint, other = values[::2], values[1::2]
     test = mcnemar if binary else _permutation
     single = [test(*pair) for pair in zip(joint, other, strict=True)]
     return {
         "test": "McNemar" if binary and len(pairs) == 1 else "permutation",
-        "figure": subject.metric.name if binary else "loss",
-        "groups": figures.shape[1],
-        "rows_a_group": scored[0]["rows_a_group"],
+        "metric": subject.metric.name if binary else "loss",
+        "groups": values.shape[1],
+        "rows_per_group": scored[0]["rows_per_group"],
         "p": single[0] if len(pairs) == 1 else _permutation(joint.mean(0), other.mean(0)),
         "p_by_seed": single,
     }
@@ -253,10 +253,10 @@ def _scored(run: Run, task: str) -> Mapping[str, Any]:
 
 
 def _is_binary(scored: Mapping[str, Any], run: Run, subject: Subject) -> bool:
-    """Whether the metric is 0 or 1 a row, and over all rows the mean of that."""
-    values, whole = scored["metric"], _figure(run, subject, subject.metric.name)
+    """Return whether the metric is 0 or 1 a row, and over all rows the mean of that."""
+    values, whole = scored["metric"], _metric_value(run, subject, subject.metric.name)
     return (
-        scored["rows_a_group"] == 1
+        scored["rows_per_group"] == 1
         and set(values) <= {0.0, 1.0}
         and whole is not None
         and abs(float(np.mean(values)) - whole) < 1e-6
@@ -268,8 +268,8 @@ def _has_loss(scored: Mapping[str, Any]) -> bool:
     return None not in totals and None not in weights and sum(weights) > 0
 
 
-def _figures(scored: Mapping[str, Any], binary: bool) -> list[float]:
-    """What is compared row by row, `[groups]`: the metric, or a row's part of the mean loss."""
+def _values_by_group(scored: Mapping[str, Any], binary: bool) -> list[float]:
+    """Return what is compared row by row, `[groups]`: the metric, or a row's part of the mean loss."""
     if binary:
         return list(scored["metric"])
     weight = sum(scored["loss_weight"])
@@ -280,7 +280,7 @@ def _figures(scored: Mapping[str, Any], binary: bool) -> list[float]:
 
 
 def _delta_m(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The mean relative gain over all tasks, where each has one."""
+    """Return the mean relative gain over all tasks, where each has one."""
     differences = [task["difference"] for task in tasks.values()]
     if not differences:
         return None

@@ -24,7 +24,7 @@ from mtl.runs import (
 )
 
 GROUPS = 2_000
-"""Groups of neighbouring rows that are scored one by one; shorter data are scored row by row."""
+"""Groups of neighboring rows that are scored one by one; shorter data are scored row by row."""
 
 
 @frozen
@@ -56,8 +56,8 @@ def _content(rows: Rows) -> str:
 
 
 def score_run(folder: Path, splits: Mapping[str, Split], *, device: str) -> dict[str, Any]:
-    """What the model of a run makes of the reported rows of the tasks that it trained, as JSON: for each the
-    selection figure and the loss of each group of rows, and the parameters of its model."""
+    """Return what the model of a run makes of the reported rows of the tasks that it trained, as JSON: for
+    each the selection figure and the loss of each group of rows, and the parameters of its model."""
     run = load(folder, device=device)
     trained = tasks_in_phases(run.config)
     with torch_settings(run.config):
@@ -81,7 +81,7 @@ def _score(run: LoadedRun, task: str, split: Split) -> dict[str, Any]:
     return {
         "split": split,
         "rows": len(rows),
-        "rows_a_group": size,
+        "rows_per_group": size,
         "metric": [_finite(score.metrics.get(config.metric.name)) for score in scores],
         "loss_total": [score.loss_total for score in scores],
         "loss_weight": [score.loss_weight for score in scores],
@@ -89,5 +89,5 @@ def _score(run: LoadedRun, task: str, split: Split) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> float | None:
-    """A metric as JSON has it: None if it is not a finite number."""
+    """Return a metric as JSON has it: None if it is not a finite number."""
     return float(value) if value is not None and math.isfinite(value) else None

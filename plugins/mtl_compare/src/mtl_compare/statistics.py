@@ -35,7 +35,7 @@ class Summary:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Summary:
-        """The summary of `values`."""
+        """Return the summary of `values`."""
         array = np.asarray(values, dtype=np.float64)
         return cls(
             tuple(map(float, values)),
@@ -61,7 +61,7 @@ class Paired:
 
 
 def paired(differences: Sequence[float]) -> Paired | None:
-    """The t-test and the t interval of paired differences; None where there are none."""
+    """Return the t-test and the t interval of paired differences; None where there are none."""
     if not differences:
         return None
     array = np.asarray(differences, dtype=np.float64)
@@ -84,8 +84,8 @@ def paired(differences: Sequence[float]) -> Paired | None:
 
 
 def seeds_needed(mean: float, deviation: float) -> int | None:
-    """The seeds with which a paired t-test at 5 % finds, with a power of 80 %, a difference of this mean
-    and deviation; None where that takes more than `MOST_SEEDS`."""
+    """Return the seeds with which a paired t-test at 5 % finds, with a power of 80 %, a difference of this
+    mean and deviation; None where that takes more than `MOST_SEEDS`."""
     counts = np.arange(2, MOST_SEEDS + 1)
     effect = abs(mean) / deviation * np.sqrt(counts) if deviation else np.full(len(counts), np.inf)
     # Beyond this many standard errors the power is 1 in every digit, and the distribution's code fails.
@@ -108,7 +108,7 @@ def mcnemar(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def sign_flip(differences: Sequence[float], *, seed: int = 0) -> float:
-    """The paired permutation test: how often the sum would be as far from 0 if the sign of each row's
+    """Return the paired permutation test: how often the sum would be as far from 0 if the sign of each row's
     difference were chance.
 
     All signs are tried for few rows, else `DRAWS` drawn from `seed`, the observed ones among them
@@ -133,15 +133,15 @@ def sign_flip(differences: Sequence[float], *, seed: int = 0) -> float:
 
 
 def gain(value: float, baseline: float, *, higher_is_better: bool) -> float | None:
-    """How much better `value` is than `baseline`, relative to it; None where the baseline is 0."""
+    """Return how much better `value` is than `baseline`, relative to it; None where the baseline is 0."""
     if not baseline:
         return None
     return (value - baseline) / abs(baseline) * (1 if higher_is_better else -1)
 
 
 def delta_m(gains: Mapping[str, Sequence[float | None]]) -> list[float]:
-    """The mean relative gain over all tasks, for each seed: Maninis et al., "Attentive Single-Tasking of
-    Multiple Tasks", CVPR 2019, equation 4. Seeds that lack a task's gain are left out.
+    """Return the mean relative gain over all tasks, for each seed: Maninis et al., "Attentive Single-Tasking
+    of Multiple Tasks", CVPR 2019, equation 4. Seeds that lack a task's gain are left out.
 
     `gains` are each task's, one for each seed.
     """
@@ -166,10 +166,10 @@ class Verdict:
 
 
 def verdict(
-    seeds: int, difference: Paired | None, p_examples: float | None, *, higher_is_better: bool
+    seeds: int, difference: Paired | None, p_rows: float | None, *, higher_is_better: bool
 ) -> Verdict:
-    """What may be said of a difference that is better with one sign: `HELPS` or `HURTS` where both chance
-    of the seed and, where it was tested, chance of the rows are unlikely at `LEVEL`.
+    """Return what may be said of a difference that is better with one sign: `HELPS` or `HURTS` where both
+    chance of the seed and, where it was tested, chance of the rows are unlikely at `LEVEL`.
 
     Where the difference is the same with every seed, the rows alone decide.
     """
@@ -178,13 +178,13 @@ def verdict(
         return Verdict(UNKNOWN, told)
     if not difference.mean and not difference.deviation:
         return Verdict(UNKNOWN, f"{told} (it makes no difference with any seed)")
-    if difference.p is None and p_examples is None:
+    if difference.p is None and p_rows is None:
         return Verdict(UNKNOWN, f"{told} (it differs alike with each seed)")
     if difference.p is not None and difference.p >= LEVEL:
         needed = seeds_needed(difference.mean, difference.deviation)
         about = f"more than {MOST_SEEDS}" if needed is None else f"about {needed}"
         return Verdict(UNKNOWN, f"{told} ({about} would be needed)", needed)
-    if p_examples is not None and p_examples >= LEVEL:
+    if p_rows is not None and p_rows >= LEVEL:
         return Verdict(UNKNOWN, f"{UNKNOWN} on these rows (the seeds agree; more rows would be needed)")
     word = HELPS if (difference.mean > 0) == higher_is_better else HURTS
     return Verdict(word, word)

@@ -37,8 +37,8 @@ class Variant:
 def make_variants(
     prepared: Prepared, left_out: Sequence[str], alone: Sequence[str] | None = None
 ) -> list[Variant]:
-    """`together`, `alone/TASK` for each of `alone` (all that are trained if None), `without/TASK` for each of
-    `left_out`.
+    """Return `together`, `alone/TASK` for each of `alone` (all that are trained if None), `without/TASK` for
+    each of `left_out`.
 
     Raises `UsageError` where there is nothing to compare.
     """
@@ -75,7 +75,8 @@ def check_trained(option: str, named: Sequence[str], trained: Sequence[str]) -> 
 
 
 def trained_tasks(prepared: Prepared) -> list[str]:
-    """The tasks with a weight above 0. Raises `UsageError` unless there are several, all in some step."""
+    """Return the tasks with a weight above 0. Raises `UsageError` unless there are several, all in some
+    step."""
     trained = [name for name, weight in task_weights(prepared.config).items() if weight > 0]
     if len(trained) < 2:
         raise UsageError(
@@ -94,7 +95,7 @@ def _timelines(prepared: Prepared) -> list[Timeline]:
 
 
 def _planned(prepared: Prepared) -> Counter[str]:
-    """The optimizer steps of each task in the whole run."""
+    """Return the optimizer steps of each task in the whole run."""
     return sum(map(_steps_of_tasks, _timelines(prepared)), Counter())
 
 
@@ -114,7 +115,7 @@ def _drop_save_paths(value: Any) -> bool:
 
 
 def _variant(prepared: Prepared, together: Mapping[str, Any], name: str, tasks: Sequence[str]) -> Variant:
-    """The config in phases that train and score some of the tasks, each at its steps of the joint run.
+    """Return the config in phases that train and score some of the tasks, each at its steps of the joint run.
 
     The other tasks stay in it: so vocabularies, modules and their first weights are those of the joint run.
     """
@@ -157,8 +158,8 @@ class Pace:
 
 
 def _pace(prepared: Prepared, phase: int, tasks: Sequence[str]) -> Pace | None:
-    """The pace at which some of a phase's tasks take their steps of the joint run, in as many evaluations;
-    None for a phase without them.
+    """Return the pace at which some of a phase's tasks take their steps of the joint run, in as many
+    evaluations; None for a phase without them.
 
     A schedule that cannot give exactly these steps without the other tasks comes as near as it can.
     """
@@ -193,7 +194,7 @@ def _rule_settings(rule: EpochRule) -> dict[str, Any]:
 
 
 def _schedule_settings(prepared: Prepared, phase: int) -> Mapping[str, Any]:
-    """The settings of a phase's schedule as JSON."""
+    """Return the settings of a phase's schedule as JSON."""
     config = dump(prepared.config)
     stated = config["phases"][phase].get("schedule") if config["phases"] else None
     [settings] = (stated or config["schedule"]).values()
@@ -201,7 +202,7 @@ def _schedule_settings(prepared: Prepared, phase: int) -> Mapping[str, Any]:
 
 
 def _settings(schedule: Component, settings: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
-    """A schedule's settings, those by task for `tasks` only."""
+    """Return a schedule's settings, those by task for `tasks` only."""
     settings = dict(settings)
     for name in schedule.config.task_keys:
         if isinstance(settings[name], dict):
@@ -210,7 +211,7 @@ def _settings(schedule: Component, settings: Mapping[str, Any], tasks: Sequence[
 
 
 def _evaluations(prepared: Prepared, phase: int) -> int:
-    """How often the joint run evaluates in a phase."""
+    """Return how often the joint run evaluates in a phase."""
     lengths = [timeline.total_steps for timeline in _timelines(prepared)]
     every = prepared.config.trainer.evaluate_every_steps
     first, last = sum(lengths[:phase]), sum(lengths[: phase + 1])

@@ -67,7 +67,7 @@ REASONS: Mapping[str, str] = {
     "export_output_names": _NO_EXPORT,
     "exporter": _NO_EXPORT,
     "load_snapshot_path": "`mtl train --resume` goes on with a run, `mtl test` and `mtl predict` take one",
-    "metric_reporter": "the task reports its figures itself; metrics.jsonl of a run has them",
+    "metric_reporter": "the task reports its metrics itself; metrics.jsonl of a run has them",
     "modules_save_dir": "put the folder in front of each `save_path`",
     "output_layer": "the task has its own loss; `label_smoothing` and `class_weights` change it",
     "pretrained_embeddings_path": "no pretrained embeddings",
@@ -147,13 +147,14 @@ class Block:
         return self.value.get(key, default)
 
     def block(self, key: str, *names: str) -> Block:
-        """The object at `key`, empty where there is none; of a component that is named there by one
+        """Return the object at `key`, empty where there is none; of a component that is named there by one
         of `names`, its settings."""
         block = self.named(key, {name: name for name in names})
         return block[1]
 
     def named(self, key: str, names: Mapping[str, str]) -> tuple[str, Block]:
-        """What `names` calls the component at `key`, or nothing where it is not named, and its settings."""
+        """Return what `names` calls the component at `key`, or nothing where it is not named, and its
+        settings."""
         path, value = (*self.path, key), self.value.get(key)
         if not isinstance(value, dict):
             return "", Block(self.conversion, {}, path)

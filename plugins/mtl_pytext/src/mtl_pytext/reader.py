@@ -18,7 +18,7 @@ MULTITASK = "DisjointMultitask"
 
 
 def is_pytext(config: Mapping[str, Any]) -> bool:
-    """Whether a config is one of PyText's: wrapped, of several tasks, or with a `data_handler`."""
+    """Return whether a config is one of PyText's: wrapped, of several tasks, or with a `data_handler`."""
     inner = config.get("config", config)
     task = inner.get("task") if isinstance(inner, dict) else None
     if not isinstance(task, dict):
@@ -30,8 +30,8 @@ def is_pytext(config: Mapping[str, Any]) -> bool:
 
 
 def converted(document: Document) -> tuple[dict[str, Any], list[Problem]]:
-    """One of PyText's configs as ours, and a note for each of its keys: where it is now, in their order,
-    and behind these what has no equal."""
+    """Return one of PyText's configs as ours, and a note for each of its keys: where it is now, in their
+    order, and behind these what has no equal."""
     conversion = Conversion(document)
     root = Block(conversion, document.value, ())
     _run(root.block("config") if "config" in document.value else root, conversion)

@@ -18,7 +18,7 @@ from mtl_report.records import mapping, numeric, sequence
 COMPARISON = "compare.json"
 FORMAT = 1
 NEUTRAL, GOOD, BAD = 6, 2, 1
-"""Colours of differences: that cannot be told, that help, that hurt."""
+"""Colors of differences: that cannot be told, that help, that hurt."""
 TASKS_IN_A_MATRIX = 24
 
 
@@ -62,7 +62,7 @@ class ComparedTask:
 
 
 def comparison_page(folder: Path) -> str:
-    """The report of a comparison. Raises `UsageError` where it cannot be read."""
+    """Return the report of a comparison. Raises `UsageError` where it cannot be read."""
     found = read_json(folder / COMPARISON)
     if found.get("format") != FORMAT:
         raise UsageError(
@@ -128,14 +128,14 @@ def _difference(
         interval=(min(interval), max(interval)) if len(interval) == 2 else None,
         gains=[sign * gain for gain in _by_seed(together, baseline)],
         p_seeds=numeric(facts.get("p_seeds")),
-        p_rows=numeric(facts.get("p_examples")),
+        p_rows=numeric(facts.get("p_rows")),
         baseline=baseline,
         relative=sign * amount / abs(alone) if amount is not None and alone else None,
     )
 
 
 def _by_seed(together: Mapping[str, Any], baseline: Mapping[str, Any]) -> Iterator[float]:
-    """The difference of each seed that both have."""
+    """Return the difference of each seed that both have."""
 
     def values(summary: Mapping[str, Any]) -> dict[Any, float]:
         found = [numeric(value) for value in sequence(summary.get("values"))]
@@ -147,7 +147,7 @@ def _by_seed(together: Mapping[str, Any], baseline: Mapping[str, Any]) -> Iterat
 
 
 def _limits(differences: Sequence[Difference]) -> tuple[float, float] | None:
-    """The axis that a task's differences share: all of them and 0."""
+    """Return the axis that a task's differences share: all of them and 0."""
     values = [value for each in differences for value in (*each.gains, *(each.interval or ()))]
     values += [each.gain for each in differences if each.gain is not None]
     if not values:

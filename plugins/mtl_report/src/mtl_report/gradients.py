@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 from markupsafe import Markup
 
-from mtl_report.plots import COLOURS, Line, Plots
+from mtl_report.plots import COLORS, Line, Plots
 from mtl_report.records import RunFiles, Series, mean, numeric
 
 PANELS = 12
@@ -22,7 +22,7 @@ class Pair:
     """Two tasks' gradients in one module.
 
     `cosine` is the mean over the measurements, `conflicts` the share of them below 0, `ratio` the
-    median of the first task's norm over the other's. `style` is its colour in the panel, None where
+    median of the first task's norm over the other's. `style` is its color in the panel, None where
     it has none.
     """
 
@@ -45,7 +45,7 @@ class Panel:
 
 
 def gradient_panels(files: RunFiles, plots: Plots) -> list[Panel]:
-    """The modules whose gradients were compared, the one that disagrees most first."""
+    """Return the modules whose gradients were compared, the one that disagrees most first."""
     records: dict[str, dict[tuple[str, str], list[Mapping[str, Any]]]] = {}
     for record in files.of_kind("gradients"):
         module, other = record.get("module"), record.get("other")
@@ -87,7 +87,7 @@ def _ratio(records: Sequence[Mapping[str, Any]]) -> float | None:
 
 def _panel(module: str, pairs: Sequence[Pair], files: RunFiles, plots: Plots | None) -> Panel:
     styled = [
-        Pair(p.task, p.other, p.series, p.cosine, p.conflicts, p.ratio, style if style < COLOURS else None)
+        Pair(p.task, p.other, p.series, p.cosine, p.conflicts, p.ratio, style if style < COLORS else None)
         for style, p in enumerate(pairs[:PAIRS_IN_A_TABLE])
     ]
     lines = [Line(pair.series.thinned(80), pair.style) for pair in styled if pair.style is not None]

@@ -64,7 +64,7 @@ class Sharing:
 
 
 def sharing(run: LoadedRun) -> Sharing:
-    """The modules of a run's model, by task."""
+    """Return the modules of a run's model, by task."""
     models = run.model.tasks
     users: dict[int, list[str]] = {}
     for name, model in models.items():
@@ -100,7 +100,8 @@ def _tasks(built: BuiltModule) -> list[str]:
 
 
 def _tree(task: str, modules: Sequence[BuiltModule]) -> Iterator[Module]:
-    """A task's modules, each after the one around it, otherwise in the order in which they are built."""
+    """Yield a task's modules, each after the one around it, otherwise in the order in which they are
+    built."""
     places: dict[tuple[str | int, ...], BuiltModule] = {
         path: built for built in modules for user in built.users if (path := parse_path(user))[1] == task
     }
@@ -159,7 +160,7 @@ class WorstRows:
 
 
 def worst_rows(run: LoadedRun, name: str) -> WorstRows:
-    """The rows of a task's evaluation data that its model knows least, by their loss.
+    """Return the rows of a task's evaluation data that its model knows least, by their loss.
 
     Raises `UsageError` where there is no evaluation data, `MtlError` where it cannot be scored.
     """
@@ -204,7 +205,7 @@ def _scored(
 
 
 def _answer(rest: Mapping[str, Any]) -> str:
-    """What a task predicts, in a line."""
+    """Return what a task predicts, in a line."""
 
     def written(value: Any) -> str:
         if isinstance(value, float):

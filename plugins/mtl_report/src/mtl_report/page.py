@@ -18,7 +18,7 @@ LONGEST_VALUE = 400
 
 
 def render(template: str, **values: Any) -> str:
-    """A template of this package with `values`, every one of which is escaped."""
+    """Return a template of this package with `values`, every one of which is escaped."""
     return _environment().get_template(template).render(**values)
 
 
@@ -36,7 +36,7 @@ def _environment() -> Environment:
         bytes=memory,
         count=count,
         duration=seconds,
-        figure=figure,
+        cell=cell,
         gain=relative,
         json=as_json,
         p=p_value,
@@ -48,12 +48,12 @@ def _environment() -> Environment:
 
 
 def shown(value: Any) -> Any:
-    r"""A text with control characters, and those that turn text around, as in `\u202e`."""
+    r"""Return a text with control characters, and those that turn text around, as in `\u202e`."""
     return value if isinstance(value, Markup) or not isinstance(value, str) else escaped(value)
 
 
-def figure(value: Any) -> str:
-    """A figure from JSON in a table's cell: a number with the digits that matter, a short text."""
+def cell(value: Any) -> str:
+    """Return a figure from JSON in a table's cell: a number with the digits that matter, a short text."""
     amount = numeric(value)
     if amount is not None:
         return number(value)
@@ -61,7 +61,7 @@ def figure(value: Any) -> str:
 
 
 def signed(value: Any) -> str:
-    """A difference with its sign."""
+    """Return a difference with its sign."""
     amount = numeric(value)
     if amount is None:
         return ABSENT
@@ -70,7 +70,7 @@ def signed(value: Any) -> str:
 
 
 def relative(value: Any) -> str:
-    """A relative gain in percent, with its sign."""
+    """Return a relative gain in percent, with its sign."""
     amount = numeric(value)
     if amount is None:
         return ABSENT
@@ -78,13 +78,13 @@ def relative(value: Any) -> str:
 
 
 def p_value(value: Any) -> str:
-    """A probability as tests give it."""
+    """Return a probability as tests give it."""
     amount = numeric(value)
     return ABSENT if amount is None else "< 0.001" if amount < 0.001 else f"{amount:.3f}"
 
 
 def percent(value: Any) -> str:
-    """A share in percent."""
+    """Return a share in percent."""
     amount = numeric(value)
     return ABSENT if amount is None else share(float(amount)).replace(" ", "\N{NO-BREAK SPACE}")
 
@@ -101,7 +101,7 @@ def seconds(value: Any) -> str:
 
 
 def memory(value: Any) -> str:
-    """Bytes for people."""
+    """Return bytes for people."""
     amount = numeric(value)
     return ABSENT if amount is None else size(int(amount))
 

@@ -1,4 +1,4 @@
-"""Plots as small static SVG: they stand within the page, in its font and, by its variables, in its colours.
+"""Plots as small static SVG: they stand within the page, in its font and, by its variables, in its colors.
 
 No name from data is ever in a plot: names stand around it, in HTML, where they wrap and are escaped.
 """
@@ -26,16 +26,16 @@ from mtl_report.records import Series
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it looks for fonts is nobody's business
 
 INK, MUTED, GRID, SHADE, BELOW = "#010101", "#010102", "#010103", "#010104", "#010105"
-COLOURS = 8
-"""Colours of series; more than that nobody tells apart."""
-SERIES = tuple(f"#01020{index}" for index in range(COLOURS))
+COLORS = 8
+"""Colors of series; more than that nobody tells apart."""
+SERIES = tuple(f"#01020{index}" for index in range(COLORS))
 VARIABLES = {
     INK: "ink",
     MUTED: "muted",
     GRID: "line",
     SHADE: "shade",
     BELOW: "below",
-    **{colour: f"s{index}" for index, colour in enumerate(SERIES)},
+    **{color: f"s{index}" for index, color in enumerate(SERIES)},
 }
 DASHES = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 SETTINGS: dict[Any, Any] = {
@@ -56,16 +56,16 @@ LARGEST_RATIO = 50
 
 @frozen
 class Line:
-    """A curve: `style` is its place among the colours, and the dashes where there are more curves."""
+    """A curve: `style` is its place among the colors, and the dashes where there are more curves."""
 
     series: Series
     style: int = 0
     dots: bool = False
 
     @property
-    def colour(self) -> str:
-        """What stands for its colour."""
-        return SERIES[self.style % COLOURS]
+    def color(self) -> str:
+        """What stands for its color."""
+        return SERIES[self.style % COLORS]
 
 
 @define
@@ -113,7 +113,7 @@ class Plots:
             axes.stackplot(
                 parts[0][0].steps,
                 *([value or 0.0 for value in series.values] for series, _ in parts),
-                colors=[SERIES[style % COLOURS] for _, style in parts],
+                colors=[SERIES[style % COLORS] for _, style in parts],
                 step="pre",
                 linewidth=0,
             )
@@ -132,7 +132,7 @@ class Plots:
         limits: tuple[float, float],
         style: int,
     ) -> Markup:
-        """One difference on the axis that all share: its interval, its mean, and a dot a seed."""
+        """Return one difference on the axis that all share: its interval, its mean, and a dot a seed."""
         with _axes(width=420, height=44, bare=True) as axes:
             axes.axvline(0, color=MUTED, linewidth=1.2)
             if interval is not None:
@@ -145,7 +145,7 @@ class Plots:
             return self._svg(axes)
 
     def scale(self, limits: tuple[float, float]) -> Markup:
-        """The axis of `interval`."""
+        """Return the axis of `interval`."""
         with _axes(width=420, height=30, bare=True, bottom=0.8) as axes:
             axes.xaxis.set_visible(True)
             axes.spines["bottom"].set_visible(True)
@@ -191,11 +191,11 @@ def _axes(*, width: int, height: int, bare: bool = False, bottom: float = 0.0) -
 
 def _draw(axes: Axes, line: Line) -> None:
     series = line.series.thinned()
-    dashes = DASHES[line.style // COLOURS % len(DASHES)]
+    dashes = DASHES[line.style // COLORS % len(DASHES)]
     axes.plot(
         series.steps,
         [math.nan if value is None else value for value in series.values],
-        color=line.colour,
+        color=line.color,
         linewidth=1.8,
         marker="o" if line.dots or len(series) == 1 else None,
         markersize=4.5 if len(series) <= 40 else 2.5,

@@ -34,7 +34,7 @@ class Series:
         return [value for value in self.values if value is not None]
 
     def thinned(self, most: int = MOST_POINTS) -> Series:
-        """At most `most` points, each the mean of as many neighbours, at the last one's step."""
+        """At most `most` points, each the mean of as many neighbors, at the last one's step."""
         size = -(-len(self) // most)
         if size <= 1:
             return self
@@ -46,25 +46,25 @@ class Series:
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """The mean of those that are numbers; None where none is."""
+    """Return the mean of those that are numbers; None where none is."""
     defined = [value for value in values if value is not None]
     return math.fsum(defined) / len(defined) if defined else None
 
 
 def numeric(value: Any) -> float | None:
-    """A figure from JSON as a number; None for anything that is none."""
+    """Return a figure from JSON as a number; None for anything that is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) < LARGEST_NUMBER else None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """An object from JSON; empty for anything else."""
+    """Return an object from JSON; empty for anything else."""
     return value if isinstance(value, Mapping) else {}
 
 
 def sequence(value: Any) -> Sequence[Any]:
-    """A list from JSON; empty for anything else."""
+    """Return a list from JSON; empty for anything else."""
     return value if isinstance(value, list) else []
 
 
@@ -97,23 +97,23 @@ class RunFiles:
         return max((record["step"] for record in self.records), default=0)
 
     def of(self, kind: str, task: str) -> Sequence[Mapping[str, Any]]:
-        """The lines of one kind of one task."""
+        """Return the lines of one kind of one task."""
         return self._by_task.get((kind, task), ())
 
     def of_kind(self, kind: str) -> list[Mapping[str, Any]]:
-        """The lines of one kind."""
+        """Return the lines of one kind."""
         return [record for record in self.records if record["kind"] == kind]
 
-    def series(self, kind: str, task: str, figure: str) -> Series:
-        """One figure of a task over the steps."""
-        records = [record for record in self.of(kind, task) if figure in record]
+    def series(self, kind: str, task: str, metric: str) -> Series:
+        """Return one figure of a task over the steps."""
+        records = [record for record in self.of(kind, task) if metric in record]
         return Series(
             tuple(record["step"] for record in records),
-            tuple(numeric(record[figure]) for record in records),
+            tuple(numeric(record[metric]) for record in records),
         )
 
     def phases(self) -> list[tuple[str, int, int]]:
-        """The phases by name, from after one step to another; none where the run has only one."""
+        """Return the phases by name, from after one step to another; none where the run has only one."""
         ends: dict[int, int] = {}
         for record in self.records:
             index = record.get("phase")
@@ -131,7 +131,7 @@ class RunFiles:
 
 
 def read_run(folder: Path) -> RunFiles:
-    """The files of a run folder. Raises `UsageError` where one of them is damaged."""
+    """Return the files of a run folder. Raises `UsageError` where one of them is damaged."""
     files = RunFolder(folder)
     config = files.read_config()
     result = read_json(files.result) if files.result.exists() else {}

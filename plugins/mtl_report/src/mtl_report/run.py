@@ -16,7 +16,7 @@ from mtl.runs import Plugins, discover, load_config, plugins_of_run
 from mtl_report.gradients import gradient_panels
 from mtl_report.model import WorstRows, sharing, worst_rows
 from mtl_report.page import render
-from mtl_report.plots import COLOURS, Line, Plots
+from mtl_report.plots import COLORS, Line, Plots
 from mtl_report.records import RunFiles, Series, mapping, numeric, sequence
 
 TASKS_WITH_PLOTS = 32
@@ -30,7 +30,7 @@ TIMED = ("data", "forward", "backward", "optimizer", "eval")
 
 
 def run_page(files: RunFiles, *, data: bool) -> str:
-    """The report of a run; with `data`, rows of its evaluation data are read and scored."""
+    """Return the report of a run; with `data`, rows of its evaluation data are read and scored."""
     plots, plugins = Plots(), discover()
     run, why = _load(files, plugins)
     metrics = _metrics(files, run, plugins)
@@ -59,7 +59,7 @@ def run_page(files: RunFiles, *, data: bool) -> str:
 
 
 def _load(files: RunFiles, plugins: Plugins) -> tuple[mtl.LoadedRun | None, str]:
-    """The run's best model, or why there is none."""
+    """Return the run's best model, or why there is none."""
     try:
         return mtl.load(files.folder, plugins=plugins), ""
     except MtlError as error:
@@ -77,11 +77,11 @@ def _unfinished(files: RunFiles) -> list[str]:
 
 @frozen
 class LikelyMetric(Metric):
-    """A figure that was recorded for a task whose plugin cannot be asked: it may go either way."""
+    """A metric that was recorded for a task whose plugin cannot be asked: it may go either way."""
 
 
 def _metrics(files: RunFiles, run: mtl.LoadedRun | None, plugins: Plugins) -> dict[str, Metric]:
-    """Each task's figure that counts: what its plugin says, or else the first that was recorded."""
+    """Return each task's metric that counts: what its plugin says, or else the first that was recorded."""
     try:
         config = run.config if run is not None else _config(files, plugins)
         known = {name: component.config.metric for name, component in config.tasks.items()}
@@ -102,8 +102,8 @@ def _likely_metric(files: RunFiles, task: str) -> str:
     named = str(mapping(files.result.get("best")).get("metric", ""))
     if named.startswith(f"{task}."):
         return named.removeprefix(f"{task}.")
-    figures = _figures(files, task, "eval")
-    return next((name for name in figures if name not in ("loss", "tokens")), "loss")
+    metrics = _task_metrics(files, task, "eval")
+    return next((name for name in metrics if name not in ("loss", "tokens")), "loss")
 
 
 # --- results -------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def _likely_metric(files: RunFiles, task: str) -> str:
 
 @frozen
 class TaskResult:
-    """A task's figures: `all` has those that fit into a cell, as rows of name, eval and test."""
+    """A task's metrics: `all` has those that fit into a cell, as rows of name, eval and test."""
 
     name: str
     metric: str
@@ -124,23 +124,23 @@ class TaskResult:
 def _results(files: RunFiles, metrics: Mapping[str, Metric]) -> list[TaskResult]:
     found = []
     for name in files.tasks:
-        scored = {split: _figures(files, name, split) for split in ("eval", "test")}
+        scored = {split: _task_metrics(files, name, split) for split in ("eval", "test")}
         names = dict.fromkeys(["loss", metrics[name].name, *scored["eval"], *scored["test"]])
-        rows = [(figure, scored["eval"].get(figure), scored["test"].get(figure)) for figure in names]
+        rows = [(metric, scored["eval"].get(metric), scored["test"].get(metric)) for metric in names]
         facts = mapping(mapping(files.result.get("tasks")).get(name))
         found.append(TaskResult(name, metrics[name].name, facts, scored["eval"], scored["test"], rows))
     return found
 
 
-def _figures(files: RunFiles, task: str, split: str) -> dict[str, Any]:
-    """The plain figures of a task: those of the result, or else those recorded last."""
+def _task_metrics(files: RunFiles, task: str, split: str) -> dict[str, Any]:
+    """Return the plain metrics of a task: those of the result, or else those recorded last."""
     return {name: value for name, value in _scored(files, task, split).items() if is_plain(value)}
 
 
 def _scored(files: RunFiles, task: str, split: str) -> Mapping[str, Any]:
-    figures = mapping(mapping(mapping(files.result.get("tasks")).get(task)).get(split))
+    metrics = mapping(mapping(mapping(files.result.get("tasks")).get(task)).get(split))
     if files.result:
-        return figures
+        return metrics
     records = files.of(split, task)
     last = records[-1] if records else {}
     return {name: value for name, value in last.items() if name not in _PLACE}
@@ -161,7 +161,7 @@ class Curves:
     metric: str
     direction: str
     loss: Markup | None
-    figure: Markup | None
+    metric_plot: Markup | None
     has_train: bool
     has_eval: bool
     stopped: int | None
@@ -184,7 +184,7 @@ def _curves(files: RunFiles, metrics: Mapping[str, Metric], plots: Plots) -> lis
     for name in files.tasks[:TASKS_WITH_PLOTS]:
         metric = metrics[name]
         train, scored = files.series("train", name, "loss"), files.series("eval", name, "loss")
-        figure = files.series("eval", name, metric.name)
+        curve = files.series("eval", name, metric.name)
         losses = [Line(train, 0), Line(scored, 1, dots=True)]
         lines = [line for line in losses if line.series.defined]
         found.append(
@@ -193,8 +193,8 @@ def _curves(files: RunFiles, metrics: Mapping[str, Metric], plots: Plots) -> lis
                 metric.name,
                 _direction(metric),
                 plots.curves(lines, y="loss", **common) if lines else None,  # type: ignore[arg-type]
-                plots.curves([Line(figure, 2, dots=True)], y="", **common)  # type: ignore[arg-type]
-                if figure.defined and metric.name != "loss"
+                plots.curves([Line(curve, 2, dots=True)], y="", **common)  # type: ignore[arg-type]
+                if curve.defined and metric.name != "loss"
                 else None,
                 has_train=bool(train.defined),
                 has_eval=bool(scored.defined),
@@ -205,7 +205,7 @@ def _curves(files: RunFiles, metrics: Mapping[str, Metric], plots: Plots) -> lis
 
 
 def _rates(files: RunFiles, plots: Plots) -> Markup | None:
-    """The learning rate over the steps; None where it never changed."""
+    """Return the learning rate over the steps; None where it never changed."""
     rates = {record["step"]: numeric(record.get("lr")) for record in files.of_kind("train")}
     series = Series(tuple(sorted(rates)), tuple(rates[step] for step in sorted(rates)))
     if len(set(series.defined)) < 2:
@@ -215,7 +215,7 @@ def _rates(files: RunFiles, plots: Plots) -> Markup | None:
 
 @frozen
 class TaskShare:
-    """A task's part of the steps; `style` is its colour."""
+    """A task's part of the steps; `style` is its color."""
 
     name: str
     style: int
@@ -225,7 +225,7 @@ class TaskShare:
 
 @frozen
 class Schedule:
-    """Steps by task, those with a colour of their own first, and the plot over the steps where the
+    """Steps by task, those with a color of their own first, and the plot over the steps where the
     records tell."""
 
     tasks: Sequence[TaskShare]
@@ -233,7 +233,7 @@ class Schedule:
 
 
 def _schedule(files: RunFiles, plots: Plots) -> Schedule | None:
-    """How the steps went to the tasks: a record's `share` is its task's since the report before."""
+    """Return how the steps went to the tasks: a record's `share` is its task's since the report before."""
     shares = {name: files.series("train", name, "share") for name in files.tasks}
     reports = sorted({step for series in shares.values() for step in series.steps})
     since = {step: step - before for before, step in pairwise([0, *reports])}
@@ -249,7 +249,7 @@ def _schedule(files: RunFiles, plots: Plots) -> Schedule | None:
     if not whole:
         return None
     order = sorted(files.tasks, key=lambda name: -totals[name])
-    styles = {name: min(place, COLOURS - 1) for place, name in enumerate(order)}
+    styles = {name: min(place, COLORS - 1) for place, name in enumerate(order)}
     tasks = [TaskShare(name, styles[name], totals[name], totals[name] / whole) for name in order]
     drawn = len(reports) > 1 and len(order) > 1
     parts = _by_colour(shares, styles, reports) if drawn else []
@@ -259,7 +259,7 @@ def _schedule(files: RunFiles, plots: Plots) -> Schedule | None:
 def _by_colour(
     shares: Mapping[str, Series], styles: Mapping[str, int], reports: Sequence[int]
 ) -> list[tuple[Series, int]]:
-    """The shares of the tasks of each colour at each report, which hold since the one before."""
+    """Return the shares of the tasks of each color at each report, which hold since the one before."""
     sums = {style: dict.fromkeys(reports, 0.0) for style in sorted(set(styles.values()))}
     for name, series in shares.items():
         for step, value in zip(series.steps, series.values, strict=True):
@@ -301,17 +301,17 @@ def _confusions(files: RunFiles) -> list[Confusion]:
     found = []
     for task in files.tasks[:TASKS_WITH_PLOTS]:
         for split in ("test", "eval"):
-            figures = _scored(files, task, split)
-            confusion = _confusion(task, split, figures)
+            metrics = _scored(files, task, split)
+            confusion = _confusion(task, split, metrics)
             if confusion is not None:
                 found.append(confusion)
                 break
     return found
 
 
-def _confusion(task: str, split: str, figures: Mapping[str, Any]) -> Confusion | None:
-    """The confusion matrix among a task's figures, in the form that DocClassificationTask gives."""
-    written = mapping(figures.get("confusion_matrix"))
+def _confusion(task: str, split: str, metrics: Mapping[str, Any]) -> Confusion | None:
+    """Return the confusion matrix among a task's metrics, in the form that DocClassificationTask gives."""
+    written = mapping(metrics.get("confusion_matrix"))
     labels = [str(label) for label in sequence(written.get("labels"))]
     matrix = [sequence(row) for row in sequence(written.get("matrix"))]
     if not labels or len(matrix) != len(labels):
@@ -329,7 +329,7 @@ def _confusion(task: str, split: str, figures: Mapping[str, Any]) -> Confusion |
         if n and place != at
     ]
     mistakes.sort(key=lambda mistake: -mistake[2])
-    per_class = [(label, mapping(each)) for label, each in mapping(figures.get("per_class")).items()]
+    per_class = [(label, mapping(each)) for label, each in mapping(metrics.get("per_class")).items()]
     is_large = len(labels) > LABELS_IN_A_MATRIX
     return Confusion(
         task,

@@ -297,7 +297,7 @@ class CharEmbedding(nn.Module):
 
     @staticmethod
     def _pool(convolution: nn.Module, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """`embedded` `[words, embed_dim, characters]` to `[words, kernel_num]`.
+        """Return `embedded` `[words, embed_dim, characters]` to `[words, kernel_num]`.
 
         Windows that do not count become zero, which after relu never beats one that does.
         """

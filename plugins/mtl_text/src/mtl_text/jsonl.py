@@ -45,7 +45,7 @@ class JSONL(LineSource[JSONLConfig]):
         return {column: names_in_file(column.name, stated.get(column.name)) for column in wanted.read}
 
     def _notices(self, lines: Lines, wanted: Wanted) -> list[str]:
-        """The keys of the first rows that are read, and those that are not."""
+        """Return the keys of the first rows that are read, and those that are not."""
         keys: dict[str, None] = {}
         for _, row in islice(_json_rows(lines, {}), ROWS_FOR_KEYS):
             keys |= dict.fromkeys(row)
@@ -160,7 +160,7 @@ def _right(column: ColumnSpec) -> str:
 
 
 def _hint(column: ColumnSpec, value: object) -> str:
-    """What a float is that stands where a label should."""
+    """Return what a float is that stands where a label should."""
     if column.type is not ColumnType.TEXT or not isinstance(value, float):
         return ""
     return f" ({value}): write labels as strings; numbers in quantity are for a regression task"

@@ -47,7 +47,7 @@ class Labels:
             self.counts.update(dict(zip(*counted.get_columns(), strict=True)))
 
     def is_name(self, header: str) -> bool:
-        """Whether the first is the column's name, not a label.
+        """Return whether the first is the column's name, not a label.
 
         No other line has it, and it is `label`, or it is not a number and all others are, or each of the
         others occurs more than once.
@@ -79,7 +79,7 @@ def other_format(first: str, delimiter: str) -> str:
 
 
 def is_quoted(column: pl.Series) -> bool:
-    """Whether the cells of a column stand in double quotes, as in CSV."""
+    """Return whether the cells of a column stand in double quotes, as in CSV."""
     cells = column.drop_nulls()
     cells = cells.filter(cells != "")
     quoted = cells.str.starts_with('"') & cells.str.ends_with('"') & (cells.str.len_chars() > 1)
@@ -87,7 +87,7 @@ def is_quoted(column: pl.Series) -> bool:
 
 
 def are_swapped(texts: pl.Series, labels: pl.Series) -> bool:
-    """Whether what should be texts looks like labels, and what should be labels like texts."""
+    """Return whether what should be texts looks like labels, and what should be labels like texts."""
     if len(texts) < 4 or texts.null_count() or labels.null_count():
         return False
     words = labels.str.count_matches(r"\S+")
@@ -115,8 +115,8 @@ def common_cause(lines: Sequence[str], delimiter: str) -> str:
 
 
 def _has_quoted_cell(line: str, delimiter: str) -> bool:
-    """Whether a cell begins or ends with a quote that does not both open and close it in this line's cells:
-    a delimiter, or the end of the line, stands within quotes."""
+    """Return whether a cell begins or ends with a quote that does not both open and close it in this line's
+    cells: a delimiter, or the end of the line, stands within quotes."""
     return any(
         cell.startswith('"') != (len(cell) > 1 and cell.endswith('"'))
         for cell in line.strip().split(delimiter)

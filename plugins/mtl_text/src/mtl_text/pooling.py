@@ -27,7 +27,7 @@ def padding_mask(lengths: Tensor, time: int) -> Tensor:
 
 
 def has_padding(lengths: Tensor, time: int) -> bool:
-    """Whether a row may end before `time`; always true on a GPU, as finding out would synchronize."""
+    """Return whether a row may end before `time`; always true on a GPU, as finding out would synchronize."""
     known = lengths.device.type == "cpu" and not torch.compiler.is_compiling()
     return not known or bool((lengths < time).any())
 

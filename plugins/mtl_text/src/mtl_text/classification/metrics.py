@@ -47,10 +47,10 @@ class ClassificationMetrics(Metrics[ClassifierOutput]):
         size = len(self.labels)
         nothing = torch.zeros(size * size, dtype=torch.int64)
         counts = nothing if self.confusion is None else self.confusion.cpu()
-        figures = confusion_figures(counts.view(size, size), self.labels)
+        metrics = confusion_metrics(counts.view(size, size), self.labels)
         if size == 2:
-            figures["roc_auc"] = self._roc_auc()
-        return figures
+            metrics["roc_auc"] = self._roc_auc()
+        return metrics
 
     def state(self) -> dict[str, Tensor]:
         state = {} if self.confusion is None else {"confusion": self.confusion}
@@ -75,7 +75,7 @@ class ClassificationMetrics(Metrics[ClassifierOutput]):
         return roc_auc(torch.cat(margins).cpu(), torch.cat(labels).cpu() == 1)
 
 
-def confusion_figures(matrix: Tensor, labels: Sequence[str]) -> dict[str, Any]:
+def confusion_metrics(matrix: Tensor, labels: Sequence[str]) -> dict[str, Any]:
     """Return the metrics that follow from a confusion matrix, `[true label, predicted label]`.
 
     Macro averages leave out classes that neither occur nor are predicted, and count an undefined
@@ -87,8 +87,8 @@ def confusion_figures(matrix: Tensor, labels: Sequence[str]) -> dict[str, Any]:
     precision, recall, f1 = hits / predicted, hits / true, 2 * hits / (true + predicted)
     accuracy = float(hits.sum()) / rows if rows else None
 
-    def macro(figure: Tensor) -> float | None:
-        return float(figure[seen].nan_to_num().mean()) if rows else None
+    def macro(values: Tensor) -> float | None:
+        return float(values[seen].nan_to_num().mean()) if rows else None
 
     shown = len(labels) <= MOST_LABELS_SHOWN
     return {
@@ -108,8 +108,8 @@ def confusion_figures(matrix: Tensor, labels: Sequence[str]) -> dict[str, Any]:
 def _per_class(
     labels: Sequence[str], precision: Tensor, recall: Tensor, f1: Tensor, true: Tensor
 ) -> dict[str, dict[str, float | int | None]]:
-    def defined(figure: Tensor) -> list[float | None]:
-        return [value if value == value else None for value in figure.tolist()]
+    def defined(values: Tensor) -> list[float | None]:
+        return [value if value == value else None for value in values.tolist()]
 
     columns = zip(labels, defined(precision), defined(recall), defined(f1), true.long().tolist(), strict=True)
     return {
