@@ -125,3 +125,51 @@ def test_a_callback_that_raises_is_disabled_by_name(
     said = [record.message for record in caplog.records]
     assert "callback 0 raised an exception in mtl_step_ended and was disabled: KeyError: 'oh'" in said
     assert result["stopped"] is None
+
+
+class InterruptsEvaluation:
+    """Sends Ctrl-C when so many batches of the evaluations of a split were evaluated."""
+
+    def __init__(self, split: str, after: int) -> None:
+        self.split, self.left = split, after
+        self.seen: list[tuple[str, str, int, int]] = []
+
+    @hookimpl
+    def mtl_batch_evaluated(self, task: str, split: str, batch: int, batches: int) -> None:
+        self.seen.append((task, split, batch, batches))
+        self.left -= split == self.split
+        if not self.left:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_evaluations_tell_how_far_they_are(tiny: Config, tmp_path: Path) -> None:
+    tiny["trainer"]["epochs"] = 1
+    recorder = InterruptsEvaluation("none", 1)
+    mtl.train(tiny, output=tmp_path / "run", callbacks=[recorder])
+    expected = [
+        (task, split, batch, batches)
+        for split, tasks in (("eval", {"SST2": 3, "LM": 2}), ("test", {"SST2": 2, "LM": 2}))
+        for task, batches in tasks.items()
+        for batch in range(batches + 1)
+    ]
+    assert recorder.seen == expected
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+@pytest.mark.parametrize(
+    ("split", "after"), [("eval", 1), ("eval", 6), ("eval", 8), ("eval", 21), ("test", 2)]
+)
+def test_an_interrupted_evaluation_is_made_up_for(
+    split: str, after: int, average: float | None, tiny: Config, tmp_path: Path, differences: Any
+) -> None:
+    """It ends after the batch; the resumed run is the one that was not interrupted."""
+    tiny["trainer"] |= {"evaluate_every_steps": 3, "average_decay": average, "early_stop_after": 4}
+    mtl.train(tiny, output=tmp_path / "whole")
+    interrupt = InterruptsEvaluation(split, after)
+    with pytest.raises(Interrupted, match="its state is saved"):
+        mtl.train(tiny, output=tmp_path / "resumed", callbacks=[interrupt])
+    assert [each[1] for each in interrupt.seen].count(split) == after, "no batch more"
+    mtl.train(tiny, output=tmp_path / "resumed", resume=True)
+    assert [
+        name for name in differences(tmp_path / "whole", tmp_path / "resumed") if "checkpoints" not in name
+    ] == []

@@ -45,6 +45,7 @@ class Console:
         self._step = self._epoch = 0
         self._first: tuple[int, float] | None = None
         self._last_line = 0.0
+        self._evaluating = ""
         self._records: dict[str, Mapping[str, Any]] = {}
         self._evaluated: dict[str, Mapping[str, Any]] = {}
         self._cosines: dict[str, deque[float]] = {}
@@ -100,6 +101,17 @@ class Console:
             return
         self._last_line = time.monotonic()
         self.errors.print(self._line(), soft_wrap=True)
+
+    @hookimpl
+    def mtl_batch_evaluated(self, task: str, split: str, batch: int, batches: int) -> None:
+        """Note how far an evaluation is; without a terminal, a line every few seconds."""
+        what = "testing" if split == "test" else "evaluating"
+        place = f"{what} {task}: {batch:,} of {batches:,} batches"
+        self._evaluating = place if batch < batches else ""
+        if self.quiet or self.animated or time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = time.monotonic()
+        self.errors.print(place, soft_wrap=True)
 
     @hookimpl
     def mtl_evaluated(
@@ -164,7 +176,8 @@ class Console:
             total=self._total, completed=self._step, width=24, complete_style="cyan", finished_style="cyan"
         )
         steps = f"{self._step:,} of {self._total:,} steps"
-        head.add_row(Text(self._place(), style="bold"), bar, steps, Text(self._left(), style="dim"))
+        now = self._evaluating or self._left()
+        head.add_row(Text(self._place(), style="bold"), bar, steps, Text(now, style="dim"))
         gap = [Text()] if self._evaluated else []
         return Group(*gap, head, *map(self._task, self.plan["tasks"]), *self._gradients())
 

@@ -174,6 +174,15 @@ def mtl_recorded(record: Mapping[str, Any]) -> None:
 
 
 @hookspec
+def mtl_batch_evaluated(task: str, split: str, batch: int, batches: int) -> None:
+    """`batch` of the `batches` of a task's split ("eval" or "test") were evaluated, 0 when this begins.
+
+    Called often: keep it cheap.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def mtl_evaluated(
     step: int, epoch: int, tasks: Mapping[str, Mapping[str, Any]], best: bool, selection: Mapping[str, Any]
 ) -> None:

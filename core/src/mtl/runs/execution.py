@@ -25,6 +25,7 @@ from mtl.runs.planning import describe
 from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
 from mtl.runs.resume import check_config, identity, module_states, newest_checkpoint, restore
 from mtl.suggest import argument
+from mtl.training.evaluation import EvaluationInterrupted
 from mtl.training.selection import tasks_in_phases
 from mtl.training.state import COUNTED, rates
 from mtl.training.trainer import Trainer
@@ -213,8 +214,13 @@ def _finish(prepared: Prepared, trainer: Trainer, observer: RunObserver) -> Resu
     tasks, scored = tasks_in_phases(prepared.config), state.best.metrics if state.best else {}
     if state.best is not None:
         load_module(prepared.model, folder.model / WEIGHTS, prepared.model.builder.renamed_weights())
-    evaluated = {**scored, **trainer.evaluate("eval", [task for task in tasks if task not in scored])}
-    test = trainer.evaluate("test", tasks)
+    try:
+        left = [task for task in tasks if task not in scored]
+        evaluated = {**scored, **trainer.evaluate("eval", observer, left)}
+        test = trainer.evaluate("test", observer, tasks)
+    except EvaluationInterrupted:
+        _raise_if_interrupted(trainer, observer)
+        raise
     _raise_if_interrupted(trainer, observer)
     for task, metrics in test.items():
         observer.record({"kind": "test", "step": state.step, "task": task, **metrics})

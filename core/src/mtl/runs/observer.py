@@ -18,6 +18,7 @@ from attrs import define, field
 from torch import Tensor
 
 from mtl import hookspecs
+from mtl.components import Split
 from mtl.config.run_config import TrainerConfig
 from mtl.errors import StopRun
 from mtl.files import BackgroundWriter
@@ -90,6 +91,10 @@ class RunObserver:
         self.folder.record(record)
         self.callbacks.call("mtl_recorded", record=record)
 
+    def evaluating(self, task: str, split: Split, batch: int, batches: int) -> None:
+        """Tell the callbacks."""
+        self.callbacks.call("mtl_batch_evaluated", task=task, split=split, batch=batch, batches=batches)
+
     def evaluated(self, evaluation: Evaluation, metric: str, *, kept: bool, best: bool) -> None:
         """Save the model that is kept."""
         if kept:
@@ -141,7 +146,8 @@ class RunObserver:
 
     @contextmanager
     def stopping_on(self, signals: Sequence[signal.Signals]) -> Iterator[None]:
-        """The first of these signals ends the run after its step, a second one at once."""
+        """The first of these signals ends the run after its step, or after a batch of an evaluation; a second
+        one at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

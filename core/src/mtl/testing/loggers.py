@@ -28,6 +28,8 @@ def _events(first: int, last: int) -> Iterator[tuple[str, dict[str, Any]]]:
         where = {"step": step, "epoch": step, "task": TASK}
         yield "mtl_step_ended", where
         yield "mtl_recorded", {"record": {"kind": "train", **where, "loss": 1 / step}}
+        for batch in (0, 1):
+            yield "mtl_batch_evaluated", {"task": TASK, "split": "eval", "batch": batch, "batches": 1}
         yield "mtl_recorded", {"record": {"kind": "eval", **where, **_METRICS}}
         selection = {"metric": f"{TASK}.accuracy", "value": 0.75}
         best = {"tasks": {TASK: _METRICS}, "best": step == 1, "selection": selection}

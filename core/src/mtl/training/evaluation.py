@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,13 @@ from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
 from mtl.errors import MtlError, component_errors, is_out_of_memory
 
+Progress = Callable[[int, int], None]
+"""Called with the batches evaluated so far, from 0, and their number."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class EvaluationInterrupted(MtlError):
+    """The run is to be interrupted before an evaluation has ended."""
 
 
 def evaluate(
@@ -26,9 +32,10 @@ def evaluate(
     device: torch.device,
     precision: torch.dtype,
     batches: Sequence[np.ndarray] | None = None,
+    progress: Progress = lambda done, batches: None,
 ) -> dict[str, Any]:
     """Return the loss and the metrics of `rows`, None for each that is undefined or not finite. `batches` are
-    the row numbers of each batch to evaluate; all rows if absent.
+    the row numbers of each batch to evaluate; all rows if absent. What `progress` raises ends it.
 
     The same rows give the same values, however often and between whichever steps.
 
@@ -36,7 +43,7 @@ def evaluate(
     """
     try:
         with component_errors(task, f"to evaluate {rows.path}"):
-            return _evaluate(task, model, rows, device, precision, batches)
+            return _evaluate(task, model, rows, device, precision, batches, progress)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -54,6 +61,7 @@ def _evaluate(
     device: torch.device,
     precision: torch.dtype,
     batches: Sequence[np.ndarray] | None,
+    progress: Progress,
 ) -> dict[str, Any]:
     metrics = task.metrics()
     if batches is None:
@@ -64,7 +72,8 @@ def _evaluate(
     model.eval()
     try:
         with torch.inference_mode(), autocast(device, precision):
-            for row_numbers in batches:
+            progress(0, len(batches))
+            for done, row_numbers in enumerate(batches, 1):
                 batch = rows.batch(row_numbers).to(device)
                 output: ModelOutput = model(batch)
                 if output.loss is not None:
@@ -72,6 +81,7 @@ def _evaluate(
                     weight += output.loss.weight
                 with component_errors(metrics, f"to add a batch of {rows.path}"):
                     metrics.update(output, batch)
+                progress(done, len(batches))
     finally:
         model.train(was_training)
     loss = (total / weight).item() if weight.item() else None

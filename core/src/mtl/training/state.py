@@ -163,7 +163,8 @@ class TrainingState:
 
     Steps are counted as planned, including the skipped steps of tasks that stopped early. `best` is the
     evaluation of the saved model, `best_value` the best value so far of the metric that selects it,
-    `stopping_value` that of the metric that early stopping follows.
+    `stopping_value` that of the metric that early stopping follows. If `evaluation_interrupted`, the last
+    step is still to be evaluated.
     """
 
     tasks: dict[str, TaskProgress]
@@ -176,6 +177,7 @@ class TrainingState:
     stopping_value: float | None = None
     evaluations_without_improvement: int = 0
     stopped_early: bool = False
+    evaluation_interrupted: bool = False
     seconds: dict[str, float] = field(factory=lambda: dict.fromkeys((*TIMED, "total"), 0.0))
 
     @classmethod
@@ -242,6 +244,7 @@ class TrainingState:
         )
         self.evaluations_without_improvement = int(state["evaluations_without_improvement"])
         self.stopped_early = bool(state["stopped_early"])
+        self.evaluation_interrupted = bool(state.get("evaluation_interrupted", False))
         self.seconds = {stage: float(state["seconds"][stage]) for stage in self.seconds}
 
 

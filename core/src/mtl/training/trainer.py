@@ -22,7 +22,7 @@ from mtl.data.load import TaskData
 from mtl.errors import MtlError, UsageError, component_errors, is_out_of_memory
 from mtl.model import MultitaskModel
 from mtl.training.checkpoint import flatten_optimizer, part, restore_optimizer
-from mtl.training.evaluation import PRECISIONS, autocast, evaluate
+from mtl.training.evaluation import PRECISIONS, EvaluationInterrupted, Progress, autocast, evaluate
 from mtl.training.gradients import Gradients, merge_gradients, pop_gradients
 from mtl.training.loader import batch_keys
 from mtl.training.phase import ActivePhase, Phase
@@ -45,6 +45,9 @@ class Observer(Protocol):
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Add a line to the metrics."""
+
+    def evaluating(self, task: str, split: Split, batch: int, batches: int) -> None:
+        """So many batches of a task's split were evaluated, 0 when this begins."""
 
     def evaluated(self, evaluation: Evaluation, metric: str, *, kept: bool, best: bool) -> None:
         """The tasks were evaluated; save the model if it is `kept`. `metric` names the evaluation's value."""
@@ -133,32 +136,37 @@ class Trainer:
         scores = {task: progress.scores for task, progress in self.state.tasks.items()}
         for index, steps in enumerate(timeline.walk(scores)):
             self.state.epoch = epoch = start.epoch + index + 1
-            left = steps[max(self.state.step - done, 0) :]
+            left, end = steps[max(self.state.step - done, 0) :], done + len(steps)
             self.active.loader.look_ahead(left)
-            for planned in left:
-                step = planned.without(self.state.stopped)
-                self.train_step(step)
+            interrupted = self.state.evaluation_interrupted and done < self.state.step <= end
+            for planned in (*((None,) if interrupted else ()), *left):
+                if planned is not None:
+                    self._take(planned, epoch, observer, epoch_ended=self.state.step + 1 == end)
                 number = self.state.step
-                epoch_ended = number == done + len(steps)
-                last = epoch_ended and timeline.is_over(index + 1, number - start.step)
-                if step.spans:
-                    observer.step_ended(number, epoch, step.task)
-                for comparison in self.active.compared:
-                    observer.record(self._record("gradients", epoch, comparison["task"], comparison))
-                if number % self.config.report_every_steps == 0 or epoch_ended:
-                    self._report(epoch, observer)
-                if last or self._evaluation_due(epoch_ended):
+                last = number == end and timeline.is_over(index + 1, number - start.step)
+                if last or self._evaluation_due(number == end):
                     self._evaluate_and_select(epoch, observer, last=last)
                 elif observer.end_requested():
                     self._evaluate_and_select(epoch, observer, last=True)
                 self.state.seconds["total"] = perf_counter() - started
                 stop = observer.stop_requested() or observer.end_requested()
-                if stop or self.state.stopped_early or observer.checkpoint_due(number, epoch_ended):
+                if stop or self.state.stopped_early or observer.checkpoint_due(number, number == end):
                     observer.save_checkpoint(number, *self.checkpoint())
                 if stop or self.state.stopped_early:
                     return not stop
-            done += len(steps)
+            done = end
         return True
+
+    def _take(self, planned: Step, epoch: int, observer: Observer, *, epoch_ended: bool) -> None:
+        """Take a step and report it."""
+        step = planned.without(self.state.stopped)
+        self.train_step(step)
+        if step.spans:
+            observer.step_ended(self.state.step, epoch, step.task)
+        for comparison in self.active.compared:
+            observer.record(self._record("gradients", epoch, comparison["task"], comparison))
+        if self.state.step % self.config.report_every_steps == 0 or epoch_ended:
+            self._report(epoch, observer)
 
     def _report(self, epoch: int, observer: Observer) -> None:
         """Record the training losses since the last report."""
@@ -316,11 +324,27 @@ class Trainer:
 
     # Evaluation
 
-    def evaluate(self, split: Split, tasks: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
-        """Return the loss and metrics of every task, or of those named, that has rows in `split`."""
-        precision = PRECISIONS[self.config.precision]
+    def evaluate(
+        self, split: Split, observer: Observer, tasks: Sequence[str] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Return the loss and metrics of every task, or of those named, that has rows in `split`.
+
+        Raises `EvaluationInterrupted` if the observer asks to stop.
+        """
+
+        def progress(task: str) -> Progress:
+            def advance(batch: int, batches: int) -> None:
+                observer.evaluating(task, split, batch, batches)
+                if observer.stop_requested():
+                    raise EvaluationInterrupted(f"the evaluation of {task} was interrupted")
+
+            return advance
+
+        models, precision = self.model.tasks, PRECISIONS[self.config.precision]
         return {
-            name: evaluate(task, self.model.tasks[name], rows, device=self.device, precision=precision)
+            name: evaluate(
+                task, models[name], rows, device=self.device, precision=precision, progress=progress(name)
+            )
             for name, task in self.tasks.items()
             if (rows := self.data[name].splits[split]) is not None
             if tasks is None or name in tasks
@@ -331,7 +355,10 @@ class Trainer:
         return self.state.step % every == 0 if every else epoch_ended
 
     def _evaluate_and_select(self, epoch: int, observer: Observer, *, last: bool) -> None:
-        """Evaluate the tasks that are due, keep the best model, lower the rate or stop early."""
+        """Evaluate the tasks that are due, keep the best model, lower the rate or stop early.
+
+        If the run is to be interrupted first, the state says that the step is still to be evaluated.
+        """
         self.state.evaluations += 1
         due = [
             task
@@ -340,9 +367,15 @@ class Trainer:
         ]
         with self.active.averaged():
             metrics: dict[str, dict[str, Any]] = {}
-            for task in due:
-                with StageTimer(self.state, "eval", task):
-                    metrics |= self.evaluate("eval", [task])
+            try:
+                for task in due:
+                    with StageTimer(self.state, "eval", task):
+                        metrics |= self.evaluate("eval", observer, [task])
+            except EvaluationInterrupted:
+                self.state.evaluations -= 1
+                self.state.evaluation_interrupted = True
+                return
+            self.state.evaluation_interrupted = False
             for task, values in metrics.items():
                 observer.record(self._record("eval", epoch, task, values))
             evaluation = Evaluation(self.state.step, epoch, self.phase.selection.value(metrics), metrics)
