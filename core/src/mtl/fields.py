@@ -36,6 +36,12 @@ class InputPaths(tuple[Path, ...]):
 OutputPath = NewType("OutputPath", Path)
 """A file to write. Relative to `base_dir` in the JSON, absolute once read."""
 
+
+class FolderOrName(str):
+    """A folder to read or, if there is no such folder, a name, such as a model's on a hub. A folder is
+    relative to `base_dir` in the JSON and absolute once read."""
+
+
 REQUIRED: Any = attrs.NOTHING
 
 T = TypeVar("T")
@@ -56,8 +62,8 @@ def option(
     """Declare a field of a config class: its default, its help and its range.
 
     A mutable default is given as `attrs.Factory(list)`. The type hint is one of `int`, `float`,
-    `bool`, `str`, `Literal[...]`, `X | None`, `list[X]`, `dict[str, X]`, `InputPath`, `InputPaths`,
-    `OutputPath`, an enum or another config class.
+    `bool`, `str`, `Literal[...]`, `X | None`, `list[X]`, `dict[str, X]`, `FolderOrName`, `InputPath`,
+    `InputPaths`, `OutputPath`, an enum or another config class.
     """
     limits = {"minimum": minimum, "above": above, "maximum": maximum, "below": below}
     limits = {name: limit for name, limit in limits.items() if limit is not None}
@@ -115,7 +121,7 @@ def configclass(cls: type[T]) -> type[T]:
 
 # --- what a type hint takes ----------------------------------------------------------------------
 
-SCALARS = (bool, int, float, str, type(None), InputPath, InputPaths, OutputPath, Any)
+SCALARS = (bool, int, float, str, type(None), FolderOrName, InputPath, InputPaths, OutputPath, Any)
 
 
 @frozen

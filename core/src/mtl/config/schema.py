@@ -16,7 +16,17 @@ from attrs import Factory, define
 
 from mtl.components import FeaturesConfig, ModuleConfig
 from mtl.config.run_config import RunConfig
-from mtl.fields import LIMITS, REQUIRED, Field, InputPath, InputPaths, OutputPath, Type, fields_of
+from mtl.fields import (
+    LIMITS,
+    REQUIRED,
+    Field,
+    FolderOrName,
+    InputPath,
+    InputPaths,
+    OutputPath,
+    Type,
+    fields_of,
+)
 from mtl.plugins import Plugins, Provided
 
 Schema = dict[str, Any]
@@ -27,6 +37,7 @@ _TYPES: Mapping[Any, Schema] = {
     float: {"type": "number"},
     str: {"type": "string"},
     type(None): {"type": "null"},
+    FolderOrName: {"type": "string", "minLength": 1},
     InputPath: {"type": "string", "minLength": 1},
     InputPaths: {
         "anyOf": [

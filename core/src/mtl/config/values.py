@@ -13,7 +13,7 @@ from attrs import frozen
 
 from mtl.config.document import describe
 from mtl.config.json_path import JSONPath
-from mtl.fields import LIMITS, InputPath, InputPaths, OutputPath, Type
+from mtl.fields import LIMITS, FolderOrName, InputPath, InputPaths, OutputPath, Type
 from mtl.suggest import did_you_mean, listed
 
 LARGEST_INTEGER = 2**63 - 1
@@ -53,6 +53,7 @@ class Converter:
             **_SCALARS,
             InputPath: lambda value: _input_path(value, base_dir, check=check_paths),
             InputPaths: self._input_paths,
+            FolderOrName: lambda value: _folder_or_name(value, base_dir),
             OutputPath: lambda value: _path(value, base_dir),
         }
         for kind, hook in hooks.items():
@@ -194,6 +195,7 @@ _WORDS: Mapping[Any, str] = {
     list: "a list",
     dict: "an object",
     type(None): "null",
+    FolderOrName: "a folder or a name",
     InputPath: "the path of a file",
     InputPaths: "the path of a file or a list of paths",
     OutputPath: "the path of a file",
@@ -263,6 +265,11 @@ def _path(value: Any, base_dir: Path) -> Path:
     if type(value) is not str or not value or "\0" in value:
         raise _misfit(Type(InputPath), value)
     return base_dir / value
+
+
+def _folder_or_name(value: Any, base_dir: Path) -> FolderOrName:
+    folder = _path(value, base_dir)
+    return FolderOrName(folder if folder.is_dir() else value)
 
 
 def _input_path(value: Any, base_dir: Path, *, check: bool) -> Path:

@@ -21,7 +21,7 @@ from mtl.components import (
 from mtl.config.dumping import json_form
 from mtl.config.schema import json_schema
 from mtl.errors import ConfigError
-from mtl.fields import Field, InputPath, InputPaths, fields_of
+from mtl.fields import Field, FolderOrName, InputPath, InputPaths, fields_of
 from mtl.testing.bench import Bench
 from mtl.testing.checks import Failed, rule
 
@@ -158,7 +158,7 @@ def refuses_wrong_values(bench: Bench) -> None:
 def _wrong_values(field: Field) -> list[Any]:
     if field.type.origin in (int, float, bool):
         return ["many", [1]]
-    return [{"wrong": 1}] if field.type.origin in (str, InputPath, InputPaths) else []
+    return [{"wrong": 1}] if field.type.origin in (str, FolderOrName, InputPath, InputPaths) else []
 
 
 def _is_number(field: Field) -> bool:

@@ -1,0 +1,1 @@
+"""Pretrained encoders and decoders of the Hugging Face ecosystem."""
