@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import Factory
 
-from mtl import ColumnType, configclass, option
+from mtl import ColumnType, DataSourceConfig, configclass, option
 from mtl_text.data_config import LineSourceConfig, TableConfig, check_distinct
 
 
@@ -62,3 +62,22 @@ class CoNLLConfig(LineSourceConfig):
         check_distinct(self.columns)
         if self.comment == "":
             raise ValueError("`comment` must be text, but is empty")
+
+
+@configclass
+class ParquetConfig(DataSourceConfig):
+    """A row per row of a Parquet or Arrow file."""
+
+    columns: dict[str, str] = option(
+        Factory(dict),
+        "The name of each of the task's columns in the file, dotted for a field of a struct; `text` (or"
+        " `sentence`) and `label` if absent.",
+    )
+
+    @property
+    def column_types(self) -> frozenset[ColumnType]:
+        """All."""
+        return frozenset(ColumnType)
+
+    def __attrs_post_init__(self) -> None:
+        check_distinct(self.columns)

@@ -32,4 +32,5 @@ def mtl_data_sources() -> list[ComponentSpec]:
     return [
         _source("CSV", "csv_files", "A row per record of CSV, cells in quotes or not"),
         _source("CoNLL", "conll", "A sentence per row, one word with its tags per line; CoNLL-U"),
+        _source("Parquet", "parquet", "A row per row of a Parquet or Arrow file"),
     ]
