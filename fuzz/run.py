@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
+import logging
 import os
 import random
 import resource
@@ -50,6 +51,7 @@ def main() -> int:
     asked = parser.parse_args()
     plain = asked.plain or asked.input or asked.target == "all"
     guided = not plain and importlib.util.find_spec("atheris") is not None
+    logging.disable(logging.WARNING)  # what is said of inputs would bury the findings
     targets = load_targets(instrumented=guided)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     if asked.input is not None:
@@ -71,11 +73,13 @@ def load_targets(*, instrumented: bool) -> dict[str, Target]:
 
         with atheris.instrument_imports(include=PACKAGES):
             from folders import FOLDERS
+            from predictions import PREDICTIONS
             from targets import TARGETS
     else:
         from folders import FOLDERS
+        from predictions import PREDICTIONS
         from targets import TARGETS
-    return TARGETS | FOLDERS
+    return TARGETS | FOLDERS | PREDICTIONS
 
 
 def run_once(target: Target, data: bytes) -> None:

@@ -12,11 +12,12 @@ from folders import FOLDERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutations import mutated
+from predictions import PREDICTIONS
 from targets import TARGETS, Target
 
 from mtl import MtlError
 
-ALL = TARGETS | FOLDERS
+ALL = TARGETS | FOLDERS | PREDICTIONS
 
 
 def survives(target: Target, data: bytes) -> None:

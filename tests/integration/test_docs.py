@@ -109,7 +109,7 @@ def test_the_settings_and_commands_of_mixing_work(tmp_path: Path) -> None:
     quickstart = json.loads((tmp_path / "configs/quickstart.json").read_text())
     settings = [json.loads(block.text) for block in blocks("docs/mixing.md") if block.language == "json"]
     settings = [each for each in settings if "kind" not in each]
-    assert len(settings) == 4
+    assert len(settings) == 5
     for each in settings:
         config = copy.deepcopy(quickstart)
         config["trainer"] = each.pop("trainer", {})

@@ -158,7 +158,7 @@ def test_l4_a_disk_that_can_only_be_read_any_more_ends_the_run_and_loses_nothing
     steps = [1, 2, 4, 5]
     said = starve(tiny, tmp_path, "read-only", steps, mounts=True)
     for step, message in zip(steps, said, strict=True):
-        assert message.startswith("1: ") and "Read-only file system; the run ends at step" in message
+        assert message.startswith("1: ") and "Read-only file system; the run ended at step" in message
         assert differences(tmp_path / f"run-{step}", tmp_path / "whole") == []
 
 
@@ -297,7 +297,7 @@ def test_a_damaged_model_is_not_gone_on_with(
     shutil.copytree(stopped / "run", tmp_path / "run")
     damage(tmp_path / "run/model/weights.safetensors")
     said = command(json.loads((stopped / "config.json").read_text()), tmp_path / "run", "--resume", status=2)
-    assert f"{tmp_path}/run/model/weights.safetensors: is" in said and "another --output" in said
+    assert f"{tmp_path}/run/model/weights.safetensors: is" in said and "another output folder" in said
 
 
 def test_checkpoints_that_a_killed_run_did_not_remove_any_more_are_removed_in_the_end(
@@ -325,7 +325,10 @@ def rewritten(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda c, d: c.update(seed=5), r"the config is not .*\n  seed: 0 before, 5 now\n--allow-changes"),
+        (
+            lambda c, d: c.update(seed=5),
+            r"the config is not .*\n  seed: 0 before, 5 now\npass --allow-ch",
+        ),
         (lambda c, d: c["trainer"].update(max_clip_norm=2.0), "trainer.max_clip_norm: null before, 2.0 now"),
         (lambda c, d: rewritten(d / "train.tsv", "\t0", "\t1"), r"SST2.train: as many rows .*train\.tsv"),
         (lambda c, d: rewritten(d / "eval.tsv", "\t0", "\t1"), r"SST2.eval: as many rows .*eval\.tsv"),
@@ -372,7 +375,15 @@ def test_another_version_than_the_run_began_with_is_told(
 class Decoder(nn.Linear):
     """A decoder that does in training what it is told to, and where it is told to."""
 
-    def __init__(self, config: MLPDecoderConfig, build: Any, *, input_dim: int, output_dim: int) -> None:
+    def __init__(
+        self,
+        config: MLPDecoderConfig,
+        build: Any,
+        *,
+        input_dim: int,
+        output_dim: int,
+        output_names: Sequence[str] | None = None,
+    ) -> None:
         super().__init__(input_dim, output_dim)
 
     def forward(self, vectors: Tensor) -> Tensor:

@@ -190,7 +190,7 @@ def test_l4_a_signal_ends_the_step_saves_the_state_and_says_how_to_go_on(
     _, said = process.communicate(timeout=60)
     assert process.returncode == status
     (last,) = [line for line in said.splitlines() if line.startswith("mtl: ")]
-    assert "stopped after step 5, its state is saved" in last
+    assert "stopped after step 5; its state is saved" in last
     assert last.endswith(f"repeat the command with --resume --output {tmp_path / 'run'}")
     assert (tmp_path / "run/checkpoints/step-00000005").is_dir()
     mtl.train(config_file, output=tmp_path / "whole")

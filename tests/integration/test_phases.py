@@ -591,6 +591,7 @@ def test_l4_a_run_in_phases_resumed_after_any_step_equals_uninterrupted(
         "report_every_steps": 2,
         "compare_gradients_every": 3,
         "early_stop_after": 6,
+        "keep_checkpoints": 1,  # not the interruption's, which the whole run lacks
     }
     tiny["phases"] = [
         {"tasks": ["LM"], "steps": 3, "lr_scheduler": "Cosine"},

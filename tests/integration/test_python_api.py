@@ -100,6 +100,29 @@ def test_train_and_plan(tmp_path: Path, plugins: Plugins, source: Any, output: A
     expect_mtl_error(lambda: mtl.plan(source, plugins=plugins, **options))
 
 
+@pytest.mark.parametrize("lines", ["a film", b"a film", 3, None, ["a film"], [None], [b"a film", "dull"]])
+def test_lines_are_bytes(run: LoadedRun, lines: Any) -> None:
+    with pytest.raises(mtl.UsageError, match=r"must be .*bytes.*, but is"):
+        list(run.predict_lines("SST2", lines))
+
+
+def test_a_name_that_no_file_can_have_is_no_path(run: LoadedRun) -> None:
+    for call in (mtl.load, lambda path: run.test("SST2", path), lambda path: run.predict_file("SST2", path)):
+        with pytest.raises(mtl.UsageError, match="must be a path"):
+            call("x" * 5000)
+
+
+def test_rows_without_a_label_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train, more = tmp_path / "train.tsv", tmp_path / "more.tsv"
+    train.write_text("text\tlabel\na film\t1\ndull\t0\n")
+    more.write_text("text\tlabel\na film\t-\ndull\t0\ndull\t-\n")
+    task = {"data": {"train_path": str(train)}, "ignore_labels": ["-"]}
+    config = {"tasks": {"A": {"DocClassificationTask": task}}, "trainer": {"max_steps": 1}}
+    loaded = mtl.load(mtl.train(config, output=tmp_path / "run").folder)
+    loaded.test("A", more)
+    assert f"A: {more}: 2 rows have no label and are left out (-: 2)" in caplog.text
+
+
 def test_a_path_may_be_a_text(run: LoadedRun, corpus: Path) -> None:
     path = corpus / "SST-2/dev.tsv"
     assert run.test("SST2", str(path)) == run.test("SST2", path)

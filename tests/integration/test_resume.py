@@ -99,6 +99,7 @@ def test_l4_resumed_after_any_step_equals_uninterrupted(
         "max_clip_norm": 0.5,
         "early_stop_after": 20,
         "evaluate_every_steps": 5,
+        "keep_checkpoints": 1,  # not the interruption's, which the whole run lacks
     }
     steps = train(tiny, tmp_path / "whole")["steps"]
     order = list(batches)
@@ -107,7 +108,7 @@ def test_l4_resumed_after_any_step_equals_uninterrupted(
     for step in range(1, steps + 1):
         batches.clear()
         folder = tmp_path / f"after-{step}"
-        with pytest.raises(Interrupted, match=f"stopped after step {step}, its state is saved"):
+        with pytest.raises(Interrupted, match=f"stopped after step {step}; its state is saved"):
             train(tiny, folder, InterruptAfter(step))
         states.add((folder / f"checkpoints/step-{step:08d}/tensors.safetensors").read_bytes())
         train(tiny, folder)
@@ -182,7 +183,7 @@ def test_l4_resumed_equals_uninterrupted_in_every_way_to_train(
         tiny["tasks"]["LM"]["LMTask"]["objective"] = "masked"
     with_dropout(tiny, choice.pop("dropout"))
     tiny["tasks"]["LM"]["LMTask"]["batch_tokens"] = choice.pop("batch_tokens")
-    tiny["trainer"] |= choice
+    tiny["trainer"] |= choice | {"keep_checkpoints": 1}  # not the interruption's
     steps = train(tiny, tmp_path / "whole")["steps"]
     draw = random.Random(str(choice))
     first, second = sorted(draw.sample(range(1, steps), 2))
@@ -274,6 +275,7 @@ def test_resuming_a_completed_run_gives_its_result(
 def test_d12_a_longer_run_resumed_equals_one_that_was_long_from_the_start(
     tiny: Config, train: Train, tmp_path: Path, differences: Differences
 ) -> None:
+    tiny["trainer"]["keep_checkpoints"] = 1  # not that of the end of the shorter run
     train(tiny, tmp_path / "extended")
     tiny["trainer"]["epochs"] = 3
     train(tiny, tmp_path / "long")
@@ -321,7 +323,7 @@ def test_resuming_in_a_new_folder_starts_there_and_says_so(
 ) -> None:
     (tmp_path / "new/.config.json-leftover").mkdir(parents=True)
     assert train(tiny, tmp_path / "new", resume=True)["status"] == "completed"
-    assert "no run to go on with" in caplog.text
+    assert "there is no run to resume here" in caplog.text
     assert not list((tmp_path / "new").glob(".*"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from mtl.config.document import parse
 from mtl.config.json_path import render_path
 from mtl.config.overrides import override
+from mtl.suggest import command_line
 
 names = st.text(min_size=1)
 values = st.recursive(
@@ -21,6 +23,16 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
     max_leaves=5,
 )
+
+
+@pytest.fixture(autouse=True)
+def on_command_line(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Messages name `--set`, unless the test is of Python."""
+    if "python" in request.node.name:
+        yield
+        return
+    with command_line():
+        yield
 
 
 def overridden(value: dict[str, Any], *texts: str) -> dict[str, Any]:
@@ -110,6 +122,14 @@ def test_an_override_that_cannot_be_is_a_problem_that_names_it(text: str, words:
     for problem in document.problems:
         assert f"`--set {text}`" in problem.message
         assert re.search(words, problem.message)
+
+
+def test_in_python_an_override_is_named_as_an_argument() -> None:
+    document = parse("{}")
+    override(document, ["seed"])
+    [problem] = document.problems
+    assert problem.message == "an override must be PATH=VALUE, but has no `=`, from `overrides=['seed']`"
+    assert problem.hint == "as in `overrides=['trainer.epochs=3']`"
 
 
 def test_a_wrong_value_says_that_it_comes_from_the_command_line(

@@ -126,7 +126,7 @@ def test_a_value_that_no_version_took(refused: Refused, text: Text, value: Any) 
 def test_overrides_may_be_old(load: Load, refused: Refused, text: Text) -> None:
     assert encoder(load(text("Encoder"), f"{HERE}.dims=4")).width == 4
     (problem,) = refused(text("Encoder"), f"{HERE}.dims=0")
-    assert problem.message == f"`width` must be at least 1, but is 0, from `--set {HERE}.dims=0`"
+    assert problem.message == f"`width` must be at least 1, but is 0, from `overrides=['{HERE}.dims=0']`"
 
 
 def test_other_mistakes_keep_their_places(refused: Refused, text: Text) -> None:

@@ -39,6 +39,7 @@ def test_any_labels_are_looked_at(counts: dict[str, int]) -> None:
         (("Pos", "pos", "POS"), "`Pos` (50), `pos` (51), `POS` (52)"),
         (("a b", "a  b"), "may be meant to be the same"),
         (("caf\u00e9", "cafe\u0301"), "may be meant to be the same"),
+        (("1", "True"), "may be meant to be the same"),
         (("1", "\uff11"), "may be meant to be the same"),
         (("ok", "rude", "ok,rude"), "`ok,rude` looks like several labels in one"),
         (tuple(f"{n / 7:.3f}" for n in range(20)), "all 20 labels are numbers; if they are quantities"),

@@ -122,10 +122,8 @@ def make_model(folder: Path, family: str, *, head: bool = True) -> Path:
     (model if head else model.base_model).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     named = {f"{name}_token": token for name, token in names.items()}
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps({**named, "tokenizer_class": TOKENIZER_CLASSES.get(family, "PreTrainedTokenizerFast")}),
-        encoding="utf-8",
-    )
+    named["tokenizer_class"] = TOKENIZER_CLASSES.get(family, "PreTrainedTokenizerFast")
+    (folder / "tokenizer_config.json").write_text(json.dumps(named), encoding="utf-8")
     return folder
 
 
@@ -140,3 +138,9 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
         return made[family]
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def headless_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny BERT without the layers of its language model."""
+    return make_model(tmp_path_factory.mktemp("headless"), "bert", head=False)

@@ -9,6 +9,7 @@ from typing import Any
 from mtl.config.document import MAXIMUM_DEPTH, Document, describe, is_text, parse_value
 from mtl.config.json_path import JSONPath, parse_path, render_path
 from mtl.errors import ConfigError, Problem
+from mtl.suggest import override_argument
 
 _OVERRIDE = re.compile(r'(?P<path>(?:[^="]|"(?:[^"\\]|\\.)*")*)=(?P<value>.*)', re.DOTALL)
 """A key of the path may have a `=` within quotes."""
@@ -21,14 +22,14 @@ def override(document: Document, overrides: Iterable[str]) -> None:
     by its name alone becomes `{"Name": {...}}`.
     """
     for text in overrides:
-        origin = f"--set {text}"
+        origin = override_argument(text)
         try:
             path, value = _parsed(text)
             path = _through_names(document.value, path)
             document.value = _written(document.value, path, value)
         except ValueError as error:
             document.problems.append(
-                Problem("", f"{error}, from `{origin}`", "as in `--set trainer.epochs=3`")
+                Problem("", f"{error}, from `{origin}`", f"as in `{override_argument('trainer.epochs=3')}`")
             )
         else:
             document.origins[path] = origin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import reprlib
 from pathlib import Path
@@ -34,6 +35,9 @@ def as_path(name: str, value: Any) -> Path:
     try:
         path = Path(value)
         valid = b"\0" not in os.fsencode(path)
+        path.lstat()
+    except OSError as error:  # a path that leads nowhere is one, but not a name that no file can have
+        valid = error.errno != errno.ENAMETOOLONG
     except (TypeError, ValueError):
         valid = False
     if not valid:

@@ -28,6 +28,8 @@ OVERLAP_SHARE = 0.1
 NAMED = 3
 """Examples in a notice."""
 
+_TRUTH_VALUES = {"true": 1.0, "false": 0.0}
+
 _SEPARATORS = re.compile(r"\s*[,;|+/]\s*")
 
 
@@ -71,12 +73,13 @@ def label_notices(counts: Mapping[str, int]) -> Iterator[str]:
 
 
 def _twins(labels: Mapping[str, int]) -> list[list[str]]:
-    """Return the groups of labels that differ in case, spaces, Unicode form or notation of a number only."""
+    """Return the groups of labels that differ only in case, spaces, Unicode form or spelling of a value."""
     groups: dict[Any, list[str]] = {}
     for label in labels:
         number = _as_number(label)
         plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
-        groups.setdefault(plain if number is None else number, []).append(label)
+        same = _TRUTH_VALUES.get(plain, plain) if number is None else number
+        groups.setdefault(same, []).append(label)
     return [group for group in groups.values() if len(group) > 1]
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from mtl.components import ColumnSpec, ColumnType, Task
 from mtl.errors import DataError, UsageError
+from mtl.runs.arguments import shown
 from mtl.runs.observer import logger
 from mtl.runs.predicting import InputRow
 
@@ -41,6 +42,8 @@ def line_rows(
 
 def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
     for number, line in enumerate(lines, start=1):
+        if not isinstance(line, bytes):
+            raise UsageError(f"{name}:{number}: a line must be bytes, but is {shown(line)}")
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:

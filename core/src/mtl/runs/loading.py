@@ -17,7 +17,7 @@ from mtl.errors import UsageError
 from mtl.model import MultitaskModel, load_model
 from mtl.plugins import Plugins, discover
 from mtl.provenance import plugins_of_run, provenance
-from mtl.runs.arguments import DEVICES, as_path, require_choice, shown
+from mtl.runs.arguments import DEVICES, as_path, require, require_choice, shown
 from mtl.runs.folder import FILES, WEIGHTS, RunFolder
 from mtl.runs.lines import LINE_FORMATS, LineFormat, line_rows
 from mtl.runs.observer import logger
@@ -74,9 +74,13 @@ class LoadedRun:
         return metrics
 
     def _score(self, task: Task[Any], paths: Sequence[Path]) -> dict[str, Any]:
+        known = set(task.notices())
         rows = read_rows(self, task.name, paths)
         if rows.skipped:
             logger.warning("%s: %s", rows.path, skipped_rows(rows))
+        for notice in task.notices():
+            if notice not in known:
+                logger.warning("%s: %s", task.name, notice)
         precision = PRECISIONS[self.config.trainer.precision]
         return evaluate(task, self.model.tasks[task.name], rows, device=self.device, precision=precision)
 
@@ -130,9 +134,13 @@ class LoadedRun:
         With the format "auto", lines are JSON objects if the first one is. A tab separates the texts of a
         task that reads several, and what follows them is not read. `name` is that of the lines in messages.
 
-        Raises `DataError` for lines that are not UTF-8.
+        Raises `DataError` for lines that are not UTF-8, `UsageError` for lines that are not bytes.
         """
         chosen = self.task(task)
+        require("name", name, str, "a string")
+        given: object = lines
+        if not isinstance(given, Iterable) or isinstance(given, str | bytes | bytearray):
+            raise UsageError(f"`lines` must be lines of bytes, as of a binary file, but is {shown(lines)}")
         require_choice("format", format, LINE_FORMATS)
         require_choice("on_bad_row", on_bad_row, ON_BAD_ROW)
         rows = line_rows(chosen, lines, name, format)

@@ -148,9 +148,8 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
     def output_head(self, embedding: nn.Module) -> OutputHead | None:
         assert isinstance(embedding, PretrainedEmbedding)
         with self._config_errors():
-            return load_head(
-                self._fetch() if embedding.is_pretrained else self.folder, self.config, embedding
-            )
+            folder = self._fetch() if embedding.is_pretrained else self.folder
+            return load_head(folder, self.config, embedding)
 
     # --- the model -------------------------------------------------------------------------------
 
