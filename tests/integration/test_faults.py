@@ -330,10 +330,16 @@ def rewritten(path: Path, old: str, new: str) -> None:
             r"the config is not .*\n  seed: 0 before, 5 now\npass --allow-ch",
         ),
         (lambda c, d: c["trainer"].update(max_clip_norm=2.0), "trainer.max_clip_norm: null before, 2.0 now"),
-        (lambda c, d: rewritten(d / "train.tsv", "\t0", "\t1"), r"SST2.train: as many rows .*train\.tsv"),
-        (lambda c, d: rewritten(d / "eval.tsv", "\t0", "\t1"), r"SST2.eval: as many rows .*eval\.tsv"),
+        (
+            lambda c, d: rewritten(d / "train.tsv", "\t0", "\t1"),
+            r"SST2.train: the same number of rows",
+        ),
+        (
+            lambda c, d: rewritten(d / "eval.tsv", "\t0", "\t1"),
+            r"SST2.eval: the same number of rows",
+        ),
         (lambda c, d: rewritten(d / "train.txt", "\n", "\nfilm film\n"), "LM.train: 22 rows before, 23 now"),
-        (lambda c, d: rewritten(d / "vocabulary.txt", "zebra", "zebras"), r"vocabulary, labels\) is not the"),
+        (lambda c, d: rewritten(d / "vocabulary.txt", "zebra", "zebras"), r"vocabulary, labels\) differs"),
     ],
 )
 def test_what_changed_since_a_run_began_is_shown_and_refused_unless_allowed(
@@ -440,7 +446,7 @@ def test_l7_a_loss_that_is_not_finite_ends_the_run_and_names_task_step_and_rows(
     said = command(planted, tmp_path / "run", status=1)
     # Steps of the two tasks alternate, so the fourth of the classifier is the seventh of all, or the eighth.
     assert re.search(r"the loss of SST2 is (nan|inf) at step [78], on the rows \S+/train\.tsv: \d+, ", said)
-    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000006"]
+    assert max(path.name for path in (tmp_path / "run/checkpoints").iterdir()) == "step-00000006"
     plant("decoder", MLPDecoderConfig, Decoder)
     command(planted, tmp_path / "run", "--resume")
     assert differences(tmp_path / "run", tmp_path / "whole") == []
@@ -460,9 +466,8 @@ def test_what_waits_to_be_written_is_written_when_a_run_fails(
     plant("decoder", MLPDecoderConfig, badly(lambda scores: scores * float("nan"), at_pass(2)))
     said = command(planted, tmp_path / "run", status=1)
     (step,) = re.findall(r"at step (\d)", said)
-    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == [
-        f"step-0000000{int(step) - 1}"
-    ]
+    newest = max(path.name for path in (tmp_path / "run/checkpoints").iterdir())
+    assert newest == f"step-0000000{int(step) - 1}"
 
 
 @pytest.mark.parametrize(
@@ -490,8 +495,9 @@ def test_l7_steps_that_are_not_finite_are_skipped_and_counted_where_asked_to(
     result = json.loads((tmp_path / "whole/result.json").read_text())
     assert 0 < result["tasks"]["SST2"]["skipped_steps"] < result["tasks"]["SST2"]["steps"]
     assert result["tasks"]["LM"]["skipped_steps"] == 0
-    (checkpoint,) = (tmp_path / "whole/checkpoints").iterdir()
-    assert all(tensor.isfinite().all() for tensor in load_file(checkpoint / "tensors.safetensors").values())
+    for checkpoint in (tmp_path / "whole/checkpoints").iterdir():
+        tensors = load_file(checkpoint / "tensors.safetensors")
+        assert all(tensor.isfinite().all() for tensor in tensors.values())
     plant("decoder", MLPDecoderConfig, badly(fault, one_step_in_three), mtl_step_ended=stop_after(7))
     with pytest.raises(Stop):
         command(planted, tmp_path / "run")
@@ -579,7 +585,7 @@ def fails(said: str, name: str, doing: str) -> bool:
         ("fit", "to fit itself to SST2"),
         ("encode", "to encode "),
         ("build_model", "to build the model of SST2"),
-        ("metrics", "to score "),
+        ("metrics", "to evaluate "),
     ],
 )
 def test_c4_a_task_that_fails_is_named(
@@ -624,7 +630,8 @@ def test_c4_predictions_that_fail_are_named(
     plant("task", DocClassificationTaskConfig, failing(DocClassificationTask, "predictions"))
     command(tiny, tmp_path / "run")
     (tmp_path / "rows.txt").write_text("a film\n")
-    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "rows.txt"), "--task", "SST2"]) == 1
+    rows = str(tmp_path / "rows.txt")
+    assert main(["predict", str(tmp_path / "run"), rows, "--task", "SST2", "--text"]) == 1
     said = capsys.readouterr().err
     assert fails(said, "AcmeDocClassificationTask", "to predict"), said
     assert "Traceback" not in said
@@ -644,7 +651,7 @@ def test_c3_a_data_source_that_fails_is_named(
     ("method", "doing"),
     [
         ("fit", "to fit itself to SST2"),
-        ("encode", "to encode tokens"),
+        ("encode", "to encode texts"),
         ("report", "to report on "),
         ("notices", "to give its notices"),
         ("build_embedding", "to build tasks.SST2."),
@@ -665,7 +672,7 @@ def test_c5_a_model_that_fails_is_named_and_the_run_goes_on_once_it_is_mended(
 ) -> None:
     plant("decoder", MLPDecoderConfig, failing(Decoder, "__init__"))
     said = command(planted, tmp_path / "run", status=1)
-    assert fails(said, "AcmeDecoder", "to build tasks.SST2.DocClassificationTask.decoder"), said
+    assert fails(said, "AcmeDecoder", "to instantiate tasks.SST2.DocClassificationTask.decoder"), said
     plant("decoder", MLPDecoderConfig, badly(raising(KeyError("no such thing")), at_pass(4)))
     said = command(planted, tmp_path / "run", status=1)
     assert re.search(r"mtl: DocClassificationTask \(pytext_plugins_sst\.task\) failed to train on step", said)
@@ -730,10 +737,10 @@ def test_an_interrupt_while_the_test_data_are_scored_is_followed(
     whole = mtl.train(tiny_config, output=tmp_path / "whole").data
     evaluate = Trainer.evaluate
 
-    def interrupted(self: Trainer, split: str, tasks: Sequence[str]) -> dict[str, Any]:
+    def interrupted(self: Trainer, split: str, *arguments: Any) -> dict[str, Any]:
         if split == "test":
             os.kill(os.getpid(), signal.SIGINT)
-        return evaluate(self, split, tasks)
+        return evaluate(self, split, *arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "evaluate", interrupted)
