@@ -192,7 +192,8 @@ def _warn_of_other_versions(
     changed = [
         f"{name} {made['version']} ({of['version']} is installed)"
         for name, of in installed.items()
-        if isinstance(made := recorded.get(name), dict) and made.get("version") != of["version"]
+        if isinstance(made := recorded.get(name), dict)
+        and made.get("version", of["version"]) != of["version"]
     ]
     if changed:
         logger.warning("%s: made with %s; results may differ", folder.path, listed(changed, last="and"))
