@@ -327,7 +327,7 @@ def rewritten(path: Path, old: str, new: str) -> None:
     [
         (
             lambda c, d: c.update(seed=5),
-            r"the config is not .*\n  seed: 0 before, 5 now\npass --allow-ch",
+            r"the config is not .*\n  seed: 0 before, 5 now\npass --allow-changes",
         ),
         (lambda c, d: c["trainer"].update(max_clip_norm=2.0), "trainer.max_clip_norm: null before, 2.0 now"),
         (

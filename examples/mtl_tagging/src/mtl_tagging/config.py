@@ -29,9 +29,7 @@ class WordTaggingTaskConfig(TaskConfig):
 
     default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
 
-    data: Component = slot(
-        "data_source", "CoNLL", "Where the rows are; they have `text` and `tags`, one for each of its words."
-    )
+    data: Component = slot("data_source", "TaggedLines", "Rows with `text` and `tags`, one tag per word.")
     representation: Component = slot(
         "representation", "BiLSTM", "Words to one vector per word.", output=Output.SEQUENCE
     )

@@ -25,7 +25,7 @@ def mtl_tasks() -> Sequence[ComponentSpec]:
 def mtl_data_sources() -> Sequence[ComponentSpec]:
     return [
         ComponentSpec(
-            name="CoNLL",
+            name="TaggedLines",
             config="mtl_tagging.config:CoNLLConfig",
             factory="mtl_tagging.data:CoNLL",
             summary="One word per line, a blank line after each sentence",
