@@ -122,7 +122,7 @@ def _value(json_value: Any) -> Any:
         case "$path" if isinstance(value, str):
             return Path(value)
         case "$series" if isinstance(value, list):
-            return pl.Series([str(each)[:9] for each in value if each])
+            return pl.Series([str(each)[:9] for each in value if isinstance(each, str | int | None)])
         case "$table" if isinstance(value, dict):
             return _table(value)
         case "$number":

@@ -85,6 +85,7 @@ def load_targets(*, instrumented: bool) -> dict[str, Target]:
 def run_once(target: Target, data: bytes) -> None:
     """Run on `data`; what it raises is a finding."""
     from mtl import MtlError
+    from mtl.errors import is_out_of_memory
 
     before = signal.signal(signal.SIGALRM, too_slow)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
@@ -92,6 +93,9 @@ def run_once(target: Target, data: bytes) -> None:
         target.run(data)
     except MtlError:
         pass
+    except RuntimeError as error:  # a model that is too large for this machine
+        if not is_out_of_memory(error):
+            raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -36,6 +36,12 @@ def test_every_line_of_text_is_a_row(texts: list[str]) -> None:
     assert [row.line for row in rows] == list(range(1, len(texts) + 1))
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_number_that_no_answer_can_carry_is_a_problem(number: str) -> None:
+    [row] = read(b'{"text": "a film", "score": %s}' % number.encode(), "jsonl")
+    assert row.problem is not None and f"{number} is not a finite number" in row.problem
+
+
 @given(st.lists(st.dictionaries(TEXTS, TEXTS), min_size=1))
 def test_objects_keep_their_keys(rows: list[dict[str, str]]) -> None:
     lines = [json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Literal
@@ -87,9 +88,16 @@ def _is_object(line: str) -> bool:
         return False
 
 
+def _finite(number: str) -> float:
+    """Return a number of JSON. Raises `ValueError` for one that an answer could not carry as JSON."""
+    if not math.isfinite(float(number)):
+        raise ValueError(f"{number} is not a finite number")
+    return float(number)
+
+
 def _json_row(line: str, inputs: set[str], number: int) -> InputRow:
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_constant=_finite, parse_float=_finite)
     except ValueError as error:
         return InputRow(number, {}, problem=f"must be a JSON object, but is not JSON: {error}")
     except RecursionError:
