@@ -126,3 +126,28 @@ def test_sentence1_and_sentence2_are_found_by_name(tmp_path: Path) -> None:
     assert result.data["tasks"]["T"]["steps"] == 6
     [answer] = mtl.load(tmp_path / "run", device="cpu").predict("T", ("a b", "b a"))
     assert set(answer["probabilities"]) == {"0", "1"}
+
+
+def trained(
+    folder: Path, test_path: str | None, **settings: Any
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Return the thresholds of a run's model, its metrics on the evaluation data, and those of the model
+    that is loaded."""
+    folder.mkdir()
+    (folder / "test.jsonl").write_text("".join(ROWS.splitlines(True)[:5]))
+    paths = {"train_path": "train.jsonl", "eval_path": "train.jsonl", "test_path": test_path}
+    config = config_of(folder, "MultiLabelTask", data={"JSONL": paths}, **settings)
+    result = mtl.train(config, output=folder / "run").data
+    run = mtl.load(folder / "run", device="cpu")
+    found = run.test("T", folder / "train.jsonl")["T"]
+    return run.model.tasks["T"].thresholds.tolist(), result["tasks"]["T"]["eval"], found
+
+
+def test_thresholds_are_fitted_to_evaluation_rows_alone_and_saved(tmp_path: Path) -> None:
+    thresholds, said, found = trained(tmp_path / "a", None)
+    assert all(threshold != 0.5 for threshold in thresholds)
+    assert found["micro_f1"] == said["micro_f1"]
+    assert trained(tmp_path / "b", "test.jsonl")[0] == thresholds
+    fixed, _, worse = trained(tmp_path / "c", None, fit_thresholds=False)
+    assert fixed == [0.5] * 3
+    assert worse["macro_f1"] <= found["macro_f1"]

@@ -253,6 +253,13 @@ class Task(ABC, Generic[TaskConfigT]):
     def metrics(self) -> Metrics[Any]:
         """Return fresh metrics for one pass over a split."""
 
+    def calibrate(self, model: nn.Module, metrics: Any) -> None:
+        """Fit what the model decides by, such as thresholds, to the evaluation rows that `metrics` gathered.
+
+        Called at each evaluation, before the metrics are computed and the model is saved, and never with test
+        rows. What it sets must be in the model's state and in `metrics`.
+        """
+
     @abstractmethod
     def predictions(self, output: Any, batch: Batch) -> list[dict[str, Any]]:
         """Return one JSON object per row."""

@@ -33,9 +33,11 @@ def evaluate(
     precision: torch.dtype,
     batches: Sequence[np.ndarray] | None = None,
     progress: Progress = lambda done, batches: None,
+    calibrate: bool = False,
 ) -> dict[str, Any]:
     """Return the loss and the metrics of `rows`, None for each that is undefined or not finite. `batches` are
     the row numbers of each batch to evaluate; all rows if absent. What `progress` raises ends it.
+    With `calibrate` the task first fits thresholds and the like to these rows.
 
     The same rows give the same values, however often and between whichever steps.
 
@@ -43,7 +45,7 @@ def evaluate(
     """
     try:
         with component_errors(task, f"to evaluate {rows.path}"):
-            return _evaluate(task, model, rows, device, precision, batches, progress)
+            return _evaluate(task, model, rows, device, precision, batches, progress, calibrate)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -62,6 +64,7 @@ def _evaluate(
     precision: torch.dtype,
     batches: Sequence[np.ndarray] | None,
     progress: Progress,
+    calibrate: bool,
 ) -> dict[str, Any]:
     metrics = task.metrics()
     if batches is None:
@@ -85,6 +88,8 @@ def _evaluate(
     finally:
         model.train(was_training)
     loss = (total / weight).item() if weight.item() else None
+    if calibrate:
+        task.calibrate(model, metrics)
     with component_errors(metrics, f"to compute the metrics of {rows.path}"):
         values: dict[str, Any] = finite({"loss": loss, **metrics.compute()})
         return values

@@ -325,9 +325,15 @@ class Trainer:
     # Evaluation
 
     def evaluate(
-        self, split: Split, observer: Observer, tasks: Sequence[str] | None = None
+        self,
+        split: Split,
+        observer: Observer,
+        tasks: Sequence[str] | None = None,
+        *,
+        calibrate: bool = False,
     ) -> dict[str, dict[str, Any]]:
         """Return the loss and metrics of every task, or of those named, that has rows in `split`.
+        With `calibrate` the tasks first fit thresholds and the like to these rows.
 
         Raises `EvaluationInterrupted` if the observer asks to stop.
         """
@@ -343,7 +349,13 @@ class Trainer:
         models, precision = self.model.tasks, PRECISIONS[self.config.precision]
         return {
             name: evaluate(
-                task, models[name], rows, device=self.device, precision=precision, progress=progress(name)
+                task,
+                models[name],
+                rows,
+                device=self.device,
+                precision=precision,
+                progress=progress(name),
+                calibrate=calibrate,
             )
             for name, task in self.tasks.items()
             if (rows := self.data[name].splits[split]) is not None
@@ -370,7 +382,7 @@ class Trainer:
             try:
                 for task in due:
                     with StageTimer(self.state, "eval", task):
-                        metrics |= self.evaluate("eval", observer, [task])
+                        metrics |= self.evaluate("eval", observer, [task], calibrate=True)
             except EvaluationInterrupted:
                 self.state.evaluations -= 1
                 self.state.evaluation_interrupted = True

@@ -109,6 +109,14 @@ class MultiLabelTask(Task[MultiLabelTaskConfig]):
     def metrics(self) -> MultiLabelMetrics:
         return MultiLabelMetrics(self.labels)
 
+    def calibrate(self, model: nn.Module, metrics: MultiLabelMetrics) -> None:
+        """Set each label's threshold to that of the best F1 on the evaluation rows, unless the config
+        says not to."""
+        if self.config.fit_thresholds and isinstance(model, MultiLabelModel):
+            metrics.thresholds = metrics.fitted_thresholds()
+            with torch.no_grad():
+                model.thresholds.copy_(metrics.thresholds)
+
     def predictions(self, output: MultiLabelOutput, batch: Batch) -> list[dict[str, Any]]:
         """Return the labels of each row and the probability of each label: `{"labels": ["rude"],
         "probabilities": {"ok": 0.1, "rude": 0.9}}`."""
