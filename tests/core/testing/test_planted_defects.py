@@ -953,7 +953,7 @@ class WritingBalancer(Summing):
         return gradients.mul_(0.5).sum(0)
 
 
-@defect("balancer", "resumes_its_factors", "the gradients that are combined", "the last gradient, not kept")
+@defect("balancer", "resumes_its_factors", "the combined gradients differ", "the last gradient, not kept")
 class Remembering(Summing):
     last: Tensor | float = 0.0
 

@@ -114,7 +114,7 @@ def survives_a_round_trip(bench: Bench) -> None:
         changed = [
             name for name in fields_of(type(again)) if getattr(again, name) != getattr(bench.config, name)
         ]
-        raise Failed(f"after it, {', '.join(changed) or 'the config, which defines no equality,'} differs")
+        raise Failed(f"read back, it differs in {', '.join(changed) or 'identity: it defines no equality'}")
 
 
 @rule("a misspelled key must be an error, not a default")
