@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,8 +65,16 @@ class FeaturizerBench(ModuleBench):
         return _batch(self.featurizer, rows)
 
     def run(self, module: nn.Module) -> Tensor:
-        lengths = torch.tensor([len(row) for row in TRAINING])
-        return call(module, self.batch().tensors)[inside(lengths)]
+        return call(module, self.batch().tensors)[inside(self.lengths(TRAINING))]
+
+    def length_column(self, columns: Iterable[str]) -> str:
+        """Return which of the ragged columns has one item per vector."""
+        return self.featurizer.length_column or next(iter(columns))
+
+    def lengths(self, rows: Sequence[Sequence[str]]) -> Tensor:
+        """Return the number of vectors of each row, `[rows]`."""
+        lengths = self.batch(rows).lengths
+        return lengths[self.length_column(lengths)]
 
 
 def _batch(featurizer: Featurizer[object], rows: Sequence[Sequence[str]]) -> Batch:
@@ -83,14 +91,18 @@ def same_columns(left: Mapping[str, Column], right: Mapping[str, Column]) -> boo
 
 @rule("batches are indexed by row, and each word needs its vector")
 def encodes_each_row(bench: FeaturizerBench) -> None:
-    """`encode` returns `Ragged` columns with one item per word, for unseen words and empty rows too."""
+    """`encode` returns `Ragged` columns with one item per word or piece, also for unseen words and
+    empty rows."""
     for rows in (TRAINING, UNSEEN):
         columns = bench.featurizer.encode(column_of(rows))
         ragged = {name: column for name, column in columns.items() if isinstance(column, Ragged)}
         if not ragged:
             raise Failed("`encode` returns no Ragged column")
+        name = bench.length_column(ragged)
+        if ragged[name].unit is not bench.config.unit:
+            raise Failed(f"the unit of the column `{name}` is not the one that the config declares")
         for name, column in ragged.items():
-            if column.lengths.tolist() != [len(row) for row in rows]:
+            if column.unit is Unit.WORD and column.lengths.tolist() != [len(row) for row in rows]:
                 raise Failed(f"the column `{name}` does not have one item per word")
 
 
@@ -100,7 +112,7 @@ def embeds_each_token(bench: FeaturizerBench) -> None:
     module = bench.built()
     for rows in (TRAINING, UNSEEN):
         output = scored(module, bench.batch(rows).tensors)
-        shape = [len(rows), max(map(len, rows)), bench.config.output_dim]
+        shape = [len(rows), int(bench.lengths(rows).max()), bench.config.output_dim]
         if list(output.shape) != shape:
             raise Failed(f"the embedding returns {list(output.shape)}, not {shape}")
 
@@ -110,9 +122,10 @@ def rows_are_independent(bench: FeaturizerBench) -> None:
     """A row alone, without padding, gives the same as in a batch."""
     module = bench.built()
     together = scored(module, bench.batch().tensors)
-    for number, row in enumerate(TRAINING):
+    lengths = bench.lengths(TRAINING).tolist()
+    for number, (row, length) in enumerate(zip(TRAINING, lengths, strict=True)):
         alone = scored(module, bench.batch([row]).tensors)[0]
-        if differs(alone, together[number, : len(row)]):
+        if differs(alone, together[number, :length]):
             raise Failed(f"the row of {len(row)} words differs alone and in a batch")
 
 

@@ -50,8 +50,9 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
         """The model's tokenizer."""
         if self._tokenizer is None:
             folder = self.folder
+            assert self.config.vocabulary is not None
             with self._config_errors():
-                self._tokenizer = PieceTokenizer.load(folder)
+                self._tokenizer = PieceTokenizer.load(folder, self.config.vocabulary)
         return self._tokenizer
 
     def _layout(self, texts: int) -> Layout:
@@ -137,9 +138,7 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
         return self.tokenizer.special_tokens(self._layout(1))
 
     def token_texts(self) -> Sequence[str]:
-        assert self.config.vocabulary is not None
-        with self._config_errors():
-            return self.tokenizer.texts(self.config.vocabulary)
+        return self.tokenizer.texts
 
     def output_weight(self, embedding: nn.Module) -> nn.Parameter | None:
         assert isinstance(embedding, PretrainedEmbedding)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SPECIAL_NAMES = ("special_tokens_map.json", "tokenizer_config.json")
 """Files that name special tokens; the last one has the last word."""
-READ = (CONFIG, TOKENIZER, *SPECIAL_NAMES, WEIGHTS, INDEX, "model-*.safetensors")
+DESCRIPTIONS = (CONFIG, TOKENIZER, *SPECIAL_NAMES)
+READ = (*DESCRIPTIONS, WEIGHTS, INDEX, "model-*.safetensors")
 """What is read of a model; whatever else it comes with, such as pickled weights or code, is left alone."""
 LARGEST_JSON = 64 * 2**20
 DECODERS = frozenset(
@@ -35,7 +37,7 @@ COUNT_FROM_PADDING = frozenset(
     {"camembert", "data2vec-text", "longformer", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl", "xmod"}
 )
 """Architectures that count positions from the padding id + 1."""
-LARGEST_SIZE = 2**31 - 1
+LARGEST_SIZE = 2**24
 
 
 @frozen
@@ -104,21 +106,26 @@ def find_file(model: str, name: str, revision: str | None = None) -> Path:
         return path
     if folder.is_absolute() or model.startswith("."):
         raise ValueError(f"`model` must be a folder or a name on the Hub, but {model} does not exist")
-    return _from_hub(model, name, revision)
+    path = _from_hub(model, revision, DESCRIPTIONS) / name
+    if not path.is_file():
+        raise ValueError(f"`model` must have {name}, but {model} on the Hub has none")
+    return path
 
 
-def _from_hub(model: str, name: str, revision: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+@cache
+def _from_hub(model: str, revision: str | None, names: tuple[str, ...]) -> Path:
+    """Return the folder of the Hub's cache with files of these names; the Hub is asked once per process."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(model, name, revision=revision))
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(names)))
     except LocalEntryNotFoundError as error:
         raise ValueError(
             f"`model` {model} is not in the cache and the Hub cannot be reached: connect once, or name a"
             " folder that holds the model"
         ) from error
-    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+    except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise ValueError(
             f"`model` {model} cannot be loaded from the Hub: {reason[0] if reason else type(error).__name__}"
@@ -133,9 +140,7 @@ def fetch_model(model: str, revision: str | None = None) -> Path:
     folder = Path(model)
     if not folder.is_dir():
         find_file(model, CONFIG, revision)
-        from huggingface_hub import snapshot_download
-
-        folder = Path(snapshot_download(model, revision=revision, allow_patterns=list(READ)))
+        folder = _from_hub(model, revision, READ)
     read_config(folder / CONFIG, model)
     if not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
         pickled = [path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt")]

@@ -26,15 +26,20 @@ CHUNK = 10_000
 class PieceTokenizer:
     """A model's fast tokenizer, for texts that are split into words.
 
-    `named` are the special tokens that the model's files name, such as `{"pad": "[PAD]"}`.
+    `named` are the special tokens that the model's files name, such as `{"pad": "[PAD]"}`; `texts` are those
+    of all pieces by id, all different.
     """
 
     tokenizer: Tokenizer
     named: Mapping[str, str]
+    texts: Sequence[str]
 
     @classmethod
-    def load(cls, folder: Path) -> PieceTokenizer:
-        """Read `tokenizer.json`. Raises `ValueError` for a folder without one, or a damaged one."""
+    def load(cls, folder: Path, pieces: int) -> PieceTokenizer:
+        """Read the `tokenizer.json` of a model that has vectors of so many pieces.
+
+        Raises `ValueError` for a folder without one, or one that is damaged or has ids beyond the model's.
+        """
         path = folder / TOKENIZER
         if not path.is_file():
             raise ValueError(f"`model` must have a fast tokenizer ({TOKENIZER}), but {folder} has none")
@@ -44,7 +49,7 @@ class PieceTokenizer:
             tokenizer = Tokenizer.from_str(json.dumps(described))
             tokenizer.no_padding()
             tokenizer.no_truncation()
-        loaded = cls(tokenizer, _special_names(folder))
+        loaded = cls(tokenizer, _special_names(folder), _texts(tokenizer, pieces))
         loaded.layout(1)
         return loaded
 
@@ -53,7 +58,7 @@ class PieceTokenizer:
 
         `with_begin` asks for a mark before the text, which some decoders are used without.
         """
-        layout = _find_layout(self.tokenizer, texts)
+        layout = _find_layout(self.tokenizer, texts, len(self.texts))
         if with_begin and not len(layout.marks[0]):
             begin = next((n for n in map(self._number, ("bos", "cls", "eos")) if n is not None), None)
             if begin is None:
@@ -105,21 +110,22 @@ class PieceTokenizer:
         token = self.named.get(name)
         return None if token is None else self.tokenizer.token_to_id(token)
 
-    def texts(self, size: int) -> list[str]:
-        """Return the text of each of a model's `size` pieces by id, all different.
 
-        Raises `ValueError` if the tokenizer has ids that the model does not.
-        """
-        vocabulary = self.tokenizer.get_vocab(with_added_tokens=True)
-        largest = max(vocabulary.values(), default=-1)
-        if largest >= size:
-            raise ValueError(
-                f"`model` has vectors for {size:,} pieces, but its tokenizer gives the id {largest:,}"
-            )
-        texts = [f"[id {number}]" for number in range(size)]
-        for text, number in vocabulary.items():
-            texts[number] = text
-        return texts
+def _texts(tokenizer: Tokenizer, size: int) -> list[str]:
+    """Return the text of each of a model's `size` pieces by id.
+
+    Raises `ValueError` if the tokenizer has ids that the model does not.
+    """
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    largest = max(vocabulary.values(), default=-1)
+    if largest >= size:
+        raise ValueError(
+            f"`model` has vectors for {size:,} pieces, but its tokenizer gives the id {largest:,}"
+        )
+    texts = [f"[id {number}]" for number in range(size)]
+    for text, number in vocabulary.items():
+        texts[number] = text
+    return texts
 
 
 @contextmanager
@@ -133,12 +139,16 @@ def _tokenizer_errors(what: str) -> Iterator[None]:
         raise ValueError(f"{what}: {' '.join(str(error).split())[:300]}") from error
 
 
-def _find_layout(tokenizer: Tokenizer, texts: int) -> Layout:
+def _find_layout(tokenizer: Tokenizer, texts: int, size: int) -> Layout:
     """Return what the tokenizer puts around texts, found from what it makes of single words."""
     for word in ("a", "1", ".", "x"):
         with _tokenizer_errors("`model` has a tokenizer that fails"):
             pair = [word] if texts == 2 else None
             encoding: Encoding = tokenizer.encode([word], pair, is_pretokenized=True)
+        if (largest := max(encoding.ids, default=0)) >= size:
+            raise ValueError(f"`model` has {size:,} pieces, but its tokenizer gives the id {largest:,}")
+        if not {0, 1}.issuperset(encoding.type_ids):
+            raise ValueError("`model` must have a tokenizer whose segments are 0 and 1")
         ids = np.array(encoding.ids, dtype=np.int32)
         segments = np.array(encoding.type_ids, dtype=np.int32)
         place = np.array([-1 if text is None else text for text in encoding.sequence_ids])
