@@ -94,6 +94,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
 
         monkeypatch.setattr("mtl.plugins.discover", with_planted)
         monkeypatch.setattr("mtl.runs.execution.discover", with_planted)
+        monkeypatch.setattr("mtl.runs.loading.discover", with_planted)
 
     return register
 
@@ -359,6 +360,24 @@ def test_what_changed_since_a_run_began_is_shown_and_refused_unless_allowed(
     allowed = command(tiny, tmp_path / "run", "--resume", "--allow-changes")
     assert "warning: " in allowed and "the results will match neither configuration" in allowed
     assert json.loads((tmp_path / "run/result.json").read_text())["steps"] >= 24
+
+
+def test_other_orders_of_featurizers_and_tasks_are_refused(
+    tiny: Config, command: Command, tmp_path: Path
+) -> None:
+    tiny["tasks"] = {"SST2": tiny["tasks"]["SST2"], "AGAIN": copy.deepcopy(tiny["tasks"]["SST2"])}
+    features = [task["DocClassificationTask"]["features"] for task in tiny["tasks"].values()]
+    features[0]["char_feat"] = {"kernel_sizes": [2], "kernel_num": 3}
+    features[1].pop("word_feat")
+    command(tiny, tmp_path / "run", "--set", "trainer.epochs=1")
+    ordered = tiny["tasks"]
+    tiny["tasks"] = dict(reversed(ordered.items()))
+    said = command(tiny, tmp_path / "run", "--resume", status=2)
+    assert "tasks: in the order SST2, AGAIN before, AGAIN, SST2 now" in said
+    tiny["tasks"] = ordered
+    features[0]["word_feat"] = features[0].pop("word_feat")
+    said = command(tiny, tmp_path / "run", "--resume", status=2)
+    assert "features: in the order word_feat, char_feat before, char_feat, word_feat now" in said
 
 
 def test_another_version_than_the_run_began_with_is_told(
@@ -737,10 +756,10 @@ def test_an_interrupt_while_the_test_data_are_scored_is_followed(
     whole = mtl.train(tiny_config, output=tmp_path / "whole").data
     evaluate = Trainer.evaluate
 
-    def interrupted(self: Trainer, split: str, *arguments: Any) -> dict[str, Any]:
+    def interrupted(self: Trainer, split: str, *arguments: Any, **options: Any) -> dict[str, Any]:
         if split == "test":
             os.kill(os.getpid(), signal.SIGINT)
-        return evaluate(self, split, *arguments)
+        return evaluate(self, split, *arguments, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "evaluate", interrupted)

@@ -43,7 +43,7 @@ def check_config(
     """
     before = dump(load_config(folder.read_config(), plugins=plugins, check_paths=False).config)
     now = dump(loaded.config)
-    changes = dict(_differences(before, now))
+    changes = dict([*_differences(before, now), *_reordered(before, now)])
     fatal = [line for path, line in changes.items() if not path.startswith(FREE)]
     for what, component in (
         ("rates", loaded.config.trainer.lr_scheduler),
@@ -181,3 +181,17 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, s
             yield from _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)
     elif before != now:
         yield path, f"  {path}: {json.dumps(before)} before, {json.dumps(now)} now"
+
+
+def _reordered(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield where objects that have an order, such as tasks and featurizers, are in another one.
+
+    The columns that an encoder reads are in the order of the featurizers.
+    """
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return
+    old, new = ([key for key, each in value.items() if isinstance(each, dict)] for value in (before, now))
+    if old != new and set(old) == set(new):
+        yield path, f"  {path}: in the order {', '.join(old)} before, {', '.join(new)} now"
+    for key in old:
+        yield from _reordered(before[key], now.get(key), f"{path}.{key}" if path else key)

@@ -35,7 +35,7 @@ BYTE_ORDER_MARKS = {
 }
 """In this order: the mark of UTF-32 begins with that of UTF-16."""
 OTHER_FORMATS = {
-    b"PAR1": "a Parquet file: use a data source for Parquet",
+    b"PAR1": "a Parquet file: use the data source `Parquet`",
     b"ARROW1": "an Arrow file: use a data source for Arrow, or convert it to JSON lines",
     b"SQLite format 3\0": "an SQLite database: export its rows as TSV or JSON lines",
     b"%PDF-": "a PDF file: extract its text first",
