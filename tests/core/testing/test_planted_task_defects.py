@@ -260,7 +260,7 @@ class Frozen(Model):
         return FrozenOutput(output.loss, output.stars)
 
 
-@defect("predictions_are_independent", "alone, and", "scores that hang on the batch")
+@defect("predictions_are_independent", "alone, but", "scores that hang on the batch")
 class Relative(Model):
     def forward(self, batch: Batch) -> StarsOutput:
         output = super().forward(batch)

@@ -25,7 +25,7 @@ def test_everything_is_announced() -> None:
         "TSV", "JSONL", "TextLines", "word_feat", "char_feat", "ngram_feat", "ConcatPool",
         "BiLSTM", "BiLSTMDocAttention", "DocNN",
         "PooledRepresentation", "Stack", "Transformer",
-        "SelfAttention", "MaxPool", "MeanPool", "LastStep", "MLPDecoder",
+        "SelfAttention", "MaxPool", "MeanPool", "LastStep", "Compare", "MLPDecoder",
     }  # fmt: skip
 
 

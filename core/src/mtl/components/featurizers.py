@@ -66,10 +66,10 @@ class Featurizer(ABC, Generic[ConfigT]):
     """Turns lists of words into numericalized columns and builds the embedding that reads them.
 
     Featurizers with the same key are one object: one vocabulary, built from the data of all its users.
-    `path` is the JSON path of the config, for messages.
+    `json_path` is the JSON path of the config, for messages.
     """
 
-    path: str = "features"
+    json_path: str = "features"
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config

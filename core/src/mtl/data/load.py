@@ -145,7 +145,7 @@ def _make_features(
                 key = component.path
             keys[id(component.config)] = key
             featurizers[key] = SharedFeaturizer(instantiate(component), component)
-            featurizers[key].featurizer.path = component.path
+            featurizers[key].featurizer.json_path = component.path
         featurizers[key].tasks.append(task)
         parts[name] = featurizers[key].featurizer
     return Features(config, parts, f"{owner.path}.features")

@@ -68,7 +68,7 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
         try:
             yield
         except ValueError as error:
-            raise ConfigError([Problem(self.path, str(error))]) from error
+            raise ConfigError([Problem(self.json_path, str(error))]) from error
 
     # --- texts to columns ------------------------------------------------------------------------
 
@@ -83,7 +83,7 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
             message = (
                 f"at most two texts can be read jointly, but there are {len(texts)}; set `joint` to false"
             )
-            raise ConfigError([Problem(self.path, message)])
+            raise ConfigError([Problem(self.json_path, message)])
         rows = self._rows(texts)
         offsets = _offsets(rows.lengths)
         columns: dict[str, Column] = {
@@ -110,7 +110,7 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
                 f"{texts_are} more than {config.longest:,} pieces (`max_length`); set `long_texts` to"
                 " truncate or windows to read them"
             )
-            raise ConfigError([Problem(f"{self.path}.long_texts", message)])
+            raise ConfigError([Problem(f"{self.json_path}.long_texts", message)])
         self.cut_rows += rows.cut_rows
         self.cut_words += rows.cut_words
         return rows
