@@ -83,7 +83,7 @@ def test_a_failed_run_is_told_with_its_cause(
         raise MtlError("no such luck")
 
     recorder = Recorder()
-    monkeypatch.setattr("mtl.training.trainer.evaluate", fail)
+    monkeypatch.setattr("mtl.training.evaluator.evaluate", fail)
     with pytest.raises(MtlError, match="no such luck") as raised:
         mtl.train(tiny, output=tmp_path / "run", callbacks=[recorder])
     [started, (kind, error, step)] = recorder.seen

@@ -29,7 +29,7 @@ from mtl.errors import UsageError
 from mtl.files import write_manifest
 from mtl.plugins import Plugins, discover
 from mtl.runs.folder import RunFolder
-from mtl.training.trainer import Trainer
+from mtl.training.evaluator import Evaluator
 from mtl_text.classification.metrics import ClassificationMetrics
 from mtl_text.data_config import TSVConfig, WordFeatConfig
 from mtl_text.featurizers import WordFeat
@@ -754,15 +754,15 @@ def test_an_interrupt_while_the_test_data_are_scored_is_followed(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = mtl.train(tiny_config, output=tmp_path / "whole").data
-    evaluate = Trainer.evaluate
+    evaluate = Evaluator.evaluate
 
-    def interrupted(self: Trainer, split: str, *arguments: Any, **options: Any) -> dict[str, Any]:
+    def interrupted(self: Evaluator, split: str, *arguments: Any, **options: Any) -> dict[str, Any]:
         if split == "test":
             os.kill(os.getpid(), signal.SIGINT)
         return evaluate(self, split, *arguments, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "evaluate", interrupted)
+        patched.setattr(Evaluator, "evaluate", interrupted)
         with pytest.raises(Interrupted, match="its state is saved") as raised:
             mtl.train(tiny_config, output=tmp_path / "run")
     assert raised.value.exit_status == 130 and not (tmp_path / "run/result.json").exists()

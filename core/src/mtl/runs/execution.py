@@ -216,8 +216,8 @@ def _finish(prepared: Prepared, trainer: Trainer, observer: RunObserver) -> Resu
         load_module(prepared.model, folder.model / WEIGHTS, prepared.model.builder.renamed_weights())
     try:
         left = [task for task in tasks if task not in scored]
-        evaluated = {**scored, **trainer.evaluate("eval", observer, left)}
-        test = trainer.evaluate("test", observer, tasks)
+        evaluated = {**scored, **trainer.evaluator.evaluate("eval", observer, left)}
+        test = trainer.evaluator.evaluate("test", observer, tasks)
     except EvaluationInterrupted:
         _raise_if_interrupted(trainer, observer)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +16,10 @@ from torch import Tensor
 
 from mtl.errors import UsageError
 from mtl.files import DamagedFolder, atomic_write, check_manifest, read_json, write_manifest
-from mtl.weights import RowMap, open_weights, write_tensors
+from mtl.weights import RowMap, Weights, open_weights, write_tensors
 
+PARTS = ("model", "optimizer", "balancer", "average", "comparison", "report")
+"""The parts of a checkpoint: the first word of each tensor's name."""
 TENSORS = "tensors.safetensors"
 STATE = "state.json"
 
@@ -55,10 +58,35 @@ def open_checkpoint(path: Path) -> Checkpoint:
         raise DamagedFolder(f"{path}: cannot be read: {error}") from None
 
 
-def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Return the tensors of one part of a checkpoint, by their names in it."""
-    prefix = f"{name}."
-    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+def join_parts(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the tensors of all parts, each named after its part."""
+    return {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+
+
+def split_parts(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Undo `join_parts`; a part that is absent is empty. Raises `ValueError` for a tensor of no part."""
+    parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+    for key, tensor in tensors.items():
+        part, _, name = key.partition(".")
+        if part not in parts:
+            raise ValueError(f"{key} does not belong there")
+        parts[part][name] = tensor
+    return parts
+
+
+def with_row_names(tensors: Mapping[str, Tensor], names: Mapping[str, Any], source: Path) -> Weights:
+    """Return tensors of a checkpoint with the names of their rows; `names` may hold those of others."""
+    return Weights.of(tensors, {name: rows for name, rows in names.items() if name in tensors}, str(source))
+
+
+@contextmanager
+def state_errors(source: Path) -> Iterator[None]:
+    """Raise `UsageError` for an error while a checkpoint is restored: it is not one of this run."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{source}: this state does not fit the run: {reason}") from error
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Self
 
 import torch
 from attrs import define, evolve, field, frozen
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mtl.components.instantiate import instantiate
@@ -18,12 +19,14 @@ from mtl.errors import UsageError
 from mtl.fields import Component
 from mtl.model import MultitaskModel
 from mtl.training.averages import WeightAverages
+from mtl.training.checkpoint import flatten_optimizer, restore_optimizer, with_row_names
 from mtl.training.conflicts import GradientComparison
 from mtl.training.loader import BatchLoader
 from mtl.training.selection import Selection
 from mtl.training.shared_forward import SharedForward
 from mtl.training.state import PhaseStart
 from mtl.training.timeline import Cursor, Timeline
+from mtl.weights import Match, row_names, unique_tensors
 
 
 @frozen(eq=False)
@@ -170,3 +173,35 @@ class ActivePhase:
     def averaged(self) -> AbstractContextManager[None]:
         """Evaluate inside with the averaged weights, if there are any."""
         return self.averages.in_place() if self.averages is not None else nullcontext()
+
+    def checkpoint(self) -> tuple[dict[str, Mapping[str, Tensor]], dict[str, Any]]:
+        """Return what the next step of the phase depends on: the tensors of each part, and JSON."""
+        optimizer_tensors, optimizer = flatten_optimizer(self.optimizer)
+        tensors: dict[str, Mapping[str, Tensor]] = {
+            "optimizer": optimizer_tensors,
+            "average": self.averages.averages if self.averages is not None else {},
+            "comparison": self.comparison.tensors() if self.comparison is not None else {},
+        }
+        return tensors, {"optimizer": optimizer, "lr_scheduler": self.lr_scheduler.state_dict()}
+
+    def restore(
+        self,
+        parts: Mapping[str, Mapping[str, Tensor]],
+        state: Mapping[str, Any],
+        model: MultitaskModel,
+        match: Match,
+        source: Path,
+    ) -> None:
+        """Restore a `checkpoint()` from the file `source`; `match` says which rows of the model have moved.
+
+        Raises `ValueError` and others for what is not a state of this phase.
+        """
+        moved = {id(p): match.maps[name] for name, p in unique_tensors(model) if name in match.maps}
+        restore_optimizer(self.optimizer, parts["optimizer"], state["optimizer"], moved)
+        self.lr_scheduler.load_state_dict(dict(state["lr_scheduler"]))
+        if self.averages is not None:
+            stored = with_row_names(parts["average"], state["row_names"], source)
+            self.averages.restore(stored, row_names(model))
+        # Gradients of rows that have moved since cannot be compared with those to come.
+        if self.comparison is not None and not match.maps:
+            self.comparison.restore(parts["comparison"])

@@ -201,6 +201,11 @@ class TrainingState:
         for progress in self.tasks.values():
             progress.begin_phase()
 
+    def record(self, kind: str, task: str, values: Mapping[str, Any], *, phases: int) -> dict[str, Any]:
+        """Return a line for the metrics, with its phase if there are several."""
+        phase = {"phase": self.phase.index} if phases > 1 else {}
+        return {"kind": kind, "step": self.step, "epoch": self.epoch, **phase, "task": task, **values}
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the loss sums since the last report."""
         return {

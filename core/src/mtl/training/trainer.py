@@ -1,4 +1,4 @@
-"""The training loop, the step, evaluation and checkpoints of a run."""
+"""The training loop and the step."""
 
 from __future__ import annotations
 
@@ -8,61 +8,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from attrs import define, field
 from torch import Tensor, nn
 
-from mtl.components import Balancer, Split, Task
+from mtl.components import Balancer, Task
 from mtl.config.run_config import TrainerConfig
 from mtl.data.batching import seed_step
 from mtl.data.columns import Batch
 from mtl.data.load import TaskData
-from mtl.errors import MtlError, UsageError, component_errors, is_out_of_memory
+from mtl.errors import MtlError, component_errors, is_out_of_memory
 from mtl.model import MultitaskModel
-from mtl.training.checkpoint import flatten_optimizer, part, restore_optimizer
-from mtl.training.evaluation import PRECISIONS, EvaluationInterrupted, Progress, autocast, evaluate
+from mtl.training.checkpoint import join_parts, split_parts, state_errors, with_row_names
+from mtl.training.evaluation import PRECISIONS, autocast
+from mtl.training.evaluator import Evaluator
 from mtl.training.gradients import Gradients, merge_gradients, pop_gradients
 from mtl.training.loader import batch_keys
+from mtl.training.observer import Observer
 from mtl.training.phase import ActivePhase, Phase
-from mtl.training.state import Evaluation, StepSums, TrainingState
+from mtl.training.state import StepSums, TrainingState
 from mtl.training.timeline import BatchSpan, Step
 from mtl.training.timing import StageTimer
-from mtl.weights import Match, Weights, load_named, row_names, unique_tensors
+from mtl.weights import Match, load_named, row_names, unique_tensors
 
 logger = logging.getLogger("mtl")
-
-PARTS = ("model", "optimizer", "balancer", "average", "comparison", "report")
-"""The parts of a checkpoint: the first word of each tensor's name."""
-
-
-class Observer(Protocol):
-    """What the trainer reports to and asks: the run folder and the callbacks stand behind it."""
-
-    def step_ended(self, step: int, epoch: int, task: str) -> None:
-        """A step has ended."""
-
-    def record(self, record: Mapping[str, Any]) -> None:
-        """Add a line to the metrics."""
-
-    def evaluating(self, task: str, split: Split, batch: int, batches: int) -> None:
-        """So many batches of a task's split were evaluated, 0 when this begins."""
-
-    def evaluated(self, evaluation: Evaluation, metric: str, *, kept: bool, best: bool) -> None:
-        """The tasks were evaluated; save the model if it is `kept`. `metric` names the evaluation's value."""
-
-    def checkpoint_due(self, step: int, epoch_ended: bool) -> bool:
-        """Return whether to write a checkpoint now."""
-
-    def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write a checkpoint."""
-
-    def stop_requested(self) -> bool:
-        """Return whether to interrupt the run after this step; it may be resumed."""
-
-    def end_requested(self) -> bool:
-        """Return whether to end the run after this step, as if it were the last."""
 
 
 @define(eq=False)
@@ -84,10 +55,13 @@ class Trainer:
     seed: int
     state: TrainingState
     active: ActivePhase = field(init=False)
+    evaluator: Evaluator = field(init=False)
     _trainable: list[nn.Parameter] = field(init=False)
-    _warned: set[str] = field(init=False, factory=set)
 
     def __attrs_post_init__(self) -> None:
+        self.evaluator = Evaluator(
+            self.config, self.tasks, self.model.tasks, self.data, self.phases, self.device, self.state
+        )
         self._trainable = [p for p in self.model.parameters() if p.requires_grad]
         for phase in reversed(self.phases):
             self.start_phase(phase)
@@ -135,19 +109,19 @@ class Trainer:
         done = start.step
         scores = {task: progress.scores for task, progress in self.state.tasks.items()}
         for index, steps in enumerate(timeline.walk(scores)):
-            self.state.epoch = epoch = start.epoch + index + 1
+            self.state.epoch = start.epoch + index + 1
             left, end = steps[max(self.state.step - done, 0) :], done + len(steps)
             self.active.loader.look_ahead(left)
             interrupted = self.state.evaluation_interrupted and done < self.state.step <= end
             for planned in (*((None,) if interrupted else ()), *left):
                 if planned is not None:
-                    self._take(planned, epoch, observer, epoch_ended=self.state.step + 1 == end)
+                    self._take(planned, observer, epoch_ended=self.state.step + 1 == end)
                 number = self.state.step
                 last = number == end and timeline.is_over(index + 1, number - start.step)
-                if last or self._evaluation_due(number == end):
-                    self._evaluate_and_select(epoch, observer, last=last)
+                if last or self.evaluator.is_due(number == end):
+                    self._evaluate(observer, last=last)
                 elif observer.end_requested():
-                    self._evaluate_and_select(epoch, observer, last=True)
+                    self._evaluate(observer, last=True)
                 self.state.seconds["total"] = perf_counter() - started
                 stop = observer.stop_requested() or observer.end_requested()
                 if stop or self.state.stopped_early or observer.checkpoint_due(number, number == end):
@@ -157,18 +131,20 @@ class Trainer:
             done = end
         return True
 
-    def _take(self, planned: Step, epoch: int, observer: Observer, *, epoch_ended: bool) -> None:
+    def _take(self, planned: Step, observer: Observer, *, epoch_ended: bool) -> None:
         """Take a step and report it."""
         step = planned.without(self.state.stopped)
         self.train_step(step)
         if step.spans:
-            observer.step_ended(self.state.step, epoch, step.task)
+            observer.step_ended(self.state.step, self.state.epoch, step.task)
         for comparison in self.active.compared:
-            observer.record(self._record("gradients", epoch, comparison["task"], comparison))
+            observer.record(
+                self.state.record("gradients", comparison["task"], comparison, phases=len(self.phases))
+            )
         if self.state.step % self.config.report_every_steps == 0 or epoch_ended:
-            self._report(epoch, observer)
+            self._report(observer)
 
-    def _report(self, epoch: int, observer: Observer) -> None:
+    def _report(self, observer: Observer) -> None:
         """Record the training losses since the last report."""
         rate = self.active.optimizer.param_groups[0]["lr"]
         steps = {task: progress.steps_since_report for task, progress in self.state.tasks.items()}
@@ -183,12 +159,8 @@ class Trainer:
                 )
             skipped = {"skipped": progress.skipped} if progress.skipped else {}
             share = {"share": steps[task] / sum(steps.values()), "rows": progress.rows}
-            observer.record(self._record("train", epoch, task, {**values, **share, **skipped, "lr": rate}))
-
-    def _record(self, kind: str, epoch: int, task: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a line for the metrics, with its phase if there are several."""
-        phase = {"phase": self.phase.index} if len(self.phases) > 1 else {}
-        return {"kind": kind, "step": self.state.step, "epoch": epoch, **phase, "task": task, **values}
+            record = {**values, **share, **skipped, "lr": rate}
+            observer.record(self.state.record("train", task, record, phases=len(self.phases)))
 
     # The step
 
@@ -324,156 +296,30 @@ class Trainer:
 
     # Evaluation
 
-    def evaluate(
-        self,
-        split: Split,
-        observer: Observer,
-        tasks: Sequence[str] | None = None,
-        *,
-        calibrate: bool = False,
-    ) -> dict[str, dict[str, Any]]:
-        """Return the loss and metrics of every task, or of those named, that has rows in `split`.
-        With `calibrate` the tasks first fit thresholds and the like to these rows.
-
-        Raises `EvaluationInterrupted` if the observer asks to stop.
-        """
-
-        def progress(task: str) -> Progress:
-            def advance(batch: int, batches: int) -> None:
-                observer.evaluating(task, split, batch, batches)
-                if observer.stop_requested():
-                    raise EvaluationInterrupted(f"the evaluation of {task} was interrupted")
-
-            return advance
-
-        models, precision = self.model.tasks, PRECISIONS[self.config.precision]
-        return {
-            name: evaluate(
-                task,
-                models[name],
-                rows,
-                device=self.device,
-                precision=precision,
-                progress=progress(name),
-                calibrate=calibrate,
-            )
-            for name, task in self.tasks.items()
-            if (rows := self.data[name].splits[split]) is not None
-            if tasks is None or name in tasks
-        }
-
-    def _evaluation_due(self, epoch_ended: bool) -> bool:
-        every = self.config.evaluate_every_steps
-        return self.state.step % every == 0 if every else epoch_ended
-
-    def _evaluate_and_select(self, epoch: int, observer: Observer, *, last: bool) -> None:
-        """Evaluate the tasks that are due, keep the best model, lower the rate or stop early.
-
-        If the run is to be interrupted first, the state says that the step is still to be evaluated.
-        """
-        self.state.evaluations += 1
-        due = [
-            task
-            for task in self.phase.tasks
-            if last or self.state.evaluations % self.tasks[task].config.evaluate_every == 0
-        ]
+    def _evaluate(self, observer: Observer, *, last: bool) -> None:
+        """Evaluate the averaged weights if there are any, and give the rate what it follows."""
         with self.active.averaged():
-            metrics: dict[str, dict[str, Any]] = {}
-            try:
-                for task in due:
-                    with StageTimer(self.state, "eval", task):
-                        metrics |= self.evaluate("eval", observer, [task], calibrate=True)
-            except EvaluationInterrupted:
-                self.state.evaluations -= 1
-                self.state.evaluation_interrupted = True
-                return
-            self.state.evaluation_interrupted = False
-            for task, values in metrics.items():
-                observer.record(self._record("eval", epoch, task, values))
-            evaluation = Evaluation(self.state.step, epoch, self.phase.selection.value(metrics), metrics)
-            self._warn_of_undefined(evaluation)
-            best = self._is_best(evaluation)
-            # A run whose metric is never defined leaves its last model, which is not called best.
-            keeps_each = self.config.keep_model == "last"
-            kept = best or keeps_each or self.state.best_value is None
-            if kept:
-                self.state.best = evaluation
-            observer.evaluated(evaluation, self.phase.selection.name, kept=kept, best=best or keeps_each)
-        self._count_improvement(evaluation)
-        for task in metrics:
-            self._note_score(task, metrics[task].get(self.tasks[task].config.metric.name), epoch, observer)
-        if self.phase.lr_by_metric and evaluation.value is not None:
+            evaluation = self.evaluator.select(observer, last=last)
+        if evaluation is not None and evaluation.value is not None and self.phase.lr_by_metric:
             with component_errors(self.active.lr_scheduler, f"after step {self.state.step}"):
                 self.active.lr_scheduler.step(evaluation.value)  # type: ignore[arg-type]
-
-    def _is_best(self, evaluation: Evaluation) -> bool:
-        """Return whether this is the best evaluation yet; without evaluation data each one is."""
-        selection = self.phase.selection
-        if not selection.metrics:
-            return True
-        if evaluation.value is None or not selection.is_better(evaluation.value, self.state.best_value):
-            return False
-        self.state.best_value = evaluation.value
-        return True
-
-    def _count_improvement(self, evaluation: Evaluation) -> None:
-        """Stop early after enough evaluations without improvement: one that is undefined is without."""
-        rule, patience, state = self.phase.early_stopping, self.config.early_stop_after, self.state
-        value = rule.value(evaluation.metrics)
-        if value is not None and rule.is_better(value, state.stopping_value):
-            state.stopping_value, state.evaluations_without_improvement = value, 0
-        elif value is not None or rule.undefined(evaluation.metrics):
-            state.evaluations_without_improvement += 1
-        if patience is not None and state.evaluations_without_improvement >= patience:
-            state.stopped_early = True
-
-    def _warn_of_undefined(self, evaluation: Evaluation) -> None:
-        """Warn once of each metric that selects the model, but is undefined."""
-        for task in self.phase.selection.undefined(evaluation.metrics):
-            if task not in self._warned:
-                self._warned.add(task)
-                logger.warning(
-                    "%s.%s is undefined on the evaluation data at step %d: this evaluation is never the best",
-                    *(task, self.tasks[task].config.metric.name, evaluation.step),
-                )
-
-    def _note_score(self, task: str, value: float | None, epoch: int, observer: Observer) -> None:
-        """Count a task's metric; a task that has not improved for long enough leaves the schedule."""
-        progress, config = self.state.tasks[task], self.tasks[task].config
-        if progress.stopped_at is not None or task not in self.phase.timeline.batching:
-            return
-        best, higher = progress.best, config.metric.higher_is_better
-        better = value is not None and (best is None or (value > best if higher else value < best))
-        progress.scored(self.state.step - self.state.phase.step, value, better=better)
-        patience = config.early_stop_after
-        if patience is not None and progress.stale_evaluations >= patience:
-            progress.stopped_at = self.state.step
-            stale = {"evaluations_without_improvement": progress.stale_evaluations}
-            observer.record(self._record("stopped", epoch, task, stale))
-            if set(self.phase.timeline.batching) <= set(self.state.stopped):
-                self.state.stopped_early = True
 
     # Checkpoints
 
     def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return everything that the next step depends on, as tensors and JSON."""
-        active = self.active
-        optimizer_tensors, optimizer = flatten_optimizer(active.optimizer)
-        parts: dict[str, Mapping[str, Tensor]] = {
-            "model": dict(unique_tensors(self.model)),
-            "optimizer": optimizer_tensors,
-            "balancer": self.balancer.state_dict(),
-            "average": active.averages.averages if active.averages is not None else {},
-            "comparison": active.comparison.tensors() if active.comparison is not None else {},
-            "report": self.state.tensors(),
-        }
-        tensors = {
-            f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()
-        }
+        phase_tensors, phase_state = self.active.checkpoint()
+        tensors = join_parts(
+            {
+                "model": dict(unique_tensors(self.model)),
+                "balancer": self.balancer.state_dict(),
+                "report": self.state.tensors(),
+                **phase_tensors,
+            }
+        )
         state = {
             "training": self.state.to_json(),
-            "optimizer": optimizer,
-            "lr_scheduler": active.lr_scheduler.state_dict(),
+            **phase_state,
             "scaler": self.scaler.state_dict(),
             "row_names": row_names(self.model),
             "modules": self.model.builder.states(),
@@ -485,35 +331,16 @@ class Trainer:
 
         Raises `UsageError` if it does not fit this run.
         """
-        parts = {name: part(tensors, name) for name in PARTS}
-        unknown = [name for name in tensors if name.partition(".")[0] not in PARTS]
-        try:
-            if unknown:
-                raise ValueError(f"{unknown[0]} does not belong there")
+        with state_errors(source):
+            parts = split_parts(tensors)
             self.state.restore(state["training"], parts["report"])
             self.start_phase(self.phases[self.state.phase.index])
-            active, names = self.active, state["row_names"]
-            renamed = self.model.builder.renamed_weights()
-            match = load_named(self.model, _named(parts["model"], names, source), renamed)
-            moved = {id(p): match.maps[name] for name, p in unique_tensors(self.model) if name in match.maps}
-            restore_optimizer(active.optimizer, parts["optimizer"], state["optimizer"], moved)
+            weights = with_row_names(parts["model"], state["row_names"], source)
+            match = load_named(self.model, weights, self.model.builder.renamed_weights())
             self.balancer.load_state_dict(parts["balancer"])
-            active.lr_scheduler.load_state_dict(dict(state["lr_scheduler"]))
             self.scaler.load_state_dict(dict(state["scaler"]))
-            if active.averages is not None:
-                active.averages.restore(_named(parts["average"], names, source), row_names(self.model))
-            # Gradients of rows that have moved since cannot be compared with those to come.
-            if active.comparison is not None and not match.maps:
-                active.comparison.restore(parts["comparison"])
-        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UsageError(f"{source}: this state does not fit the run: {reason}") from error
+            self.active.restore(parts, state, self.model, match, source)
         return match
-
-
-def _named(tensors: Mapping[str, Tensor], names: Mapping[str, Any], source: Path) -> Weights:
-    """Return the tensors of a checkpoint with the names of their rows."""
-    return Weights.of(tensors, {name: rows for name, rows in names.items() if name in tensors}, str(source))
 
 
 @contextmanager
