@@ -165,7 +165,7 @@ def differences() -> Callable[[Path, Path], list[str]]:
         return {
             key: timeless(each)
             for key, each in value.items()
-            if key not in ("seconds", "time", "metrics_size", "peak_rss_bytes")
+            if key not in ("seconds", "time", "metrics_size", "peak_rss_bytes", "provenance")
             and not key.endswith("_per_second")
         }
 

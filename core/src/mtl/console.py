@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from mtl.hookspecs import hookimpl
 from mtl.render.cells import count, duration, number, rate, share, size
+from mtl.render.live import LiveDisplay
 from mtl.render.plan import plan_summary
 from mtl.render.results import result_table
 from mtl.render.terminal import errors, output
@@ -40,8 +40,9 @@ class Console:
         self.output, self.errors = output(), errors()
         self.animated = self.errors.is_terminal and not self.errors.is_dumb_terminal and sys.stderr.isatty()
         self.folder = Path()
+        self.completed = False
         self.plan: Mapping[str, Any] = {}
-        self._live: Live | None = None
+        self._live: LiveDisplay | None = None
         self._step = self._epoch = 0
         self._first: tuple[int, float] | None = None
         self._last_line = 0.0
@@ -74,9 +75,7 @@ class Console:
         self.errors.print()
         self._last_line = time.monotonic()
         if self.animated:
-            self._live = Live(
-                console=self.errors, get_renderable=self._display, refresh_per_second=5, transient=True
-            )
+            self._live = LiveDisplay(self.errors, self._display)
             self._live.start()
 
     @hookimpl
@@ -131,6 +130,7 @@ class Console:
     def mtl_run_ended(self, result: Mapping[str, Any]) -> None:
         """Print the results, the run folder and the commands to use it."""
         self._stop()
+        self.completed = True
         if self.quiet:
             return
         metrics = {name: task["metric"] for name, task in self.plan["tasks"].items()}

@@ -55,6 +55,11 @@ def command_line() -> Iterator[None]:
         _on_command_line.reset(token)
 
 
+def on_command_line() -> bool:
+    """Return whether a command of `mtl` is running, rather than a program that imports it."""
+    return _on_command_line.get()
+
+
 def override_argument(text: str) -> str:
     """Return an override as the caller writes it: `--set a=1`, or in Python `overrides=['a=1']`."""
     return f"--set {text}" if _on_command_line.get() else f"overrides=[{text!r}]"

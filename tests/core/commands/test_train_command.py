@@ -164,3 +164,18 @@ def test_h2_a_config_is_read_once(
     monkeypatch.setattr(f"mtl.runs.{module}.prepare", prepare)
     assert invoke(command, "c.json", "--set", "seed=5") == (2, "", "mtl: seed 5\n")
     assert read == [Path("c.json")]
+
+
+def test_a_signal_after_completion_interrupts_nothing(
+    invoke: Any, any_config: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(source: Any, *, callbacks: list[Any], **options: Any) -> None:
+        callbacks[0].completed = ended
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mtl.runs.execution.train", train)
+    monkeypatch.setattr("mtl.train", train, raising=False)
+    ended = True
+    assert invoke("train", "c.json") == (0, "", "")
+    ended = False
+    assert invoke("train", "c.json") == (130, "", "mtl: interrupted\n")

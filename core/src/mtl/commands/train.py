@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import count
@@ -85,15 +86,22 @@ def train(
 
                 profiler = Profiler(folder / "profile")
                 callbacks.append(profiler)
-            run(
-                loaded,
-                output=folder,
-                resume=resume,
-                allow_changes=allow_changes,
-                fast=fast,
-                callbacks=callbacks,
-                plugins=plugins,
-            )
+            try:
+                run(
+                    loaded,
+                    output=folder,
+                    resume=resume,
+                    allow_changes=allow_changes,
+                    fast=fast,
+                    callbacks=callbacks,
+                    plugins=plugins,
+                )
+            except KeyboardInterrupt:
+                if not console.completed:
+                    raise
+            if console.completed:
+                # The result is written: what interrupts the process from here on interrupts no run.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
             if profile and not quiet:
                 from mtl.render.results import costs_view
 

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
         size,
         table,
     )
+    from mtl.render.live import LiveDisplay
     from mtl.render.plain import escaped
     from mtl.render.terminal import errors, output
 
 _CELLS = "ABSENT count duration is_plain message number rate section share size table".split()
 _LAZY = {
+    "LiveDisplay": "mtl.render.live",
     **dict.fromkeys(_CELLS, "mtl.render.cells"),
     "errors": "mtl.render.terminal",
     "escaped": "mtl.render.plain",
@@ -33,6 +35,7 @@ _LAZY = {
 
 __all__ = [
     "ABSENT",
+    "LiveDisplay",
     "count",
     "duration",
     "errors",

@@ -18,12 +18,20 @@ from mtl.files import BackgroundWriter, read_json, write_json
 from mtl.plugins import Plugins, discover
 from mtl.provenance import plugins_of_run
 from mtl.runs.arguments import DEVICES, as_path, require, require_choice, require_overrides
+from mtl.runs.environment import environment
 from mtl.runs.folder import WEIGHTS, RunFolder
 from mtl.runs.loading import load
 from mtl.runs.observer import Callbacks, RunObserver, logger
 from mtl.runs.planning import describe
 from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
-from mtl.runs.resume import check_config, identity, module_states, newest_checkpoint, restore
+from mtl.runs.resume import (
+    check_config,
+    identity,
+    module_states,
+    newest_checkpoint,
+    restore,
+    with_threads,
+)
 from mtl.suggest import argument
 from mtl.training.evaluation import EvaluationInterrupted
 from mtl.training.selection import tasks_in_phases
@@ -88,6 +96,7 @@ def train(
             resume = False
         files, checkpoint = None, None
         if resume:
+            loaded = with_threads(loaded, folder)
             changes = check_config(folder, loaded, plugins, allow_changes=allow_changes)
             files = None if any(path.startswith("tasks.") for path in changes) else folder.saved_files()
             if folder.result.exists() and not changes:
@@ -111,7 +120,8 @@ def train(
         folder.create(now["config"])
         if files is None:
             folder.save_files(prepared.tasks.save_files)
-        result = _run(prepared, planned, trainer, folder, now, callbacks)
+        made_with = environment(prepared, now["versions"])
+        result = _run(prepared, planned, trainer, folder, now, callbacks, made_with)
         if fast:
             load(folder.path, device=loaded.config.device, plugins=plugins)
         return result
@@ -139,6 +149,7 @@ def _run(
     folder: RunFolder,
     now: Mapping[str, Any],
     callbacks: Sequence[object],
+    made_with: Mapping[str, Any],
 ) -> Result:
     with BackgroundWriter() as writer:
         observer = RunObserver(
@@ -163,7 +174,7 @@ def _run(
                     trainer.train(observer)
                     writer.settle(wait=True)
                     _raise_if_interrupted(trainer, observer)
-                    return _finish(prepared, trainer, observer)
+                    return _finish(prepared, trainer, observer, made_with)
                 except OSError as error:
                     reason = error.strerror or error
                     raise MtlError(
@@ -207,7 +218,9 @@ def _callbacks(prepared: Prepared, folder: RunFolder, callbacks: Sequence[object
     return named | {f"callback {index}": callback for index, callback in enumerate(callbacks)}
 
 
-def _finish(prepared: Prepared, trainer: Trainer, observer: RunObserver) -> Result:
+def _finish(
+    prepared: Prepared, trainer: Trainer, observer: RunObserver, made_with: Mapping[str, Any]
+) -> Result:
     """Write the result: the best model's metrics on the test data, and on the evaluation data of tasks that
     were not evaluated when it was selected."""
     folder, state = observer.folder, trainer.state
@@ -228,6 +241,7 @@ def _finish(prepared: Prepared, trainer: Trainer, observer: RunObserver) -> Resu
         if built.config.save_path is not None and not prepared.fast:
             save_module(built.module, built.config.save_path)
     result = _result(prepared, trainer, evaluated, test, observer.callbacks.stop_reason)
+    result["provenance"] = dict(made_with)
     write_json(folder.result, result)
     observer.callbacks.call("mtl_run_ended", result=result)
     return Result(folder.path, result)

@@ -38,6 +38,32 @@ MODEL_FILES = ("config", "tasks", "featurizers", "modules", "versions")
 all plugins."""
 
 
+def with_portable_base(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a config for `folder`, with a `base_dir` relative to it if both are in the working folder.
+
+    A project can then be moved or copied with its runs.
+    """
+    base, here = Path(config["base_dir"]), Path.cwd()
+    inside = base.is_relative_to(here) and folder.resolve().is_relative_to(here)
+    return {**config, "base_dir": os.path.relpath(base, folder.resolve()) if inside else str(base)}
+
+
+def with_found_base(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a config in `folder` with an absolute `base_dir`.
+
+    A run that was moved within its project finds the data in the nearest folder above it.
+    """
+    base = config.get("base_dir")
+    if not isinstance(base, str) or Path(base).is_absolute() or "\0" in base:
+        return dict(config)
+    folder = folder.resolve()
+    found = (folder / base).resolve()
+    if not found.is_dir():
+        below = Path(*[part for part in Path(base).parts if part != os.pardir])
+        found = next((parent / below for parent in folder.parents if (parent / below).is_dir()), found)
+    return {**config, "base_dir": str(found)}
+
+
 @frozen
 class RunFolder:
     """The files of one run."""
@@ -90,7 +116,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.result.unlink(missing_ok=True)
-            write_json(self.config, config)
+            write_json(self.config, with_portable_base(config, self.path))
             self.checkpoints.mkdir(exist_ok=True)
         except OSError as error:
             raise UsageError(f"{self.path}: the run folder cannot be written: {error.strerror}") from None
@@ -176,7 +202,7 @@ class RunFolder:
         """Return the resolved config of the run. Raises `UsageError` if there is none."""
         if not self.holds_run:
             raise UsageError(f"{self.path}: not a run folder, {self.config.name} is missing")
-        return read_json(self.config)
+        return with_found_base(read_json(self.config), self.path)
 
     def read_model(self) -> dict[str, dict[str, Any]]:
         """Return the JSON files beside the best model's weights, by name.
@@ -192,6 +218,7 @@ class RunFolder:
             raise UsageError(f"{self.path}: {what}")
         check_manifest(self.model, [WEIGHTS, *(f"{name}.json" for name in MODEL_FILES)], within=[FILES])
         parts = {name: read_json(self.model / f"{name}.json") for name in MODEL_FILES}
+        parts["config"] = with_found_base(parts["config"], self.model)
         if not all(isinstance(state, dict) for state in parts["modules"].values()):
             raise UsageError(f"{self.model / 'modules.json'}: must be an object of objects")
         return parts
@@ -243,6 +270,7 @@ class RunFolder:
         with atomic_write(self.model, make_parents=False) as folder:
             folder.mkdir()
             write_tensors(tensors, folder / WEIGHTS, names, aliases)
+            files = {**files, "config": with_portable_base(files["config"], self.model)}
             for name in MODEL_FILES:
                 (folder / f"{name}.json").write_text(as_json(files[name]), encoding="utf-8")
             for owners in OWNERS:

@@ -7,6 +7,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+from attrs import evolve
+
 from mtl.config.dumping import dump
 from mtl.config.load import LoadedConfig, load_config
 from mtl.errors import UsageError
@@ -46,20 +49,33 @@ def check_config(
     changes = dict([*_differences(before, now), *_reordered(before, now)])
     fatal = [line for path, line in changes.items() if not path.startswith(FREE)]
     for what, component in (
-        ("rates", loaded.config.trainer.lr_scheduler),
-        ("order", loaded.config.schedule),
+        ("the rates of {} depend on it", loaded.config.trainer.lr_scheduler),
+        ("the order of {} depends on it", loaded.config.schedule),
     ):
         if component.config.uses_total_steps:
-            follows = f"(the {what} of {component.name} depends on it)"
-            fatal += [f"{line} {follows}" for path, line in changes.items() if path in LENGTH]
+            follows = what.format(component.name)
+            fatal += [f"{line} ({follows})" for path, line in changes.items() if path in LENGTH]
     _refuse(folder, "the config is", fatal, allow_changes)
     return list(changes)
 
 
+def with_threads(loaded: LoadedConfig, folder: RunFolder) -> LoadedConfig:
+    """Return a config with the number of CPU threads that the run in `folder` has recorded, unless it states
+    one: another number rounds differently."""
+    trainer = folder.read_config().get("trainer")
+    recorded = trainer.get("num_threads") if isinstance(trainer, dict) else None
+    if loaded.config.trainer.num_threads is not None or type(recorded) is not int or recorded < 1:
+        return loaded
+    stated = evolve(loaded.config.trainer, num_threads=recorded)  # type: ignore[misc]
+    return evolve(loaded, config=evolve(loaded.config, trainer=stated))  # type: ignore[misc]
+
+
 def identity(prepared: Prepared) -> dict[str, Any]:
     """Return what the results of a run depend on: config, rows, state learned from them, versions."""
+    config = dump(prepared.config)
+    config["trainer"]["num_threads"] = torch.get_num_threads()
     return {
-        "config": dump(prepared.config),
+        "config": config,
         "learned": {
             f"{kind}.{name}": hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
             for kind, states in prepared.tasks.state().items()

@@ -8,12 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mtl.render import count, duration, errors, message
+from mtl.render import LiveDisplay, count, duration, errors, message
 from mtl_compare.report import Run
 
 BEFORE_AN_ESTIMATE = 3.0
@@ -32,11 +31,7 @@ class Progress:
         self._steps: dict[str, int] = {}
         self._first: dict[str, int] = {}
         animated = self.console.is_terminal and not self.console.is_dumb_terminal and not quiet
-        self._live = (
-            Live(console=self.console, get_renderable=self._display, refresh_per_second=4, transient=True)
-            if animated
-            else None
-        )
+        self._live = LiveDisplay(self.console, self._display) if animated else None
 
     def __enter__(self) -> Self:
         if self._live is not None:
