@@ -24,7 +24,7 @@ def plugins() -> Plugins:
 def corpus(tmp_path_factory: pytest.TempPathFactory, plugins: Plugins) -> Path:
     """The generated samples, cut to a few hundred rows."""
     folder = tmp_path_factory.mktemp("corpus")
-    for name in ("sst2", "wikitext-2"):
+    for name in ("sst2", "wikitext-2", "task-samples"):
         spec = plugins.find("dataset", name).spec
         for path, text in spec.load_factory()(spec.load_config()()).sample(0).items():
             lines = text.splitlines(keepends=True)

@@ -65,6 +65,8 @@ def fetch(
     `UsageError` if other files would be replaced and `force` is false.
     """
     downloads = dataset.downloads()
+    if not downloads:
+        raise UsageError(f"{name} has nothing to download: `mtl data sample` generates it")
     if urls and len(downloads) != 1:
         raise UsageError(f"{name} comes in {len(downloads)} archives: it cannot be fetched from one address")
     written: list[str] = []

@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import Factory
 
-from mtl import ColumnType, DataSourceConfig, configclass, option
+from mtl import ColumnType, DatasetConfig, DataSourceConfig, configclass, option
 from mtl_text.data_config import LineSourceConfig, TableConfig, check_distinct
 
 
@@ -81,3 +81,8 @@ class ParquetConfig(DataSourceConfig):
 
     def __attrs_post_init__(self) -> None:
         check_distinct(self.columns)
+
+
+@configclass
+class TaskSamplesConfig(DatasetConfig):
+    """Generated files for each task; `mtl data sample` writes them."""

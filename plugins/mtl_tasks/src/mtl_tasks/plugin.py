@@ -34,3 +34,15 @@ def mtl_data_sources() -> list[ComponentSpec]:
         _source("CoNLL", "conll", "A sentence per row, one word with its tags per line; CoNLL-U"),
         _source("Parquet", "parquet", "A row per row of a Parquet or Arrow file"),
     ]
+
+
+@hookimpl
+def mtl_datasets() -> list[ComponentSpec]:
+    return [
+        ComponentSpec(
+            name="task-samples",
+            config="mtl_tasks.data_config:TaskSamplesConfig",
+            factory="mtl_tasks.datasets:TaskSamples",
+            summary="Generated sentences, pairs, tags and questions, in the layouts of public corpora",
+        )
+    ]
