@@ -308,6 +308,37 @@ def _(place: Place) -> tuple[int, str]:
     return place.invoke("test", "run", "--task", "SST2", "--data", "pipe")
 
 
+# Splits.
+
+
+def divided(**data: Any) -> Fault:
+    """The task's rows divided, without an evaluation file unless it is named."""
+    settings = json.dumps({"train_path": "train.tsv", **data})
+    return lambda place: place.plan(f"{DATA}={settings}")
+
+
+FAULTS["Splits"] = {
+    "a fraction and a path for one split": divided(eval_fraction=0.1, eval_path="eval.tsv"),
+    "fractions that leave no training rows": divided(eval_fraction=0.6, test_fraction=0.4),
+    "a test file that is the training file": divided(eval_fraction=0.5, test_path="train.tsv"),
+    "a fold that does not exist": divided(eval_fraction=0.25, eval_fold=4),
+    "`stratify_by` without a fraction": divided(stratify_by="label"),
+    "a column that the file does not have": divided(eval_fraction=0.5, group_by="author"),
+    "too few rows": divided(test_fraction=0.01),
+}
+
+
+@fault("Splits", "training files that have changed since the run")
+def _(place: Place) -> tuple[int, str]:
+    place.write("train.tsv", b"".join(b"a film %d\t%d\n" % (n, n % 2) for n in range(20)))
+    data = json.dumps({"train_path": "train.tsv", "test_fraction": 0.5})
+    run = ["train", "config.json", "--output", "run", "--set", "trainer.max_steps=1", "--quiet"]
+    status, said = place.invoke(*run, "--set", f"{DATA}={data}")
+    assert status == 0, said
+    place.write("train.tsv", b"".join(b"a film %d\t%d\n" % (n, n % 2) for n in range(1, 21)))
+    return place.invoke("test", "run")
+
+
 # Vocabularies.
 
 VOCABULARY = f"{TASK}.features.word_feat.vocab_file=words.txt"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from attrs import field, frozen
 
+from mtl.errors import Problem
 from mtl.fields import InputPaths, configclass, option
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 ConfigT = TypeVar("ConfigT")
 
 Split = Literal["train", "eval", "test"]
+HELD_OUT: tuple[Split, ...] = ("eval", "test")
+"""The splits that may be rows of the training files."""
 
 
 class ColumnType(enum.Enum):
@@ -68,6 +71,35 @@ class DataSourceConfig:
     train_path: InputPaths = option(help="Rows to train on: a path, a list of paths, or globs.")
     eval_path: InputPaths | None = option(None, "Rows that choose the best model.")
     test_path: InputPaths | None = option(None, "Rows that are scored once, with the best model.")
+    eval_fraction: float | None = option(
+        None,
+        "Share of the rows of `train_path` that are held out to choose the best model, in place of"
+        " `eval_path`.",
+        above=0,
+        below=1,
+    )
+    test_fraction: float | None = option(
+        None,
+        "Share of the rows of `train_path` that are held out and scored once, in place of `test_path`.",
+        above=0,
+        below=1,
+    )
+    eval_fold: int = option(
+        0,
+        "Which part of the size of `eval_fraction` is held out, from 0, as for cross-validation.",
+        minimum=0,
+    )
+    stratify_by: str | None = option(
+        None, "A column, such as `label`, of whose values each split gets its share."
+    )
+    group_by: str | None = option(
+        None,
+        "A column, such as an author's, whose rows of one value stay in one split; rows of equal texts do so"
+        " if absent.",
+    )
+    split_seed: int | None = option(
+        None, "Seed that draws the rows that are held out; the run's `seed` if absent.", minimum=0
+    )
     on_bad_row: Literal["error", "skip"] = option(
         "error", "Whether a row that cannot be read ends the run or is skipped and counted."
     )
@@ -89,6 +121,61 @@ class DataSourceConfig:
         if paths is None:
             return ()
         return (paths,) if isinstance(paths, str) else tuple(paths)
+
+    def fraction(self, split: Split) -> float | None:
+        """Return the share of the training files' rows that a split takes, None if it takes none of them."""
+        return {"train": None, "eval": self.eval_fraction, "test": self.test_fraction}[split]
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether rows of the training files are held out."""
+        return self.eval_fraction is not None or self.test_fraction is not None
+
+    def has(self, split: Split) -> bool:
+        """Return whether there are rows for a split."""
+        return bool(self.paths(split)) or self.fraction(split) is not None
+
+    def check(self) -> Iterator[Problem]:
+        """Find splits that contradict each other, with paths relative to this config."""
+        for split in HELD_OUT:
+            if self.fraction(split) is None:
+                continue
+            if self.paths(split):
+                yield Problem(
+                    f"{split}_fraction",
+                    f"`{split}_fraction` takes rows of `train_path`, but `{split}_path` names a file",
+                    "leave out one of the two",
+                )
+        yield from self._check_fractions()
+        for split in HELD_OUT:
+            if self.is_divided and set(self.paths(split)) & set(self.paths("train")):
+                yield Problem(
+                    f"{split}_path",
+                    f"`{split}_path` must not name a file of `train_path`, whose rows are divided",
+                    f"use `{split}_fraction`",
+                )
+        if not self.is_divided:
+            for name in ("stratify_by", "group_by", "split_seed"):
+                if getattr(self, name) is not None:
+                    yield Problem(name, f"`{name}` needs `eval_fraction` or `test_fraction`")
+
+    def _check_fractions(self) -> Iterator[Problem]:
+        test, evaluated = self.test_fraction or 0.0, self.eval_fraction or 0.0
+        if test + evaluated >= 1:
+            yield Problem(
+                "eval_fraction",
+                "`eval_fraction` and `test_fraction` must leave rows to train on, but add up to"
+                f" {test + evaluated:g}",
+            )
+        elif self.eval_fold and self.eval_fraction is None:
+            yield Problem("eval_fold", "`eval_fold` needs an `eval_fraction`")
+        elif test + (self.eval_fold + 1) * evaluated > 1 + 1e-9:
+            folds = int((1 - test) / evaluated + 1e-9)
+            yield Problem(
+                "eval_fold",
+                f"`eval_fold` must be below {folds}, the number of folds of an `eval_fraction` of"
+                f" {evaluated:g}, but is {self.eval_fold}",
+            )
 
 
 @frozen

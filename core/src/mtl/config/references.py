@@ -55,7 +55,9 @@ def _check_selection(selection: Settings, tasks: Items, document: Document) -> I
                 yield document.problem(path, *_no_task(f"`{key}`", name, names), key=True)
             elif not _has_eval_path(tasks.items[name]):
                 message = f"`{key}` must name tasks with evaluation data, but `{name}` has none"
-                yield document.problem(path, message, "give its data an `eval_path`", key=True)
+                yield document.problem(
+                    path, message, "give its data an `eval_path` or an `eval_fraction`", key=True
+                )
 
 
 def _has_eval_path(task: object) -> bool:

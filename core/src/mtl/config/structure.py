@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import Factory, define
@@ -13,6 +13,7 @@ from mtl.components import (
     KINDS,
     ColumnSpec,
     ColumnType,
+    DataSourceConfig,
     FeaturesConfig,
     ModuleConfig,
     RepresentationConfig,
@@ -114,6 +115,8 @@ class Structurer:
             made = self._resolve(settings, made)
         if isinstance(made, FeaturesConfig):
             self._report(settings, made.check())
+        if isinstance(made, DataSourceConfig):
+            self._report(settings, made.check())
         if isinstance(made, TaskConfig) and settings.provided is not None:
             self._check_task(settings, settings.provided, made)
         return made
@@ -152,6 +155,7 @@ class Structurer:
         data = settings.entries["data"]
         if isinstance(data, Settings) and data.provided is not None:
             self._check_column_types(data, data.provided, made, columns)
+            self._report(data, _misfits_of_division(made, columns))
 
     def _check_units(self, settings: Settings, made: TaskConfig) -> None:
         """Report the task and each of its representations that does not accept its features' unit."""
@@ -261,6 +265,27 @@ class Structurer:
             if names
             else "no installed one fits; `mtl plugins` shows what is installed"
         )
+
+
+def _misfits_of_division(made: TaskConfig, columns: Iterable[ColumnSpec]) -> Iterator[Problem]:
+    """Yield the columns by which rows are divided into splits and that cannot be used for it."""
+    data = made.data.config
+    types = {column.name: column.type for column in columns}
+    for key in ("stratify_by", "group_by"):
+        name = getattr(data, key)
+        if name is None:
+            continue
+        if name == "line":
+            yield Problem(key, f"`{key}` must name a column, but `line` is the number of the row")
+        elif types.get(name) is ColumnType.FLOAT:
+            message = (
+                f"`{key}` must name a column of values that occur several times, but `{name}` is a number"
+            )
+            yield Problem(key, message)
+        elif name not in types and ColumnType.TEXT not in data.column_types:
+            yield Problem(
+                key, f"`{key}` must name a column that {made.data.name} gives as text, not `{name}`"
+            )
 
 
 def _defect(path: JSONPath, provided: Provided, part: str, error: Exception) -> PluginError:

@@ -30,6 +30,7 @@ from mtl.config.walk import components, walk
 from mtl.data.columns import Rows
 from mtl.data.load import SPLITS, TaskData, Tasks, load_data
 from mtl.data.pieces import Scratch
+from mtl.data.splits import split_seed
 from mtl.data.stored import read_rows, write_rows
 from mtl.distributions import name_and_version
 from mtl.errors import MtlError, component_errors
@@ -39,7 +40,7 @@ from mtl.provenance import provenance
 
 logger = logging.getLogger("mtl")
 
-FORMAT = 3
+FORMAT = 4
 """Version of the format of entries; another one makes other entries."""
 WORTH_SECONDS = 0.3
 """Rows that are read faster than this are not cached."""
@@ -129,6 +130,11 @@ def fingerprint(config: RunConfig, plugins: Plugins) -> str:
     content = {
         "format": FORMAT,
         "settings": settings,
+        "split_seeds": {
+            name: split_seed(task.config.data.config, config.seed)
+            for name, task in config.tasks.items()
+            if task.config.data.config.is_divided
+        },
         "files": {str(path): file_digest(path) for path in sorted(set(_input_files(config.tasks)))},
         "code": {package: _code(package) for package in sorted(set(_packages(config.tasks)))},
         "versions": {name: _version(name) for name in sorted(set(_with_required(used)))},

@@ -17,6 +17,7 @@ from mtl.config.run_config import RunConfig
 from mtl.data.columns import Column, Rows, longest
 from mtl.data.features import Features
 from mtl.data.pieces import Corpus, PreparedFile, Scratch, prepare_files
+from mtl.data.splits import prepare_divided
 from mtl.data.stored import read_rows, write_rows
 from mtl.errors import DataError, component_errors
 from mtl.fields import Component
@@ -157,7 +158,7 @@ def load_data(config: RunConfig, tasks: Tasks, scratch: Scratch) -> dict[str, Ta
     What is too large for memory goes through `scratch`, and its columns are mapped from there.
     Raises `DataError` for a file that cannot be used.
     """
-    files = {name: _read_splits(task, scratch) for name, task in tasks.tasks.items()}
+    files = {name: _read_splits(task, scratch, config.seed) for name, task in tasks.tasks.items()}
     for shared in tasks.featurizers.values():
         with component_errors(shared.featurizer, f"to fit itself to {listed(shared.tasks, last='and')}"):
             shared.featurizer.fit(
@@ -175,19 +176,31 @@ def load_rows(task: Task[Any], paths: Sequence[Path]) -> Rows:
         return _encode_file(task, prepare_files(_source(task), task, paths, scratch))
 
 
+def load_split(task: Task[Any], split: Split, seed: int) -> Rows:
+    """Return the rows of a split for a fitted task of a run with this seed.
+
+    Raises `DataError` if a file cannot be used.
+    """
+    if not task.config.data.config.is_divided or (task.config.data.config.paths(split) and split != "train"):
+        return load_rows(task, task.config.data.config.paths(split))
+    with Scratch() as scratch:
+        return _encode_file(task, prepare_divided(_source(task), task, scratch, seed)[split])
+
+
 def _source(task: Task[Any]) -> DataSource[Any]:
     component = task.config.data
     source: DataSource[Any] = instantiate(component)
     return source
 
 
-def _read_splits(task: Task[Any], scratch: Scratch) -> dict[Split, PreparedFile]:
+def _read_splits(task: Task[Any], scratch: Scratch, seed: int) -> dict[Split, PreparedFile]:
     source, config = _source(task), task.config.data.config
-    paths: dict[Split, tuple[Path, ...]] = {split: config.paths(split) for split in SPLITS}
+    splits = prepare_divided(source, task, scratch, seed) if config.is_divided else {}
+    paths = {split: config.paths(split) for split in SPLITS if split not in splits}
     read = {
         each: prepare_files(source, task, each, scratch) for each in dict.fromkeys(paths.values()) if each
     }
-    splits = {split: read[each] for split, each in paths.items() if each}
+    splits |= {split: read[each] for split, each in paths.items() if each}
     train = splits["train"]
     if train.last.is_empty():
         skipped = f" ({skipped_rows(train)})" if train.skipped else ""

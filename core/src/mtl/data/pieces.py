@@ -6,14 +6,14 @@ import contextlib
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import polars as pl
 from attrs import define, field, frozen
 
-from mtl.components import DataSource, Table, Task
+from mtl.components import ColumnSpec, DataSource, Table, Task
 from mtl.errors import DataError, component_errors
 
 SKIPPED_SHOWN = 5
@@ -126,6 +126,37 @@ class Corpus:
         yield from (self.file.words(self.file.last, text) for text in self.texts)
 
 
+@frozen(eq=False)
+class Piece:
+    """A table of one of several files, the first of its file or a following one."""
+
+    path: Any
+    table: Table
+    starts_file: bool
+
+
+def file_tables(
+    source: DataSource[Any], paths: Sequence[Any], columns: Sequence[ColumnSpec]
+) -> Iterator[Piece]:
+    """Yield the tables of files. Raises `DataError` for a file that cannot be used."""
+    for path in paths:
+        starts_file = True
+        with component_errors(source, f"to read {path}"):
+            tables = iter(source.pieces(path, columns))
+            table: Table | None = next(tables)
+        while table is not None:
+            yield Piece(path, table, starts_file)
+            starts_file = False
+            with component_errors(source, f"to read {path}"):
+                table = next(tables, None)
+
+
+def files_name(paths: Sequence[Any]) -> str:
+    """Return what messages call some files."""
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{paths[0]}{more}"
+
+
 def prepare_files(
     source: DataSource[Any], task: Task[Any], paths: Sequence[Path], scratch: Scratch
 ) -> PreparedFile:
@@ -134,34 +165,33 @@ def prepare_files(
     Raises `DataError` for a file that cannot be used, and when more bad rows were left out than the
     source's config allows.
     """
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    prepared = PreparedFile(f"{paths[0]}{more}", scratch)
-    for path in paths:
-        starts_file = True
-        with component_errors(source, f"to read {path}"):
-            tables = iter(source.pieces(path, task.config.columns))
-            table: Table | None = next(tables)
-        while table is not None:
-            with component_errors(task, f"to prepare {path}"):
-                frame = task.prepare(table)
-            prepared.add(table, frame, starts_file=starts_file)
-            starts_file = False
-            with component_errors(source, f"to read {path}"):
-                table = next(tables, None)
-    _check_skipped(prepared, task.config.data.config.max_skipped_share)
+    prepared = PreparedFile(files_name(paths), scratch)
+    for piece in file_tables(source, paths, task.config.columns):
+        prepare_piece(prepared, task, piece)
+    check_skipped(task, prepared.path, [prepared])
     return prepared
 
 
-def _check_skipped(file: PreparedFile, allowed: float) -> None:
-    """Refuse to train on, or to score, what is left when too many rows are bad."""
-    total = file.rows + file.skipped
-    if file.skipped > allowed * total:
+def prepare_piece(prepared: PreparedFile, task: Task[Any], piece: Piece) -> None:
+    """Add the rows of a table as the task wants them."""
+    with component_errors(task, f"to prepare {piece.path}"):
+        frame = task.prepare(piece.table)
+    prepared.add(piece.table, frame, starts_file=piece.starts_file)
+
+
+def check_skipped(task: Task[Any], path: str, splits: Iterable[PreparedFile]) -> None:
+    """Raise `DataError` if too many rows of some files, all of whose rows are in `splits`, are bad."""
+    allowed = task.config.data.config.max_skipped_share
+    files = list(splits)
+    skipped = sum(file.skipped for file in files)
+    total = skipped + sum(file.rows for file in files)
+    if skipped > allowed * total:
         raise DataError(
             "\n".join(
                 [
-                    f"{file.path}: `max_skipped_share` allows {allowed:.2%} of the rows to be skipped, but"
-                    f" {file.skipped:,} of {total:,} are bad ({file.skipped / total:.2%})",
-                    *file.skipped_first,
+                    f"{path}: `max_skipped_share` allows {allowed:.2%} of the rows to be skipped, but"
+                    f" {skipped:,} of {total:,} are bad ({skipped / total:.2%})",
+                    *(said for file in files for said in file.skipped_first),
                 ]
             )
         )

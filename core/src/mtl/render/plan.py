@@ -156,9 +156,14 @@ def _data_table(plan: Mapping[str, Any]) -> Table:
             values = [number(data.get(key)) for key in counts]
             values += [share(data["statistics"].get(statistic)) for statistic in names]
             values += [number(data["skipped"])] if skipped else []
-            made.add_row(label, split, *values, Text(data["path"], style="dim", overflow="fold"))
+            made.add_row(label, split, *values, Text(_file(data), style="dim", overflow="fold"))
             label = Text()
     return made
+
+
+def _file(data: Mapping[str, Any]) -> str:
+    fraction = data.get("fraction")
+    return data["path"] if fraction is None else f"{100 * fraction:g} % of {data['path']}"
 
 
 def _statistic_names(plan: Mapping[str, Any]) -> list[str]:

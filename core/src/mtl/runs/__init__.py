@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mtl.runs.preparation import Prepared, prepare, torch_settings
     from mtl.runs.records import read_records
     from mtl.runs.resume import identity
-    from mtl.runs.rows import RowScore, predict_rows, read_rows, row_texts, score_rows
+    from mtl.runs.rows import RowScore, predict_rows, read_rows, read_split, row_texts, score_rows
     from mtl.training.selection import task_weights, tasks_in_phases
     from mtl.training.timeline import EpochRule, Timeline
 
@@ -55,6 +55,7 @@ _LAZY = {
     "read_json": "mtl.files",
     "read_records": "mtl.runs.records",
     "read_rows": "mtl.runs.rows",
+    "read_split": "mtl.runs.rows",
     "render_path": "mtl.config.json_path",
     "row_texts": "mtl.runs.rows",
     "score_rows": "mtl.runs.rows",
@@ -91,6 +92,7 @@ __all__ = [
     "read_json",
     "read_records",
     "read_rows",
+    "read_split",
     "render_path",
     "row_texts",
     "score_rows",

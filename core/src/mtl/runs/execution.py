@@ -117,7 +117,7 @@ def train(
             folder.refuse_used()
         if resume:
             restore(trainer, folder, checkpoint, now, allow_changes=allow_changes)
-        folder.create(now["config"])
+        folder.create(now["config"], {} if fast else now["rows"])
         if files is None:
             folder.save_files(prepared.tasks.save_files)
         made_with = environment(prepared, now["versions"])
@@ -240,7 +240,7 @@ def _finish(
     for built in prepared.model.built:
         if built.config.save_path is not None and not prepared.fast:
             save_module(built.module, built.config.save_path)
-    result = _result(prepared, trainer, evaluated, test, observer.callbacks.stop_reason)
+    result = _result(prepared, trainer, evaluated, test, observer)
     result["provenance"] = dict(made_with)
     write_json(folder.result, result)
     observer.callbacks.call("mtl_run_ended", result=result)
@@ -252,7 +252,7 @@ def _result(
     trainer: Trainer,
     evaluated: Mapping[str, Any],
     test: Mapping[str, Any],
-    stopped: str | None,
+    observer: RunObserver,
 ) -> dict[str, Any]:
     state = trainer.state
     seconds, best = state.seconds, state.best
@@ -275,12 +275,13 @@ def _result(
         "status": "completed",
         **({"fast": True} if prepared.fast else {}),
         "stopped_early": state.stopped_early,
-        "stopped": stopped,
+        "stopped": observer.callbacks.stop_reason,
         "steps": state.step,
         "device": str(prepared.device),
         "best": best
         and {"step": best.step, "epoch": best.epoch, "metric": prepared.selection.name, "value": best.value},
         "tasks": tasks,
+        "data": dict(observer.identity["rows"]),
         "seconds": {**seconds, "train": sum(progress.seconds for progress in state.tasks.values())},
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }

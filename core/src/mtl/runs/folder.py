@@ -108,8 +108,18 @@ class RunFolder:
                 f" continue it with {argument('resume')}, or choose another output folder"
             )
 
-    def create(self, config: Mapping[str, Any]) -> None:
-        """Create the folder, remove a previous result, and write the config.
+    @property
+    def data(self) -> Path:
+        """The rows that the run reads: of each split the files, the number of rows and their SHA-256."""
+        return self.path / "data.json"
+
+    def recorded_rows(self) -> dict[str, str]:
+        """Return the SHA-256 of the rows that the run reads, by `TASK.SPLIT`; empty for an older run."""
+        known = read_json(self.data) if self.data.is_file() else {}
+        return {name: each["sha256"] for name, each in known.items() if isinstance(each, dict)}
+
+    def create(self, config: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """Create the folder, remove a previous result, and write the config and what the data are.
 
         Raises `UsageError` if the folder cannot be written.
         """
@@ -117,6 +127,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self.result.unlink(missing_ok=True)
             write_json(self.config, with_portable_base(config, self.path))
+            write_json(self.data, data)
             self.checkpoints.mkdir(exist_ok=True)
         except OSError as error:
             raise UsageError(f"{self.path}: the run folder cannot be written: {error.strerror}") from None
@@ -165,7 +176,14 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove unfinished files of a killed process."""
-        for path in (self.config, self.result, self.files, self.model, self.checkpoints / "step-*"):
+        for path in (
+            self.config,
+            self.data,
+            self.result,
+            self.files,
+            self.model,
+            self.checkpoints / "step-*",
+        ):
             sweep(path)
 
     @property

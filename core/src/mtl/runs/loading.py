@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import torch
-from attrs import frozen
+from attrs import field, frozen
 
 from mtl.components import Task
 from mtl.config.load import load_config, only
@@ -30,19 +30,23 @@ from mtl.runs.predicting import (
     python_rows,
 )
 from mtl.runs.preparation import choose_device, torch_settings
-from mtl.runs.rows import read_rows
+from mtl.runs.rows import read_rows, read_split
 from mtl.suggest import argument, listed
 from mtl.training.evaluation import PRECISIONS, evaluate
 
 
 @frozen(eq=False)
 class LoadedRun:
-    """The best model of a run, ready to be evaluated and to predict."""
+    """The best model of a run, ready to be evaluated and to predict.
+
+    `recorded_rows` are the SHA-256 of the rows that the run read, by `TASK.SPLIT`.
+    """
 
     config: Any
     tasks: Tasks
     model: MultitaskModel
     device: torch.device
+    recorded_rows: Mapping[str, str] = field(factory=dict)
 
     @property
     def task_names(self) -> list[str]:
@@ -65,17 +69,19 @@ class LoadedRun:
         given = None if data is None else as_path("data", data)
         metrics: dict[str, dict[str, Any]] = {}
         for name in self.task_names if task is None else [task]:
-            paths = (given,) if given is not None else self.task(name).config.data.config.paths("test")
-            if paths:
-                metrics[name] = self._score(self.task(name), paths)
+            if given is not None:
+                metrics[name] = self._score(self.task(name), (given,))
+            elif self.task(name).config.data.config.has("test"):
+                metrics[name] = self._score(self.task(name), None)
         if not metrics:
             what = "no task has" if task is None else f"{task} has no"
             raise UsageError(f"{what} test data; name a file with {argument('data', 'FILE')}")
         return metrics
 
-    def _score(self, task: Task[Any], paths: Sequence[Path]) -> dict[str, Any]:
+    def _score(self, task: Task[Any], paths: Sequence[Path] | None) -> dict[str, Any]:
+        """Return the metrics on files, or on the test data."""
         known = set(task.notices())
-        rows = read_rows(self, task.name, paths)
+        rows = read_split(self, task.name, "test") if paths is None else read_rows(self, task.name, paths)
         if rows.skipped:
             logger.warning("%s: %s", rows.path, skipped_rows(rows))
         for notice in task.notices():
@@ -182,7 +188,7 @@ def load(
             tasks, loaded.config.seed, folder.model / WEIGHTS, parts["modules"], part=part is not None
         )
     chosen = choose_device(device)
-    return LoadedRun(loaded.config, tasks, model.to(chosen).eval(), chosen)
+    return LoadedRun(loaded.config, tasks, model.to(chosen).eval(), chosen, folder.recorded_rows())
 
 
 def _warn_of_other_versions(

@@ -92,6 +92,7 @@ def _split(prepared: Prepared, name: str, split: Split) -> dict[str, Any] | None
         batches = len(batches_to_score(prepared.tasks.tasks[name], rows))
     return {
         "path": rows.path,
+        "fraction": prepared.config.tasks[name].config.data.config.fraction(split),
         "rows": len(rows),
         "skipped": rows.skipped,
         "batches": batches,

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from attrs import evolve
 
+from mtl.components import DataSourceConfig, Split
 from mtl.config.dumping import dump
 from mtl.config.load import LoadedConfig, load_config
+from mtl.data.splits import split_seed
 from mtl.errors import UsageError
 from mtl.files import DamagedFolder
 from mtl.plugins import Plugins
@@ -82,13 +84,24 @@ def identity(prepared: Prepared) -> dict[str, Any]:
             for name, state in states.items()
         },
         "rows": {
-            f"{task}.{split}": {"path": rows.path, "rows": len(rows), "sha256": rows.digest()}
+            f"{task}.{split}": {
+                "path": rows.path,
+                **_held_out(prepared.config.tasks[task].config.data.config, split, prepared.config.seed),
+                "rows": len(rows),
+                "sha256": rows.digest(),
+            }
             for task, data in prepared.data.items()
             for split, rows in data.splits.items()
             if rows is not None
         },
         "versions": provenance(prepared.config, prepared.plugins),
     }
+
+
+def _held_out(config: DataSourceConfig, split: Split, seed: int) -> dict[str, Any]:
+    """Return how a split was taken from the training files, as JSON; empty if it was not."""
+    fraction = config.fraction(split)
+    return {} if fraction is None else {"fraction": fraction, "split_seed": split_seed(config, seed)}
 
 
 def newest_checkpoint(folder: RunFolder) -> Checkpoint | None:

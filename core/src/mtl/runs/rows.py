@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import polars as pl
 import torch
 from attrs import frozen
 
-from mtl.components import DataSource, Table
+from mtl.components import Split, Table
 from mtl.components.instantiate import instantiate
 from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
-from mtl.data.load import load_rows
-from mtl.errors import component_errors
+from mtl.data.load import load_rows, load_split
+from mtl.data.pieces import file_tables
+from mtl.data.splits import split_tables
+from mtl.errors import UsageError, component_errors
+from mtl.suggest import argument
 from mtl.training.evaluation import PRECISIONS, autocast
 
 if TYPE_CHECKING:
@@ -58,6 +61,27 @@ def read_rows(run: LoadedRun, task: str, paths: Paths) -> Rows:
     Raises `DataError` if a file cannot be used, `UsageError` if the run has no such task.
     """
     return load_rows(run.task(task), _as_paths(paths))
+
+
+def read_split(run: LoadedRun, task: str, split: Split) -> Rows:
+    """Return the rows of a split as a task of a run reads them: those of its files, or those that the run
+    held out of its training files.
+
+    Raises `DataError` if a file cannot be used, `UsageError` if the run has no such task, its config no such
+    rows, or the training files would be divided in another way than in the run.
+    """
+    chosen = run.task(task)
+    config = chosen.config.data.config
+    if not config.has(split):
+        raise UsageError(f"{task} has no {split} data")
+    rows = load_split(chosen, split, run.config.seed)
+    known = run.recorded_rows.get(f"{task}.{split}")
+    if config.is_divided and known is not None and known != rows.digest():
+        raise UsageError(
+            f"{rows.path}: the rows have changed since the run, so that others would be held out as its"
+            f" {split} data; name a file with {argument('data', 'FILE')}"
+        )
+    return rows
 
 
 def score_rows(
@@ -109,19 +133,24 @@ def predict_rows(
     return predictions
 
 
-def row_texts(run: LoadedRun, task: str, paths: Paths, rows: Mapping[int, int]) -> dict[int, dict[str, str]]:
-    """Return what rows hold, by row number and column.
+def row_texts(
+    run: LoadedRun, task: str, data: Paths | Split, rows: Mapping[int, int]
+) -> dict[int, dict[str, str]]:
+    """Return what rows of a split, or of files, hold, by row number and column.
 
     `rows` maps row numbers (from 0) to their lines, as `Rows.lines` has them. A row that is a whole line of
     the file keeps the file's text; for one that is part of a line, or made of several, the words are
     joined by spaces.
     """
     chosen = run.task(task)
-    source: DataSource[Any] = instantiate(chosen.config.data)
     columns = chosen.config.columns
+    if data in get_args(Split):
+        pieces = split_tables(chosen.config, cast(Split, data), run.config.seed)
+    else:
+        pieces = file_tables(instantiate(chosen.config.data), _as_paths(data), columns)
     texts: dict[int, dict[str, str]] = {}
     first_row = 0
-    for table in (table for path in _as_paths(paths) for table in source.pieces(path, columns)):
+    for table in (piece.table for piece in pieces):
         frame = chosen.prepare(table)
         here = {row: line for row, line in rows.items() if first_row <= row < first_row + len(frame)}
         whole = _whole_lines(table, frame)

@@ -155,7 +155,7 @@ def _evaluated(config: RunConfig, tasks: Collection[str] | None) -> dict[str, Me
     return {
         name: component.config.metric
         for name, component in config.tasks.items()
-        if component.config.data.config.paths("eval") and (tasks is None or name in tasks)
+        if component.config.data.config.has("eval") and (tasks is None or name in tasks)
     }
 
 

@@ -17,7 +17,7 @@ from mtl.runs import (
     Prepared,
     Rows,
     load,
-    read_rows,
+    read_split,
     score_rows,
     tasks_in_phases,
     torch_settings,
@@ -74,7 +74,7 @@ def score_run(folder: Path, splits: Mapping[str, Split], *, device: str) -> dict
 
 def _score(run: LoadedRun, task: str, split: Split) -> dict[str, Any]:
     config = run.task(task).config
-    rows = read_rows(run, task, config.data.config.paths(split))
+    rows = read_split(run, task, split)
     size = -(-len(rows) // GROUPS)
     groups = np.split(np.arange(len(rows)), range(size, len(rows), size))
     scores = list(score_rows(run, task, rows, groups))

@@ -11,7 +11,7 @@ from attrs import frozen
 from torch import nn
 
 from mtl import BuiltModule, LoadedRun, UsageError
-from mtl.runs import Rows, parse_path, predict_rows, read_rows, render_path, row_texts, score_rows
+from mtl.runs import Rows, parse_path, predict_rows, read_split, render_path, row_texts, score_rows
 from mtl_report.records import LARGEST_NUMBER
 
 MOST_ROWS = 1000
@@ -165,20 +165,21 @@ def worst_rows(run: LoadedRun, name: str) -> WorstRows:
     Raises `UsageError` where there is no evaluation data, `MtlError` where it cannot be scored.
     """
     task = run.task(name)
-    paths = task.config.data.config.paths("eval")
-    if not paths:
+    config = task.config.data.config
+    if not config.has("eval"):
         raise UsageError(f"{name} has no evaluation data")
+    paths = config.paths("eval") or config.paths("train")
     missing = next((path for path in paths if not path.is_file()), None)
     if missing is not None:
         raise UsageError(f"{missing} does not exist")
-    rows = read_rows(run, name, paths)
+    rows = read_split(run, name, "eval")
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(MOST_ROWS, len(rows)), dtype=np.int64))
     scores = score_rows(run, name, rows, ([row] for row in chosen))
     losses = {
         int(row): score.loss for row, score in zip(chosen, scores, strict=True) if score.loss is not None
     }
     worst = sorted(losses, key=lambda row: (-losses[row], row))[:ROWS_SHOWN]
-    texts = row_texts(run, name, paths, {row: int(rows.lines[row]) for row in worst})
+    texts = row_texts(run, name, "eval", {row: int(rows.lines[row]) for row in worst})
     scored = [_scored(run, name, rows, row, losses[row], texts[row]) for row in worst]
     return WorstRows(rows.path, len(rows), len(chosen), scored)
 
