@@ -20,9 +20,10 @@ import zstandard
 from attrs import frozen
 
 import mtl
-from mtl.config.document import decode
 from mtl.config.dumping import dump
 from mtl.config.load import load_config
+from mtl.config.source import Format, decode, parse
+from mtl.config.writing import rewritten, written
 from mtl.plugins import Plugins, discover
 from mtl.runs.lines import LINE_FORMATS, line_rows
 from mtl_text import (
@@ -120,6 +121,33 @@ def config_seeds() -> list[bytes]:
     }
     configs = [sharers(), alone, classifier()]
     return [json.dumps(value, indent=indent).encode() for value in configs for indent in (None, 1)]
+
+
+def yaml_config(data: bytes) -> None:
+    """A config in YAML."""
+    _config_in(Format.YAML, data)
+
+
+def toml_config(data: bytes) -> None:
+    """A config in TOML."""
+    _config_in(Format.TOML, data)
+
+
+def _config_in(format: Format, data: bytes) -> None:
+    document = parse(decode(data, "config"), "config", format)
+    once = dump(load_config(document, plugins=plugins(), check_paths=False).config)
+    json.dumps(once).encode()
+    rewritten(document.text, format, {**document.value, "seed": 1})
+
+
+def format_seeds(format: Format) -> list[bytes]:
+    """Configs as they are written, and what JSON does not have."""
+    own = {
+        Format.YAML: b"task: &t {LMTask: {data: {train_path: 'x'}}} # text\nseed: 0x3\nbase_dir: |\n  a\n",
+        Format.TOML: b"seed = 0x3 # 3\nbase_dir = '.'\n"
+        b"[task.LMTask]\ndata = {train_path = 'x'}\n[[phases]]\nsteps = 1\n",
+    }
+    return [own[format], *(written(value, format).encode() for value in (sharers(), classifier()))]
 
 
 def override(data: bytes) -> None:
@@ -266,6 +294,8 @@ def state_seeds() -> list[bytes]:
 
 TARGETS: dict[str, Target] = {
     "config": Target(config, config_seeds),
+    "yaml_config": Target(yaml_config, lambda: format_seeds(Format.YAML)),
+    "toml_config": Target(toml_config, lambda: format_seeds(Format.TOML)),
     "override": Target(override, override_seeds),
     "tsv": Target(tsv, lambda: [bytes([n]) + rows for n, (_, rows) in enumerate(_TSV)], prefix=1),
     "jsonl": Target(jsonl, lambda: [b"\0" + OBJECTS, b"\1" + OBJECTS], prefix=1),

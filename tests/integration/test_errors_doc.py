@@ -365,10 +365,10 @@ def _(place: Place) -> tuple[int, str]:
 # Configs.
 
 
-def with_config(text: bytes | str) -> Fault:
+def with_config(text: bytes | str, name: str = "config.json") -> Fault:
     def make(place: Place) -> tuple[int, str]:
-        place.write("config.json", text)
-        return place.plan()
+        place.write(name, text)
+        return place.plan(config=name)
 
     return make
 
@@ -387,6 +387,16 @@ FAULTS["Configs"] = {
     "deep nesting": with_config('{"tasks": ' + "[" * 100_000),
     "50 MB": with_config(" " * 50_000_000),
     "half a surrogate pair": with_config('{\n  "tasks": {"\\ud800": "LMTask"}}'),
+    "YAML: a tag": with_config("seed: !!int 3", "config.yaml"),
+    "YAML: a merge key": with_config("a: &a {}\nb:\n  <<: *a", "config.yaml"),
+    "YAML: aliases of aliases": with_config(
+        "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)),
+        "config.yaml",
+    ),
+    "YAML: no YAML": with_config("seed: 1\n device: cpu", "config.yaml"),
+    "TOML: no TOML": with_config("seed = 1\ndevice = cpu", "config.toml"),
+    "TOML: a date": with_config("base_dir = 2024-01-01", "config.toml"),
     "a misspelled key": with_settings("trainer.epcohs=3"),
     "a misspelled component": with_config('{\n  "tasks": {\n    "SST2": {"DocClasificationTask": {}}}}'),
     "a misspelled task": with_settings("target_task=SST"),

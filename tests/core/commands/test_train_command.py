@@ -150,7 +150,7 @@ def test_h2_a_config_is_read_once(
     Path("rows.txt").write_text("a film\n")
     config = {"tasks": {"LM": {"LMTask": {"data": {"train_path": "rows.txt"}}}}}
     Path("c.json").write_text(json.dumps(config))
-    documents = importlib.import_module("mtl.config.document")
+    documents = importlib.import_module("mtl.config.source")
     read: list[Path] = []
 
     def counted(path: Path) -> Any:

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mtl.config.document import MAXIMUM_DEPTH, MAXIMUM_SIZE, Document, from_value, parse, parse_value, read
+from mtl.config.document import MAXIMUM_DEPTH, MAXIMUM_SIZE, Document
 from mtl.config.json_path import JSONPath, parse_path, render_path
+from mtl.config.json_text import parse_value
+from mtl.config.source import from_value, parse, read
 from mtl.errors import ConfigError, UsageError
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

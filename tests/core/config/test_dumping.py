@@ -12,11 +12,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mtl.config.document import from_value
 from mtl.config.dumping import dump
 from mtl.config.load import load_config
 from mtl.config.overrides import override
 from mtl.config.schema import json_schema
+from mtl.config.source import from_value
 from mtl.plugins import Plugins
 
 share = st.floats(0, 0.9)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl.config.document import parse
 from mtl.config.json_path import render_path
 from mtl.config.overrides import override
+from mtl.config.source import parse
 from mtl.suggest import command_line
 
 names = st.text(min_size=1)

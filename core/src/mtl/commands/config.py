@@ -58,20 +58,25 @@ def validate(
 def migrate(
     config: ConfigArgument = None,
     output: Annotated[
-        str, typer.Option(metavar="FILE", help="Write the result here; `-` is standard output.")
+        str,
+        typer.Option(
+            metavar="FILE", help="Write the result here, in the format of its ending; `-` is standard output."
+        ),
     ] = "-",
 ) -> None:
     """Bring a config up to date, or convert another program's with an installed plugin.
 
-    Notes on what has changed and what has no counterpart go to standard error. The files that the config
-    names need not exist.
+    The comments of YAML and TOML are kept. Notes on what has changed and what has no counterpart go to
+    standard error. The files that the config names need not exist.
     """
     from mtl.config.migrate import migrated
+    from mtl.config.source import Format
     from mtl.files import write_text
     from mtl.plugins import discover
 
     with results_only():
-        result = migrated(read_config(config), plugins=discover())
+        format = None if output == "-" else Format.of(Path(output))
+        result = migrated(read_config(config), plugins=discover(), format=format)
     if output == "-":
         print(escaped(result.text), end="")
     else:

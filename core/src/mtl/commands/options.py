@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 ConfigArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="CONFIG", help="A JSON file; `-` or nothing reads standard input.", show_default=False
+        metavar="CONFIG",
+        help="A JSON, YAML or TOML file; `-` or nothing reads JSON from standard input.",
+        show_default=False,
     ),
 ]
 SetOption = Annotated[
@@ -107,7 +109,8 @@ def read_config(argument: str | None) -> Any:
     """Return the config that a command was given: its path, or the text of standard input."""
     if argument not in (None, "-"):
         return Path(argument)
-    from mtl.config.document import MAXIMUM_SIZE, decode
+    from mtl.config.document import MAXIMUM_SIZE
+    from mtl.config.source import decode
 
     say_waiting("a config (JSON)")
     return decode(sys.stdin.buffer.read(MAXIMUM_SIZE + 1), "standard input")

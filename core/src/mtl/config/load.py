@@ -1,4 +1,4 @@
-"""`load_config`: from JSON to a checked config."""
+"""`load_config`: from a file, text or mapping to a checked config."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import attrs
 from attrs import frozen
 
 from mtl.components import ModuleConfig
-from mtl.config import document as documents
-from mtl.config.document import Document
+from mtl.config import source as documents
+from mtl.config.document import Document, is_text
 from mtl.config.foreign import foreign_config
 from mtl.config.overrides import override
 from mtl.config.reader import Reader
@@ -34,7 +34,7 @@ class LoadedConfig:
     """A checked config.
 
     All paths in `config` are absolute, `base_dir` included. `groups` are its shared modules, `warnings`
-    say what is allowed but probably not intended, or outdated. `document` is the JSON, brought up to date.
+    say what is allowed but probably not intended, or outdated. `document` is the source, brought up to date.
     """
 
     config: RunConfig
@@ -44,7 +44,7 @@ class LoadedConfig:
 
 
 def load_config(
-    source: str | Path | Mapping[str, Any],
+    source: str | Path | Mapping[str, Any] | Document,
     *,
     plugins: Plugins,
     overrides: Iterable[str] = (),
@@ -54,7 +54,7 @@ def load_config(
     only_tasks: Collection[str] | None = None,
     resumed: Path | None = None,
 ) -> LoadedConfig:
-    """Return the config in a file (a `Path`), in JSON text or in a mapping.
+    """Return the config in a file (a `Path`), in JSON text, in a mapping or in a parsed document.
 
     `overrides` are `PATH=VALUE`, as of `--set`. `base_dir` replaces the config's own, which is relative
     to `config_dir`: the file's folder, or the working folder. Without `check_paths` the files that the
@@ -72,7 +72,7 @@ def load_config(
     if config_dir is None:
         config_dir = source.parent if isinstance(source, Path) else Path()
     folder = _base_dir(document, base_dir, Path(config_dir))
-    if not documents.is_text(str(folder)):
+    if not is_text(str(folder)):
         raise UsageError(f"{folder}: the name of the folder with the data must be UTF-8, but is not")
     check_paths = check_paths and not (resumed is not None and (resumed / "files").exists())
     reader = Reader(plugins, document, Converter(folder, check_paths))
@@ -132,7 +132,9 @@ def _resolved(run: Path | None, plugins: Plugins, base_dir: Path) -> list[Module
     return [node.value for node in walk(config) if isinstance(node.value, ModuleConfig)]
 
 
-def _document(source: str | Path | Mapping[str, Any]) -> Document:
+def _document(source: str | Path | Mapping[str, Any] | Document) -> Document:
+    if isinstance(source, Document):
+        return source
     if isinstance(source, Path):
         return documents.read(source)
     return documents.parse(source) if isinstance(source, str) else documents.from_value(source)

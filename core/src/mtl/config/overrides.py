@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from mtl.config.document import MAXIMUM_DEPTH, Document, describe, is_text, parse_value
+from mtl.config.document import MAXIMUM_DEPTH, Document, describe, is_text
 from mtl.config.json_path import JSONPath, parse_path, render_path
+from mtl.config.json_text import parse_value
 from mtl.errors import ConfigError, Problem
 from mtl.suggest import override_argument
 

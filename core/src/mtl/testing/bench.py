@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from mtl.components import KINDS
-from mtl.config import document as documents
+from mtl.config import source as documents
 from mtl.config.reader import Reader
 from mtl.config.sharing import Sharing
 from mtl.config.structure import Structurer
