@@ -367,6 +367,7 @@ def test_the_same_mistakes_are_shown_at_their_places_in_each_format(
                 "lr": ("1e999",),
                 "keep_model": ("null", "~", "[]"),
                 "max_clip_norm": "true",
+                "phases": ('{"steps', "steps", "[[phases"),
                 "steps": "0",
             }
             expected = about_a_value.get(key, (key, f'"{key}'))
