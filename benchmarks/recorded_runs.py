@@ -143,7 +143,9 @@ def trained(name: str, folder: Path) -> Json:
     command(*words)
     result = json.loads((output / "result.json").read_text())
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    files = sorted(output.rglob("*.safetensors"))
+    # Each stop writes a checkpoint, so that the one before the last may be another.
+    *older, _ = sorted((output / "checkpoints").iterdir())
+    files = [file for file in sorted(output.rglob("*.safetensors")) if file.parent not in older]
     *_, task = result["tasks"]
     predictions = command("predict", output, "--task", task, text="\n".join(SENTENCES)).splitlines()
     return {

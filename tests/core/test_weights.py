@@ -19,6 +19,7 @@ from torch import nn
 from mtl.errors import ComponentError, UsageError
 from mtl.training.checkpoint import flatten_optimizer, restore_optimizer
 from mtl.weights import (
+    ALIASES,
     ROW_NAMES,
     Weights,
     load_module,
@@ -163,7 +164,8 @@ def test_equal_weights_are_equal_files(names: list[str]) -> None:
         file = Path(folder) / "weights.safetensors"
         written = set()
         for _ in range(8):
-            write_tensors(tensors, file, {name: ["row"] for name in names}, {"alias": names[0]})
+            rows = {name: ["row"] for name in names}
+            write_tensors(tensors, file, {ROW_NAMES: rows, ALIASES: {"alias": names[0]}})
             written.add(file.read_bytes())
         assert len(written) == 1
         assert load_file(file).keys() == tensors.keys()

@@ -10,10 +10,11 @@ from typing import Any
 from attrs import field, frozen
 from torch import nn
 
-from mtl.components import ModuleConfig
+from mtl.components import FeatureWidth, ModuleConfig
 from mtl.components.instantiate import instantiate
 from mtl.errors import ConfigError, Problem, component_errors
 from mtl.fields import Component
+from mtl.weights import note_input
 
 
 @frozen
@@ -129,13 +130,19 @@ class Builder:
         known = self._shared.get(id(config)) if config.shared_module_key else None
         if known is None:
             known = BuiltModule(make(), config, shapes)
+            note_input(known.module, shapes.get("input_dim"))
             self.built.append(known)
             if config.shared_module_key:
                 self._shared[id(config)] = known
-        elif known.shapes != shapes:
+        elif known.shapes != shapes or not _same_columns(known.shapes, shapes):
             raise ConfigError([Problem(path, _misfit(config.shared_module_key, known, shapes))])
         known.users.append(path)
         return known.module
+
+
+def _same_columns(*shapes: Mapping[str, Any]) -> bool:
+    first, second = (each.get("input_dim") for each in shapes)
+    return not (isinstance(first, FeatureWidth) and isinstance(second, FeatureWidth)) or first.fits(second)
 
 
 def _misfit(key: str | None, known: BuiltModule, shapes: Mapping[str, int]) -> str:

@@ -1,8 +1,9 @@
-"""Tensors in files, and the names of their rows.
+"""Tensors in files, and the names of their rows and columns.
 
 A tensor with a row per word or label means nothing without the words or labels: another run has them in
 another order. A module says what its rows are in `row_names()`, files carry the names, and loading follows
-them.
+them. What a module reads from the features is in the order of the featurizers: files carry their names and
+widths, and weights that read them in another order are refused.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mtl.components import FeatureWidth
 from mtl.errors import UsageError, component_errors
 from mtl.files import atomic_write
 
@@ -30,6 +33,9 @@ ROW_NAMES = "row_names"
 
 ALIASES = "aliases"
 """The key in a safetensors file's metadata whose value is `Weights.aliases` as JSON."""
+
+COLUMNS = "input_columns"
+"""The key in a safetensors file's metadata whose value is `Weights.columns` as JSON."""
 
 UNNAMED = "its rows have no names"
 _PROBLEMS_SHOWN = 5
@@ -45,6 +51,8 @@ class Weights:
     read: Callable[[str], Tensor]
     aliases: Mapping[str, str] = field(factory=dict)
     """Other names of stored tensors: modules that share a tensor store it once."""
+    columns: Mapping[str, FeatureWidth] = field(factory=dict)
+    """What modules read of the features, by the names of the modules."""
 
     def with_aliases(self) -> Weights:
         """Return the stored tensors by all their names."""
@@ -61,13 +69,26 @@ class Weights:
             {name: self.shapes[own] for name, own in stored.items()},
             {name: self.row_names[own] for name, own in stored.items() if own in self.row_names},
             lambda name: self.read(stored[name]),
+            columns=self.columns,
         )
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor], row_names: RowNames, source: str) -> Self:
-        """Return tensors in memory as stored ones."""
+    def of(
+        cls,
+        tensors: Mapping[str, Tensor],
+        row_names: RowNames,
+        source: str,
+        columns: Any = MappingProxyType({}),
+    ) -> Self:
+        """Return tensors in memory as stored ones. Raises `UsageError` for names of another form."""
         shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
-        return cls(source, shapes, _checked_names(row_names, shapes, source), tensors.__getitem__)
+        return cls(
+            source,
+            shapes,
+            _checked_names(row_names, shapes, source),
+            tensors.__getitem__,
+            columns=_checked_columns(columns, source),
+        )
 
 
 @frozen(eq=False)
@@ -138,6 +159,27 @@ def row_names(module: nn.Module) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def note_input(module: nn.Module, width: object) -> None:
+    """Note on a module which columns of the features it reads, if `width` says so."""
+    if isinstance(width, FeatureWidth):
+        setattr(module, COLUMNS, width)
+
+
+def input_columns(module: nn.Module) -> dict[str, Mapping[str, int]]:
+    """Return what a module and those within it read of the features, by their names."""
+    noted = ((name, getattr(part, COLUMNS, None)) for name, part in module.named_modules())
+    return {name: width.parts for name, width in noted if isinstance(width, FeatureWidth)}
+
+
+def metadata(module: nn.Module) -> dict[str, Any]:
+    """Return what a file of a module's tensors carries besides them."""
+    return {
+        ROW_NAMES: row_names(module),
+        ALIASES: tensor_aliases(module),
+        COLUMNS: input_columns(module),
+    }
+
+
 def cpu_copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copy tensors to the CPU, so that training does not change them."""
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
@@ -146,16 +188,14 @@ def cpu_copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def write_tensors(
     tensors: Mapping[str, Tensor],
     path: Path,
-    names: RowNames | None = None,
-    aliases: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write tensors, the names of their rows and their aliases as safetensors. Raises `OSError`."""
+    """Write tensors and their `metadata` as safetensors. Raises `OSError`."""
     # save_file makes a file that nobody else may read, whatever the umask says.
     path.touch()
     mode = path.stat().st_mode
     try:
         # In ASCII, because a name may be half of a surrogate pair, which is no UTF-8.
-        metadata = {ROW_NAMES: names, ALIASES: aliases}
         said = {key: json.dumps(value) for key, value in metadata.items() if value}
         save_file(dict(tensors), path, said or None)
         _sort_metadata(path)
@@ -183,7 +223,7 @@ def _sort_metadata(path: Path) -> None:
 def save_module(module: nn.Module, path: Path) -> None:
     """Write a module's tensors and the names of their rows as safetensors. Raises `OSError`."""
     with atomic_write(path) as temporary:
-        write_tensors(cpu_copy(dict(unique_tensors(module))), temporary, row_names(module))
+        write_tensors(cpu_copy(dict(unique_tensors(module))), temporary, metadata(module))
 
 
 @contextmanager
@@ -197,7 +237,8 @@ def open_weights(path: Path) -> Iterator[Weights]:
             aliases = _parsed(path, metadata, ALIASES)
             if not isinstance(aliases, dict) or not all(of in shapes for of in map(str, aliases.values())):
                 raise UsageError(f"{path}: its `{ALIASES}` must be an object of names of tensors")
-            yield Weights(str(path), shapes, names, stored.get_tensor, aliases)
+            columns = _checked_columns(_parsed(path, metadata, COLUMNS), str(path))
+            yield Weights(str(path), shapes, names, stored.get_tensor, aliases, columns)
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{path}: not a file of weights: {error}") from None
 
@@ -220,6 +261,7 @@ def load_named(module: nn.Module, stored: Weights, renamed: Renamed = ()) -> Mat
     """
     tensors = dict(unique_tensors(module))
     stored = with_new_names(stored, module, renamed)
+    check_columns(module, stored)
     match = match_rows(tensors, row_names(module), stored)
     copy_rows(tensors, stored, match)
     return match
@@ -247,7 +289,20 @@ def with_new_names(stored: Weights, module: nn.Module, renamed: Renamed) -> Weig
     if not changes:
         return stored
     old_names = {new_name(name): name for name in stored.shapes}
-    return stored.by_names(old_names)
+    columns = {new_name(name): width for name, width in stored.columns.items()}
+    return evolve(stored.by_names(old_names), columns=columns)
+
+
+def check_columns(module: nn.Module, stored: Weights) -> None:
+    """Raise `UsageError` if stored weights read the features of a module in another order or width."""
+    for name, parts in input_columns(module).items():
+        here, there = FeatureWidth(parts), stored.columns.get(name)
+        if there is not None and not there.fits(here):
+            reader = f"{name} reads" if name else "they read"
+            raise UsageError(
+                f"{stored.source}: these weights do not fit the model: {reader} features of width {there},"
+                f" but here {here}; list the featurizers in the same order, with the same widths"
+            )
 
 
 def copy_rows(tensors: Mapping[str, Tensor], stored: Weights, match: Match) -> None:
@@ -322,6 +377,18 @@ def _parsed(path: Path, metadata: Mapping[str, str], key: str) -> Any:
         return json.loads(metadata.get(key, "{}"))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: its `{key}` are not JSON: {error}") from None
+
+
+def _checked_columns(columns: Any, source: str) -> dict[str, FeatureWidth]:
+    """Return columns as read. Raises `UsageError` unless they are widths by module and featurizer."""
+    try:
+        widths = {name: FeatureWidth(parts) for name, parts in columns.items()}
+        valid = all(type(width) is int for parts in widths.values() for width in parts.parts.values())
+    except (AttributeError, TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise UsageError(f"{source}: its `{COLUMNS}` must be an object of the widths of features")
+    return widths
 
 
 def _checked_names(names: Any, shapes: Mapping[str, Sequence[int]], source: str) -> RowNames:

@@ -46,6 +46,7 @@ from mtl.components.kinds import (
 from mtl.components.modules import (
     DecoderConfig,
     Direction,
+    FeatureWidth,
     ModuleConfig,
     Output,
     PoolingConfig,
@@ -91,6 +92,7 @@ __all__ = [
     "Direction",
     "Download",
     "Epoch",
+    "FeatureWidth",
     "FeaturesConfig",
     "Featurizer",
     "FeaturizerConfig",

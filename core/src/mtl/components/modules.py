@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from mtl.fields import InputPath, OutputPath, configclass, option
@@ -90,6 +91,38 @@ class RepresentationConfig(ModuleConfig):
     def output_dim(self, input_dim: int) -> int:
         """Width of the output vectors."""
         raise NotImplementedError
+
+
+class FeatureWidth(int):
+    """The width of the vectors of a `features` block; `parts` are those of its featurizers, in order.
+
+    It is an integer like any other. A module that passes its input on unchanged passes on the parts as well;
+    what is computed from the width has none.
+    """
+
+    parts: Mapping[str, int]
+
+    def __new__(cls, parts: Mapping[str, int]) -> Self:
+        width = super().__new__(cls, sum(parts.values()))
+        width.parts = dict(parts)
+        return width
+
+    def __getnewargs__(self) -> tuple[Mapping[str, int]]:  # type: ignore[override]
+        return (self.parts,)
+
+    def fits(self, other: FeatureWidth) -> bool:
+        """Return whether each featurizer of both has the same columns in both."""
+        ours, theirs = self._columns(), other._columns()
+        return all(ours[name] == theirs[name] for name in ours.keys() & theirs.keys())
+
+    def _columns(self) -> dict[str, range]:
+        columns, start = {}, 0
+        for name, width in self.parts.items():
+            columns[name] = range(start, start := start + width)
+        return columns
+
+    def __str__(self) -> str:
+        return f"{self:d} ({', '.join(f'{name}: {width}' for name, width in self.parts.items())})"
 
 
 class PoolingInput(enum.Enum):

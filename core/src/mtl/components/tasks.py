@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from attrs import define, frozen
 
 from mtl.components.data import ColumnSpec, Table
-from mtl.components.modules import Direction, ModuleConfig, Tokenizer, Unit
+from mtl.components.modules import Direction, FeatureWidth, ModuleConfig, Tokenizer, Unit
 from mtl.errors import Problem
 from mtl.fields import Component, configclass, inline_slots, option
 
@@ -35,9 +35,9 @@ class FeaturesConfig(ModuleConfig):
     featurizers: dict[str, Component] = inline_slots("featurizer", "The featurizers by name.")
 
     @property
-    def output_dim(self) -> int:
+    def output_dim(self) -> FeatureWidth:
         """Width of the vectors of all featurizers together."""
-        return sum(component.config.output_dim for component in self.featurizers.values())
+        return FeatureWidth({name: each.config.output_dim for name, each in self.featurizers.items()})
 
     @property
     def direction(self) -> Direction:

@@ -27,7 +27,7 @@ from mtl.files import (
     write_manifest,
 )
 from mtl.suggest import argument
-from mtl.weights import RowNames, write_tensors
+from mtl.weights import write_tensors
 
 WEIGHTS = "weights.safetensors"
 FILES = "files"
@@ -275,19 +275,16 @@ class RunFolder:
     def save_model(
         self,
         tensors: Mapping[str, Tensor],
-        names: RowNames,
-        aliases: Mapping[str, str],
+        metadata: Mapping[str, Any],
         files: Mapping[str, Any],
     ) -> None:
-        """Replace the best model: its weights, and `files` (`MODEL_FILES`) as `NAME.json`.
-
-        `names` are those of the tensors' rows, `aliases` other names of tensors.
-        """
+        """Replace the best model: its weights with their metadata, and `files` (`MODEL_FILES`) as
+        `NAME.json`."""
         self.require()
         # A folder that was deleted is not created again.
         with atomic_write(self.model, make_parents=False) as folder:
             folder.mkdir()
-            write_tensors(tensors, folder / WEIGHTS, names, aliases)
+            write_tensors(tensors, folder / WEIGHTS, metadata)
             files = {**files, "config": with_portable_base(files["config"], self.model)}
             for name in MODEL_FILES:
                 (folder / f"{name}.json").write_text(as_json(files[name]), encoding="utf-8")

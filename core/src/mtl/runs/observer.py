@@ -26,7 +26,7 @@ from mtl.model import MultitaskModel
 from mtl.runs.folder import RunFolder
 from mtl.training.checkpoint import save_checkpoint
 from mtl.training.state import Evaluation
-from mtl.weights import cpu_copy, row_names, tensor_aliases, unique_tensors
+from mtl.weights import cpu_copy, metadata, unique_tensors
 
 logger = logging.getLogger("mtl")
 
@@ -99,9 +99,9 @@ class RunObserver:
         """Save the model that is kept."""
         if kept:
             weights = cpu_copy(dict(unique_tensors(self.model)))
-            names, aliases = row_names(self.model), tensor_aliases(self.model)
+            said = metadata(self.model)
             files = {**self.model_files, "modules": self.model.builder.states()}
-            self.writer.submit(lambda: self.folder.save_model(weights, names, aliases, files))
+            self.writer.submit(lambda: self.folder.save_model(weights, said, files))
         self.callbacks.call(
             "mtl_evaluated",
             step=evaluation.step,

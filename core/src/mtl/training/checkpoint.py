@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mtl.errors import UsageError
 from mtl.files import DamagedFolder, atomic_write, check_manifest, read_json, write_manifest
-from mtl.weights import RowMap, Weights, open_weights, write_tensors
+from mtl.weights import COLUMNS, ROW_NAMES, RowMap, Weights, open_weights, write_tensors
 
 PARTS = ("model", "optimizer", "balancer", "average", "comparison", "report")
 """The parts of a checkpoint: the first word of each tensor's name."""
@@ -74,9 +74,10 @@ def split_parts(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-def with_row_names(tensors: Mapping[str, Tensor], names: Mapping[str, Any], source: Path) -> Weights:
-    """Return tensors of a checkpoint with the names of their rows; `names` may hold those of others."""
-    return Weights.of(tensors, {name: rows for name, rows in names.items() if name in tensors}, str(source))
+def as_weights(tensors: Mapping[str, Tensor], state: Mapping[str, Any], source: Path) -> Weights:
+    """Return tensors of a checkpoint with the names of their rows and columns, as its state has them."""
+    names = {name: rows for name, rows in state[ROW_NAMES].items() if name in tensors}
+    return Weights.of(tensors, names, str(source), state.get(COLUMNS, {}))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from mtl.errors import UsageError
 from mtl.fields import Component
 from mtl.model import MultitaskModel
 from mtl.training.averages import WeightAverages
-from mtl.training.checkpoint import flatten_optimizer, restore_optimizer, with_row_names
+from mtl.training.checkpoint import as_weights, flatten_optimizer, restore_optimizer
 from mtl.training.conflicts import GradientComparison
 from mtl.training.loader import BatchLoader
 from mtl.training.selection import Selection
@@ -200,7 +200,7 @@ class ActivePhase:
         restore_optimizer(self.optimizer, parts["optimizer"], state["optimizer"], moved)
         self.lr_scheduler.load_state_dict(dict(state["lr_scheduler"]))
         if self.averages is not None:
-            stored = with_row_names(parts["average"], state["row_names"], source)
+            stored = as_weights(parts["average"], state, source)
             self.averages.restore(stored, row_names(model))
         # Gradients of rows that have moved since cannot be compared with those to come.
         if self.comparison is not None and not match.maps:

@@ -21,7 +21,7 @@ from mtl.data.columns import Batch
 from mtl.data.load import TaskData
 from mtl.errors import MtlError, component_errors, is_out_of_memory
 from mtl.model import MultitaskModel
-from mtl.training.checkpoint import join_parts, split_parts, state_errors, with_row_names
+from mtl.training.checkpoint import as_weights, join_parts, split_parts, state_errors
 from mtl.training.evaluation import PRECISIONS, autocast
 from mtl.training.evaluator import Evaluator
 from mtl.training.gradients import Gradients, merge_gradients, pop_gradients
@@ -31,7 +31,7 @@ from mtl.training.phase import ActivePhase, Phase
 from mtl.training.state import StepSums, TrainingState
 from mtl.training.timeline import BatchSpan, Step
 from mtl.training.timing import StageTimer
-from mtl.weights import Match, load_named, row_names, unique_tensors
+from mtl.weights import COLUMNS, ROW_NAMES, Match, input_columns, load_named, row_names, unique_tensors
 
 logger = logging.getLogger("mtl")
 
@@ -321,7 +321,8 @@ class Trainer:
             "training": self.state.to_json(),
             **phase_state,
             "scaler": self.scaler.state_dict(),
-            "row_names": row_names(self.model),
+            ROW_NAMES: row_names(self.model),
+            COLUMNS: input_columns(self.model),
             "modules": self.model.builder.states(),
         }
         return tensors, state
@@ -335,7 +336,7 @@ class Trainer:
             parts = split_parts(tensors)
             self.state.restore(state["training"], parts["report"])
             self.start_phase(self.phases[self.state.phase.index])
-            weights = with_row_names(parts["model"], state["row_names"], source)
+            weights = as_weights(parts["model"], state, source)
             match = load_named(self.model, weights, self.model.builder.renamed_weights())
             self.balancer.load_state_dict(parts["balancer"])
             self.scaler.load_state_dict(dict(state["scaler"]))
