@@ -18,6 +18,8 @@ COMMANDS = (
     "plugins --json",
     "plugins show RoundRobin",
     "plugins show LMTask --json",
+    "runs {folder}",
+    "runs {folder} --sort metric --csv",
     "config validate {config}",
     "config show {config}",
     "config schema",
@@ -42,7 +44,7 @@ def test_no_torch(command: str, tmp_path: Path) -> None:
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
         "sys.exit(status)\n"
     )
-    line = command.format(config=config, broken=broken).split()
+    line = command.format(config=config, broken=broken, folder=tmp_path).split()
     done = subprocess.run([sys.executable, "-c", script, *line], capture_output=True, text=True, timeout=60)
     assert done.returncode == (2 if line[-1] in ("trian", str(broken)) else 0), done.stderr
     assert done.stderr.splitlines()[-1] == "[]"

@@ -22,6 +22,7 @@ from mtl.commands.options import usage_message
 from mtl.commands.plan import plan
 from mtl.commands.plugins import plugins_app
 from mtl.commands.predict import predict
+from mtl.commands.runs import runs_app
 from mtl.commands.test import test
 from mtl.commands.train import train
 from mtl.errors import ConfigError, Interrupted, MtlError, UsageError, is_out_of_memory
@@ -63,6 +64,16 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+class CommandsWithDefault(Commands):
+    """A group whose first command is meant if none is named: `mtl runs FOLDER` is `mtl runs list FOLDER`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments of the group, with the name of its first command added if it is missing."""
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from mtl import __version__
@@ -83,7 +94,7 @@ def _root(
 
 
 COMMANDS = (train, plan, test, predict)
-GROUPS = {"config": config_app, "plugins": plugins_app, "data": data_app}
+GROUPS = {"config": config_app, "plugins": plugins_app, "data": data_app, "runs": runs_app}
 
 
 def build_app(*, with_plugins: bool) -> typer.Typer:
@@ -93,7 +104,7 @@ def build_app(*, with_plugins: bool) -> typer.Typer:
     for command in COMMANDS:
         app.command()(command)
     for name, group in GROUPS.items():
-        group.info.cls = Commands
+        group.info.cls = CommandsWithDefault if name == "runs" else Commands
         app.add_typer(group, name=name)
     if with_plugins:
         _add_plugin_commands(app)

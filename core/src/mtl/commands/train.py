@@ -26,6 +26,7 @@ from mtl.commands.options import (
     whole_number,
 )
 from mtl.errors import UsageError
+from mtl.render import errors
 
 RUNS = Path("runs")
 
@@ -75,6 +76,10 @@ def train(
         loaded, plugins = load(config, [*(overrides or ()), *stated], base_dir, folder if resume else None)
         from mtl.console import Console
 
+        if not (fast or output or resume or quiet or folder.name == _name(config)):
+            errors().print(
+                f"{RUNS / _name(config)} holds a run already; this one is {folder}\n", soft_wrap=True
+            )
         with Console(quiet=quiet) as console, results_only():
             # Else torch's profiler writes lines of its own to standard error.
             os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -120,7 +125,7 @@ def run_folder(config: str | None, *, resume: bool) -> Path:
 
     To resume, it is the newest one that was interrupted, or else the newest.
     """
-    name = "config" if config in (None, "-") else Path(config).stem
+    name = _name(config)
     taken = [path for path in RUNS.glob("*") if re.fullmatch(rf"{re.escape(name)}(-\d+)?", path.name)]
     taken.sort(key=lambda path: int(path.name[len(name) + 1 :] or 1))
     interrupted = [path for path in taken if is_interrupted(path)]
@@ -135,6 +140,10 @@ def run_folder(config: str | None, *, resume: bool) -> Path:
     if interrupted:
         logger.warning("%s was interrupted; --resume continues it. This run is %s", interrupted[-1], folder)
     return folder
+
+
+def _name(config: str | None) -> str:
+    return "config" if config in (None, "-") else Path(str(config)).stem
 
 
 def _numbered(name: str, number: int) -> Path:

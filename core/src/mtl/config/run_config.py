@@ -72,7 +72,9 @@ class TrainerConfig:
         None, "Write a checkpoint every N steps, besides those after each epoch.", minimum=1
     )
     checkpoint_every_minutes: float | None = option(None, "Write a checkpoint every N minutes.", above=0)
-    keep_checkpoints: int = option(2, "Number of latest checkpoints to keep.", minimum=1)
+    keep_checkpoints: int = option(
+        2, "Number of latest checkpoints to keep; 0 keeps one, until the run is complete.", minimum=0
+    )
     precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "Autocast dtype of the forward pass.")
     compile: bool = option(False, "Compile the tasks' models with torch.compile.")
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] | None = option(

@@ -107,6 +107,11 @@ def train(
         held.enter_context(torch_settings(loaded.config))
         if resume:
             checkpoint = newest_checkpoint(folder)
+            if checkpoint is None and folder.result.exists():
+                raise UsageError(
+                    f"{folder.path}: this run is complete and its checkpoints were removed, so that it cannot"
+                    " become longer; choose another output folder"
+                )
         prepared = prepare(loaded, plugins, files, module_states(checkpoint), fast=fast)
         # Before the first phase freezes parameters that others train.
         planned = describe(prepared)
@@ -243,6 +248,8 @@ def _finish(
     result = _result(prepared, trainer, evaluated, test, observer)
     result["provenance"] = dict(made_with)
     write_json(folder.result, result)
+    if not prepared.config.trainer.keep_checkpoints:
+        folder.remove_checkpoints()
     observer.callbacks.call("mtl_run_ended", result=result)
     return Result(folder.path, result)
 

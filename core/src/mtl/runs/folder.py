@@ -26,6 +26,7 @@ from mtl.files import (
     write_json,
     write_manifest,
 )
+from mtl.runs.portable import with_found_base, with_portable_base
 from mtl.suggest import argument
 from mtl.weights import write_tensors
 
@@ -36,32 +37,6 @@ OWNERS = ("featurizers", "tasks")
 MODEL_FILES = ("config", "tasks", "featurizers", "modules", "versions")
 """The files beside the weights: the resolved config, the state learned from the data, and the versions of
 all plugins."""
-
-
-def with_portable_base(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a config for `folder`, with a `base_dir` relative to it if both are in the working folder.
-
-    A project can then be moved or copied with its runs.
-    """
-    base, here = Path(config["base_dir"]), Path.cwd()
-    inside = base.is_relative_to(here) and folder.resolve().is_relative_to(here)
-    return {**config, "base_dir": os.path.relpath(base, folder.resolve()) if inside else str(base)}
-
-
-def with_found_base(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a config in `folder` with an absolute `base_dir`.
-
-    A run that was moved within its project finds the data in the nearest folder above it.
-    """
-    base = config.get("base_dir")
-    if not isinstance(base, str) or Path(base).is_absolute() or "\0" in base:
-        return dict(config)
-    folder = folder.resolve()
-    found = (folder / base).resolve()
-    if not found.is_dir():
-        below = Path(*[part for part in Path(base).parts if part != os.pardir])
-        found = next((parent / below for parent in folder.parents if (parent / below).is_dir()), found)
-    return {**config, "base_dir": str(found)}
 
 
 @frozen
@@ -304,6 +279,14 @@ class RunFolder:
     def keep_checkpoints(self, number: int, last: Path) -> None:
         """Remove all checkpoints but the newest `number` up to `last`; later ones are damaged and do not
         count."""
-        for path in [path for path in self.saved_checkpoints() if path <= last][number:]:
-            # Renamed first, so that a kill cannot leave half a checkpoint.
-            shutil.rmtree(path.rename(path.with_name(f".{path.name}-removed")))
+        for path in [path for path in self.saved_checkpoints() if path <= last][max(number, 1) :]:
+            self._remove(path)
+
+    def remove_checkpoints(self) -> None:
+        """Remove all checkpoints: the run is complete, and will not become longer."""
+        for path in self.saved_checkpoints():
+            self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        # Renamed first, so that a kill cannot leave half a checkpoint.
+        shutil.rmtree(path.rename(path.with_name(f".{path.name}-removed")))
