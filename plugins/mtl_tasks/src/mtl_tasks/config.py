@@ -233,3 +233,64 @@ class TaggingTaskConfig(TaskConfig):
             yield Problem("selection_metric", "`span_f1` needs a `scheme`, but it is none")
         if self.scheme == "none" and self.invalid_tags == "repair":
             yield Problem("invalid_tags", "`invalid_tags` needs a `scheme`, but it is none")
+
+
+@configclass
+class SpanTaskConfig(TaskConfig):
+    """Finds the answer to a question as a span of words of a text, or that the text has none."""
+
+    default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
+
+    batch_size: int = option(32, "Rows per batch.", minimum=1)
+    data: Component = slot("data_source", "SQuAD", "Where the rows are.")
+    representation: Component = slot(
+        "representation", "BiLSTM", "Encoder of the words of both texts.", output=Output.SEQUENCE
+    )
+    reader: Component | None = slot(
+        "representation",
+        None,
+        "Encoder of the words of the context after each has attended to the question, unless the features"
+        " read both texts jointly; a BiLSTM of the width of `representation` if absent.",
+        output=Output.SEQUENCE,
+    )
+    decoder: Component = slot(
+        "decoder", "MLPDecoder", "Maps the vector of a word to its scores as the first and the last word."
+    )
+    max_answer_words: int = option(30, "Words of a predicted answer at most.", minimum=1)
+    fit_threshold: bool = option(
+        True,
+        "After each evaluation, choose how much better than no answer an answer must score, by the F1 on the"
+        " evaluation rows; 0 otherwise. If all training rows have answers, there is always one.",
+    )
+    selection_metric: Literal["f1", "exact_match"] = option("f1", "The metric that selects the best model.")
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The question and the text with the answer."""
+        return ("question", "context")
+
+    @property
+    def accepts(self) -> tuple[Unit, ...]:
+        """An answer begins and ends with a word."""
+        return (Unit.WORD,)
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """The texts, the `answers` that are right and the `starts` of each, characters of the context."""
+        return (
+            *map(ColumnSpec, self.texts),
+            ColumnSpec("answers", ColumnType.TEXTS, input=False, may_be_empty=True),
+            ColumnSpec("starts", ColumnType.INTEGERS, input=False, may_be_empty=True),
+        )
+
+    @property
+    def metric(self) -> Metric:
+        """The metric named by `selection_metric`."""
+        return Metric(self.selection_metric, higher_is_better=True, minimum=0, maximum=1)
+
+    def check(self) -> Iterator[Problem]:
+        """Find a `reader` that has nothing to read."""
+        if self.reader is not None and self.features.reads_jointly:
+            yield Problem(
+                "reader", "`reader` needs texts that are read one by one, but the features read both jointly"
+            )

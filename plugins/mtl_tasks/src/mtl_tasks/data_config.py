@@ -84,5 +84,27 @@ class ParquetConfig(DataSourceConfig):
 
 
 @configclass
+class SQuADConfig(DataSourceConfig):
+    """A row per question of a file in SQuAD's JSON, version 1.1 or 2.0.
+
+    Files may be compressed as in other sources. Messages count questions as rows.
+    """
+
+    columns: dict[str, Literal["question", "context", "answers", "starts", "title", "id"]] = option(
+        Factory(dict),
+        "Which part of a question each of the task's columns is, if it has another name; `answers` are the"
+        " texts and `starts` their first characters in `context`.",
+    )
+
+    @property
+    def column_types(self) -> frozenset[ColumnType]:
+        """Text, and lists for the answers."""
+        return frozenset({ColumnType.TEXT, ColumnType.TEXTS, ColumnType.INTEGERS})
+
+    def __attrs_post_init__(self) -> None:
+        check_distinct({name: str(part) for name, part in self.columns.items()})
+
+
+@configclass
 class TaskSamplesConfig(DatasetConfig):
     """Generated files for each task; `mtl data sample` writes them."""

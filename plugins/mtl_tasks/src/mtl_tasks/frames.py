@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
-from attrs import frozen
+from attrs import field, frozen
 
 from mtl import ColumnSpec, ColumnType, DataError, DataSource, DataSourceConfig, Table
 from mtl_text.lines import BadLines
@@ -30,12 +30,14 @@ ConfigT = TypeVar("ConfigT", bound=DataSourceConfig)
 class Piece:
     """Rows with the columns that are wanted, of their types, and `line`, the row's number from 1.
 
-    `others` has the other columns, if they are asked for.
+    `others` has the other columns, if they are asked for. `bad` says by number what is wrong with rows that
+    are empty here.
     """
 
     frame: pl.DataFrame
     others: pl.DataFrame | None = None
     notices: Sequence[str] = ()
+    bad: Mapping[int, str] = field(factory=dict)
 
 
 class FrameSource(DataSource[ConfigT]):
@@ -65,7 +67,8 @@ class FrameSource(DataSource[ConfigT]):
         found = BadLines(str(path))
         total = 0
         for piece in self._pieces(path, wanted):
-            frame, bad = _filled(piece.frame, wanted.read)
+            frame, empty = _filled(piece.frame, wanted.read)
+            bad = {**empty, **piece.bad}
             total += len(piece.frame)
             found.count += len(bad)
             for number in sorted(bad)[: SHOWN - len(found.first)]:

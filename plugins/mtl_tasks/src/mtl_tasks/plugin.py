@@ -24,6 +24,7 @@ def mtl_tasks() -> list[ComponentSpec]:
         _task("RegressionTask", "regression", "Predicts a number for a text or a pair of texts"),
         _task("MultiLabelTask", "multi_label", "Gives a text or a pair any number of labels"),
         _task("TaggingTask", "tagging", "Gives each word of a text one tag"),
+        _task("SpanTask", "answers", "Finds the answer to a question in a text"),
     ]
 
 
@@ -33,6 +34,7 @@ def mtl_data_sources() -> list[ComponentSpec]:
         _source("CSV", "csv_files", "A row per record of CSV, cells in quotes or not"),
         _source("CoNLL", "conll", "A sentence per row, one word with its tags per line; CoNLL-U"),
         _source("Parquet", "parquet", "A row per row of a Parquet or Arrow file"),
+        _source("SQuAD", "squad", "A row per question of a file in SQuAD's JSON"),
     ]
 
 
