@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mtl.components import (
     Balancer,
+    Baseline,
     ColumnSpec,
     ColumnType,
     ComponentSpec,
@@ -106,6 +107,7 @@ _LAZY = {
 __all__ = [
     "REQUIRED",
     "Balancer",
+    "Baseline",
     "Batch",
     "Builder",
     "BuiltModule",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 from attrs import frozen
 
-from mtl.components import ComponentSpec, ConfigReader
+from mtl.components import Baseline, ComponentSpec, ConfigReader
 
 if TYPE_CHECKING:
     import typer
@@ -128,6 +128,12 @@ def mtl_loggers() -> Sequence[ComponentSpec]:
 @hookspec
 def mtl_config_readers() -> Sequence[ConfigReader]:
     """Return readers of other programs' configs, which `mtl config migrate` converts."""
+    raise NotImplementedError
+
+
+@hookspec
+def mtl_baselines() -> Sequence[Baseline]:
+    """Return simple models, which `mtl data check --baseline` scores on evaluation data."""
     raise NotImplementedError
 
 

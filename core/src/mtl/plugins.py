@@ -22,7 +22,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mtl import hookspecs
-from mtl.components import KINDS, ComponentSpec, ConfigReader, Migration
+from mtl.components import KINDS, Baseline, ComponentSpec, ConfigReader, Migration
 from mtl.distributions import name_and_version
 from mtl.errors import PluginError
 from mtl.fields import Component, fields_of
@@ -42,7 +42,8 @@ HOOKS = tuple(name for name, value in vars(hookspecs).items() if hasattr(value, 
 RUN_HOOKS = tuple(
     name
     for name in HOOKS
-    if name not in ("mtl_commands", "mtl_config_readers", *(kind.hook for kind in KINDS.values()))
+    if name
+    not in ("mtl_commands", "mtl_config_readers", "mtl_baselines", *(kind.hook for kind in KINDS.values()))
 )
 """The hooks that a run calls: a plugin that implements one is a callback of every run."""
 
@@ -52,8 +53,8 @@ class PluginStatus:
     """The outcome of one plugin's discovery.
 
     `api` is its `mtl_api` and `cause` why it is not used. It provides `components`, names by kind,
-    `callbacks`, the run-time hooks that it implements, and `config_readers`, the programs whose configs it
-    reads.
+    `callbacks`, the run-time hooks that it implements, `config_readers`, the programs whose configs it
+    reads, and `baselines`.
     """
 
     name: str
@@ -67,6 +68,7 @@ class PluginStatus:
     components: dict[str, tuple[str, ...]] = field(factory=dict)
     callbacks: tuple[str, ...] = ()
     config_readers: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
 
 
 @frozen
@@ -134,6 +136,7 @@ class Plugins:
     statuses: list[PluginStatus] = Factory(list)
     warnings: list[str] = Factory(list)
     config_readers: list[ConfigReader] = Factory(list)
+    baselines: list[Baseline] = Factory(list)
     preferred: Mapping[tuple[str, str], str] = Factory(dict)
     manager: pluggy.PluginManager = field(factory=lambda: _new_manager(), repr=False)
     _provided: dict[str, dict[str, list[Provided]]] = field(
@@ -247,10 +250,11 @@ class Plugins:
             with _output_to_stderr():
                 plugin = load()
                 status = attrs.evolve(status, api=_checked_api(plugin))
-                provided, readers = self._register(candidate, plugin)
+                provided, readers, baselines = self._register(candidate, plugin)
             for each in provided:
                 self._provided[each.kind].setdefault(each.spec.name, []).append(each)
             self.config_readers += readers
+            self.baselines += baselines
             self.warnings += _deprecations(self.manager, plugin, candidate)
             names = {kind: tuple(each.spec.name for each in provided if each.kind == kind) for kind in KINDS}
             hooks = [caller.name for caller in self.manager.get_hookcallers(plugin) or []]
@@ -259,6 +263,7 @@ class Plugins:
                 components={kind: found for kind, found in names.items() if found},
                 callbacks=tuple(name for name in RUN_HOOKS if name in hooks),
                 config_readers=tuple(each.name for each in readers),
+                baselines=tuple(each.name for each in baselines),
                 cause="" if hooks else "it implements no hook",
             )
         except _Refused as refused:
@@ -271,14 +276,20 @@ class Plugins:
         self.statuses.append(status)
         return status
 
-    def _register(self, candidate: _Candidate, plugin: object) -> tuple[list[Provided], list[ConfigReader]]:
+    def _register(
+        self, candidate: _Candidate, plugin: object
+    ) -> tuple[list[Provided], list[ConfigReader], list[Baseline]]:
         """Register `plugin` with pluggy and ask it for what it provides; undone if it fails."""
         if self.manager.is_registered(plugin):
             raise _Refused("broken", f"{self.manager.get_name(plugin)} is the same module")
         try:
             self.manager.register(plugin, candidate.key)
             _check_hook_names(self.manager, plugin)
-            return list(_components(self.manager, plugin, candidate)), _readers(self.manager, plugin)
+            return (
+                list(_components(self.manager, plugin, candidate)),
+                _readers(self.manager, plugin),
+                _baselines(self.manager, plugin),
+            )
         except BaseException:
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
@@ -444,6 +455,13 @@ def _readers(manager: pluggy.PluginManager, plugin: object) -> list[ConfigReader
     return readers
 
 
+def _baselines(manager: pluggy.PluginManager, plugin: object) -> list[Baseline]:
+    baselines = list(_returned(manager, plugin, "mtl_baselines", Baseline))
+    for baseline in baselines:
+        _check_references("mtl_baselines", baseline, ["scores"])
+    return baselines
+
+
 def _returned(manager: pluggy.PluginManager, plugin: object, hook: str, wanted: type[T]) -> Iterator[T]:
     """Yield what a plugin's implementation of a hook returns, a list of `wanted`."""
     for implementation in getattr(manager.hook, hook).get_hookimpls():
@@ -471,7 +489,7 @@ def _check_spec(hook: str, spec: ComponentSpec) -> None:
     _check_references(hook, spec, ["config", "factory", *(each for each in optional if getattr(spec, each))])
 
 
-def _check_references(hook: str, spec: ComponentSpec | ConfigReader, parts: Iterable[str]) -> None:
+def _check_references(hook: str, spec: ComponentSpec | ConfigReader | Baseline, parts: Iterable[str]) -> None:
     for part in parts:
         reference = getattr(spec, part)
         if not isinstance(reference, str) or not re.fullmatch(r"\w+(\.\w+)*:\w+", reference):

@@ -1,4 +1,4 @@
-"""`mtl data fetch` and `mtl data sample`."""
+"""`mtl data`: `fetch`, `sample` and `check`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtl.commands.data_check import check
 from mtl.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from mtl.components import Dataset
     from mtl.data.datasets import Progress
 
-data_app = typer.Typer(no_args_is_help=True, help="Download public datasets, or generate small ones.")
+data_app = typer.Typer(
+    no_args_is_help=True, help="Download public datasets, generate small ones, or check one's own."
+)
+data_app.command("check")(check)
 
 
 @data_app.command("fetch")

@@ -56,6 +56,7 @@ from mtl.components.modules import (
     Unit,
 )
 from mtl.components.spec import (
+    Baseline,
     ComponentSpec,
     ConfigReader,
     Migration,
@@ -80,6 +81,7 @@ from mtl.components.training import (
 __all__ = [
     "KINDS",
     "Balancer",
+    "Baseline",
     "ColumnSpec",
     "ColumnType",
     "ComponentSpec",

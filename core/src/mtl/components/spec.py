@@ -82,6 +82,23 @@ class ComponentSpec:
             ) from error
 
 
+@frozen
+class Baseline:
+    """A simple model that `mtl data check --baseline` scores: its name and how it does that.
+
+    `scores`, written `"module:attribute"` and imported when needed, is called with the columns of a task and
+    its training and evaluation rows as polars tables. It returns the metrics on the evaluation rows by name,
+    or None for a task that the model does not fit.
+    """
+
+    name: str
+    scores: str
+
+    def load_scores(self) -> Any:
+        """Import and return `scores`."""
+        return _load(self.scores)
+
+
 @frozen(kw_only=True)
 class ConfigReader:
     """How a plugin converts the configs of another program, which `name` names.

@@ -47,9 +47,9 @@ def _seconds(seconds: float) -> str:
 
 
 def _by_kind(plugin: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield what a plugin provides: components by kind, commands, callbacks and config readers."""
+    """Yield what a plugin provides: components by kind, commands, callbacks, config readers and baselines."""
     yield from ((kind.replace("_", " "), names) for kind, names in plugin["components"].items())
-    for what in ("commands", "callbacks", "config_readers"):
+    for what in ("commands", "callbacks", "config_readers", "baselines"):
         if plugin[what]:
             yield what.replace("_", " "), plugin[what]
 

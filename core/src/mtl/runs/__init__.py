@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mtl.files import read_json, write_json, write_text
     from mtl.plugins import Plugins, discover
     from mtl.provenance import plugins_of_run
+    from mtl.runs.checking import check_data
     from mtl.runs.execution import Result, train
     from mtl.runs.folder import RunFolder
     from mtl.runs.loading import LoadedRun, load
@@ -42,6 +43,7 @@ _LAZY = {
     "Rows": "mtl.data.columns",
     "RunFolder": "mtl.runs.folder",
     "Timeline": "mtl.training.timeline",
+    "check_data": "mtl.runs.checking",
     "discover": "mtl.plugins",
     "dump": "mtl.config.dumping",
     "identity": "mtl.runs.resume",
@@ -79,6 +81,7 @@ __all__ = [
     "Rows",
     "RunFolder",
     "Timeline",
+    "check_data",
     "discover",
     "dump",
     "identity",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mtl import ComponentSpec, hookimpl
+from mtl import Baseline, ComponentSpec, hookimpl
 
 mtl_api = ">=1,<2"
 
@@ -47,4 +47,12 @@ def mtl_datasets() -> list[ComponentSpec]:
             factory="mtl_tasks.datasets:TaskSamples",
             summary="Generated sentences, pairs, tags and questions, in the layouts of public corpora",
         )
+    ]
+
+
+@hookimpl
+def mtl_baselines() -> list[Baseline]:
+    return [
+        Baseline("most frequent", "mtl_tasks.baselines:majority"),
+        Baseline("linear over 1-2-grams", "mtl_tasks.baselines:ngrams"),
     ]
