@@ -455,6 +455,16 @@ def _(place: Place) -> tuple[int, str]:
     return place.invoke("test", ".")
 
 
+@fault("Commands", "`--from` a run that has nothing in common")
+def _(place: Place) -> tuple[int, str]:
+    assert (
+        place.invoke("train", "config.json", "--output", "run", "--set", "trainer.max_steps=1", "--quiet")[0]
+        == 0
+    )
+    place.write("other.json", Path("config.json").read_text().replace('"SST2"', '"Other"'))
+    return place.invoke("plan", "other.json", "--from", "run")
+
+
 @fault("Commands", "a GPU that is not there")
 def _(place: Place) -> tuple[int, str]:
     return place.plan("device=cuda")

@@ -42,23 +42,30 @@ class Builder:
     `build(config.lstm, input_dim=100)`.
 
     `owners` are the components of the run by the `id` of their configs. `states` are those of the modules
-    of a model that is loaded.
+    of a model that is loaded, `started` those of modules whose weights come from another run, by the `id` of
+    their configs.
     """
 
     def __init__(
         self,
         owners: Mapping[int, Sequence[Owner]] = MappingProxyType({}),
         states: Mapping[str, Mapping[str, Any]] | None = None,
+        started: Mapping[int, Mapping[str, Any]] = MappingProxyType({}),
     ) -> None:
         self._owners = owners
+        self._started = started
         self._states = states
         self._shared: dict[int, BuiltModule] = {}
         self.built: list[BuiltModule] = []
 
     @property
     def is_loading(self) -> bool:
-        """Whether the weights of a run will be loaded, so that a module need not find any to start from."""
+        """Whether the weights of the whole run will be loaded."""
         return self._states is not None
+
+    def gets_weights(self, config: ModuleConfig) -> bool:
+        """Return whether the module of this config will get weights, so that it need not find any itself."""
+        return self.is_loading or id(config) in self._started
 
     def module_state(self, config: ModuleConfig) -> Mapping[str, Any] | None:
         """Return what `state()` of the module of this config returned when it was saved; None if it was not.
@@ -69,7 +76,15 @@ class Builder:
         for owner in self._owners.get(id(config), ()):
             if self._states is not None and owner.key in self._states:
                 return owner.component.spec.migrate_state(self._states[owner.key])
+            if self._states is None and self._started.get(id(config)):
+                return owner.component.spec.migrate_state(self._started[id(config)])
         return None
+
+    def state_of(self, config: ModuleConfig) -> Mapping[str, Any]:
+        """Return the state of the module of this config, empty if it has none."""
+        states = self.states()
+        owners = self._owners.get(id(config), ())
+        return next((states[owner.key] for owner in owners if owner.key in states), {})
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Return the state of each module that has one, by the names of its config.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -54,14 +55,19 @@ ModuleStates = Mapping[str, Mapping[str, Any]]
 """What modules have saved besides their tensors, by the places of their configs."""
 
 
-def build_model(tasks: Tasks, seed: int, states: ModuleStates | None = None) -> MultitaskModel:
+def build_model(
+    tasks: Tasks,
+    seed: int,
+    states: ModuleStates | None = None,
+    started: Mapping[int, Mapping[str, Any]] = MappingProxyType({}),
+) -> MultitaskModel:
     """Build the model of a run; its initial weights are a function of the seed.
 
     Modules start from their `load_path`, unless the model is built to be loaded: from the `states` that its
-    modules have saved.
+    modules have saved. `started` are those of modules that start from another run; see `Builder`.
     """
     torch.manual_seed(seed)
-    builder = Builder(_owners(tasks), states)
+    builder = Builder(_owners(tasks), states, started)
     models = {}
     for name, task in tasks.tasks.items():
         with component_errors(task, f"to build the model of {name}"):

@@ -43,6 +43,15 @@ BaseDirOption = Annotated[
         metavar="DIR", help="Resolve relative paths here instead of `base_dir`.", show_default=False
     ),
 ]
+FromOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="RUN",
+        help="Start from the vocabularies, labels and weights of another run.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 

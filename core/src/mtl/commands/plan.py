@@ -9,6 +9,7 @@ import typer
 from mtl.commands.options import (
     BaseDirOption,
     ConfigArgument,
+    FromOption,
     JsonOption,
     SetOption,
     load,
@@ -21,6 +22,7 @@ def plan(
     config: ConfigArgument = None,
     overrides: SetOption = None,
     base_dir: BaseDirOption = None,
+    from_run: FromOption = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Estimate time and memory from a few steps.")
     ] = False,
@@ -34,7 +36,7 @@ def plan(
     from mtl import plan as make_plan
 
     with results_only():
-        planned = make_plan(loaded, measured=measure, plugins=plugins)
+        planned = make_plan(loaded, measured=measure, from_run=from_run, plugins=plugins)
     if as_json:
         print_json(planned)
         return

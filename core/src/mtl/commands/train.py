@@ -20,6 +20,7 @@ from mtl.commands.options import (
     BaseDirOption,
     ConfigArgument,
     DeviceOption,
+    FromOption,
     SetOption,
     load,
     results_only,
@@ -43,6 +44,7 @@ def train(
     ] = None,
     overrides: SetOption = None,
     base_dir: BaseDirOption = None,
+    from_run: FromOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the folder.")] = False,
     allow_changes: Annotated[
         bool,
@@ -95,6 +97,7 @@ def train(
                 run(
                     loaded,
                     output=folder,
+                    from_run=from_run,
                     resume=resume,
                     allow_changes=allow_changes,
                     fast=fast,

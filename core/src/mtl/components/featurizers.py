@@ -82,6 +82,10 @@ class Featurizer(ABC, Generic[ConfigT]):
         several times. Called once, before `encode`, and not when a model is loaded.
         """
 
+    def start_from(self, state: Mapping[str, Any]) -> None:
+        """Take `state()` of the same featurizer in the run that this one starts from; `fit`, called next,
+        adds what the training texts have besides. By default `fit` learns everything anew."""
+
     @abstractmethod
     def encode(self, words: pl.Series) -> dict[str, Column]:
         """Return the numericalized columns of one text (`list[str]` of words per row), by name.

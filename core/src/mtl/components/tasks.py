@@ -239,6 +239,10 @@ class Task(ABC, Generic[TaskConfigT]):
         `frames` are the chunks of the data, one for most files; they may be iterated several times.
         """
 
+    def start_from(self, state: Mapping[str, Any]) -> None:
+        """Take `state()` of the same task in the run that this one starts from; `fit`, called next, adds to
+        it. By default `fit` learns everything anew."""
+
     @abstractmethod
     def encode(self, frame: pl.DataFrame) -> dict[str, Column]:
         """Return the task's own columns, such as targets, for prepared rows; without targets if these are

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter, time
+from types import MappingProxyType
 from typing import Any
 
 import platformdirs
@@ -69,7 +70,7 @@ def load_cached(config: RunConfig, tasks: Tasks, plugins: Plugins) -> LoadedData
     if folder is None:
         with Scratch() as scratch:
             return _loaded(config, tasks, scratch)
-    entry = folder / fingerprint(config, plugins)
+    entry = folder / fingerprint(config, plugins, tasks.started)
     try:
         return _read(entry, tasks)
     except FileNotFoundError:
@@ -119,8 +120,10 @@ def notices(tasks: Tasks) -> tuple[str, ...]:
 # --- fingerprint -----------------------------------------------------------------------------------
 
 
-def fingerprint(config: RunConfig, plugins: Plugins) -> str:
-    """Return the SHA-256 of everything that the rows of a config depend on."""
+def fingerprint(
+    config: RunConfig, plugins: Plugins, started: Mapping[str, Any] = MappingProxyType({})
+) -> str:
+    """Return the SHA-256 of everything that the rows of a config depend on; see `Tasks.started`."""
     settings = dump(config)["tasks"]
     for named in settings.values():
         for task in named.values():
@@ -135,6 +138,7 @@ def fingerprint(config: RunConfig, plugins: Plugins) -> str:
             for name, task in config.tasks.items()
             if task.config.data.config.is_divided
         },
+        **({"started": dict(started)} if started else {}),
         "files": {str(path): file_digest(path) for path in sorted(set(_input_files(config.tasks)))},
         "code": {package: _code(package) for package in sorted(set(_packages(config.tasks)))},
         "versions": {name: _version(name) for name in sorted(set(_with_required(used)))},

@@ -39,11 +39,13 @@ class SharedFeaturizer:
 @frozen(eq=False)
 class Tasks:
     """The tasks of a run by name, and their featurizers by key: a featurizer that several tasks
-    share stands there once. `components` are what the tasks were made from."""
+    share stands there once. `components` are what the tasks were made from, `started` what some started
+    from before `fit`: what those of another run had learned."""
 
     tasks: Mapping[str, Task[Any]]
     featurizers: Mapping[str, SharedFeaturizer]
     components: Mapping[str, Component]
+    started: dict[str, Any] = Factory(dict)
 
     def state(self) -> dict[str, dict[str, Any]]:
         """Return what was learned from the data, as JSON."""

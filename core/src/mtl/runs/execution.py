@@ -32,6 +32,7 @@ from mtl.runs.resume import (
     restore,
     with_threads,
 )
+from mtl.runs.start import ORIGIN, starting_run
 from mtl.suggest import argument
 from mtl.training.evaluation import EvaluationInterrupted
 from mtl.training.selection import tasks_in_phases
@@ -56,6 +57,7 @@ def train(
     overrides: Sequence[str] = (),
     device: str | None = None,
     seed: int | None = None,
+    from_run: Path | str | None = None,
     resume: bool = False,
     allow_changes: bool = False,
     fast: bool = False,
@@ -65,7 +67,9 @@ def train(
     """Train a config into the folder `output`.
 
     The config is a path, JSON text, a mapping, or what `load_config` returned. `device` and `seed`
-    override the config's. `resume` continues from the folder's newest checkpoint, or starts the run
+    override the config's. `from_run` is the folder of a run whose vocabularies, labels and weights this one
+    starts from: those of modules of the same `shared_module_key` and of tasks of the same name. `resume`
+    continues from the folder's newest checkpoint, or starts the run
     if the folder is new or empty. If config, data or vocabularies have changed since, it raises unless
     `allow_changes` is set. A `fast` run takes a few steps of everything (training, evaluation, checkpoint,
     test, loading) over the longest rows and writes to no `save_path`: it finds in seconds what would fail in
@@ -75,6 +79,7 @@ def train(
     run fails, and `Interrupted` if a signal ended it.
     """
     _check_arguments(output, overrides, seed, device, callbacks, plugins)
+    source_run = None if from_run is None else as_path("from_run", from_run)
     if fast and resume:
         raise UsageError(f"{argument('fast')} and {argument('resume')} exclude each other")
     named = {"device": device, "seed": seed}
@@ -104,6 +109,7 @@ def train(
                 return Result(folder.path, read_json(folder.result))
         else:
             folder.refuse_used()
+        start = starting_run(folder, source_run, plugins, resume=resume)
         held.enter_context(torch_settings(loaded.config))
         if resume:
             checkpoint = newest_checkpoint(folder)
@@ -112,7 +118,7 @@ def train(
                     f"{folder.path}: this run is complete and its checkpoints were removed, so that it cannot"
                     " become longer; choose another output folder"
                 )
-        prepared = prepare(loaded, plugins, files, module_states(checkpoint), fast=fast)
+        prepared = prepare(loaded, plugins, files, module_states(checkpoint), fast=fast, start=start)
         # Before the first phase freezes parameters that others train.
         planned = describe(prepared)
         trainer = make_trainer(prepared)
@@ -125,6 +131,8 @@ def train(
         folder.create(now["config"], {} if fast else now["rows"])
         if files is None:
             folder.save_files(prepared.tasks.save_files)
+        if start is not None and prepared.started is not None and not folder.start.is_dir():
+            start.keep(folder, prepared.started)
         made_with = environment(prepared, now["versions"])
         result = _run(prepared, planned, trainer, folder, now, callbacks, made_with)
         if fast:
@@ -245,7 +253,7 @@ def _finish(
     for built in prepared.model.built:
         if built.config.save_path is not None and not prepared.fast:
             save_module(built.module, built.config.save_path)
-    result = _result(prepared, trainer, evaluated, test, observer)
+    result = _result(prepared, trainer, folder, evaluated, test, observer)
     result["provenance"] = dict(made_with)
     write_json(folder.result, result)
     if not prepared.config.trainer.keep_checkpoints:
@@ -257,6 +265,7 @@ def _finish(
 def _result(
     prepared: Prepared,
     trainer: Trainer,
+    folder: RunFolder,
     evaluated: Mapping[str, Any],
     test: Mapping[str, Any],
     observer: RunObserver,
@@ -281,6 +290,7 @@ def _result(
     return {
         "status": "completed",
         **({"fast": True} if prepared.fast else {}),
+        **({"from": read_json(start / ORIGIN)} if (start := folder.start).is_dir() else {}),
         "stopped_early": state.stopped_early,
         "stopped": observer.callbacks.stop_reason,
         "steps": state.step,

@@ -75,6 +75,11 @@ class RunFolder:
         """The files that featurizers and tasks saved when the run started."""
         return self.path / FILES
 
+    @property
+    def start(self) -> Path:
+        """The model of another run that this one started from."""
+        return self.path / "start"
+
     def refuse_used(self) -> None:
         """Raise `UsageError` if the folder already holds a run."""
         if self.holds_run:
@@ -156,6 +161,7 @@ class RunFolder:
             self.data,
             self.result,
             self.files,
+            self.start,
             self.model,
             self.checkpoints / "step-*",
         ):

@@ -14,9 +14,11 @@ from mtl.data.columns import Dense, Rows
 from mtl.data.load import SPLITS, skipped_rows
 from mtl.errors import component_errors
 from mtl.plugins import Plugins, discover
+from mtl.runs.arguments import as_path
 from mtl.runs.inspection import label_notices, label_summary, overlap_notices, unknown_notices
 from mtl.runs.measure import measure
 from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
+from mtl.runs.start import Start
 from mtl.training.evaluation import batches_to_score
 from mtl.training.phase import Phase
 from mtl.training.selection import task_weights
@@ -30,18 +32,21 @@ def plan(
     base_dir: Path | str | None = None,
     overrides: Sequence[str] = (),
     measured: bool = False,
+    from_run: Path | str | None = None,
     plugins: Plugins | None = None,
 ) -> dict[str, Any]:
     """Return what `train` would do with a config, as `mtl plan --json` prints it.
 
-    `measured` adds the time and memory of the run, estimated from a few of its steps.
+    `from_run` is the run to start from, as in `train`. `measured` adds the time and memory of the run,
+    estimated from a few of its steps.
 
     Raises what `train` raises before its first step.
     """
     plugins = plugins or discover()
     loaded = load_source(source, plugins, overrides, base_dir)
     with torch_settings(loaded.config):
-        prepared = prepare(loaded, plugins)
+        start = None if from_run is None else Start.open(as_path("from_run", from_run), plugins)
+        prepared = prepare(loaded, plugins, start=start)
         planned = describe(prepared)
         trainer = make_trainer(prepared)
         return {**planned, "measured": measure(trainer)} if measured else planned

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ from mtl.training.shared_forward import batch_sources
 from mtl.training.state import TrainingState
 from mtl.training.timeline import Cursor, EpochRule, Timeline
 from mtl.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from mtl.runs.start import Report, Start
 
 DEFAULT_EPOCHS = 10
 FAST_STEPS, FAST_BATCHES = 3, 2
@@ -83,6 +86,7 @@ class Prepared:
     phases: tuple[Phase, ...]
     device: torch.device
     fast: bool = False
+    started: Report | None = None
 
     @property
     def config(self) -> RunConfig:
@@ -102,6 +106,7 @@ def prepare(
     states: ModuleStates | None = None,
     *,
     fast: bool = False,
+    start: Start | None = None,
 ) -> Prepared:
     """Read the data of a config and build the model.
 
@@ -109,7 +114,7 @@ def prepare(
     the whole run, memory included, is likely to fail in it.
 
     `files` are those that the featurizers and tasks of a run have saved, if it is resumed, and `states` those
-    of the modules in the checkpoint to restore, if there is one.
+    of the modules in the checkpoint to restore, if there is one. `start` is the run to start from.
 
     Raises `ConfigError` for modules that do not fit together, `DataError` for data.
     """
@@ -121,19 +126,27 @@ def prepare(
     tasks = make_tasks(config)
     if files is not None:
         tasks.load_files(files)
+    if start is not None:
+        start.enter(tasks, config, with_files=files is None)
     read = load_cached(config, tasks, plugins)
     data = read.tasks
     if fast:
         data = {name: _longest_rows(config.tasks[name].config, each) for name, each in data.items()}
     data = unify(data)
-    model = build_model(tasks, config.seed, states)
+    model = build_model(tasks, config.seed, states, start.module_states(config) if start else {})
+    started = start.fill(model, config) if start else None
     phases = tuple(_phases(config, data, model, {}, fast=fast))
     rows = {name: each.train for name, each in data.items()}
     configs = {name: component.config for name, component in config.tasks.items()}
     if sources := batch_sources([phase.timeline for phase in phases], configs, rows):
         phases = tuple(_phases(config, data, model, sources, fast=fast))
-    notices = (*read.notices, *model.notices, *([FAST_NOTICE] if fast else []))
-    return Prepared(loaded, plugins, tasks, data, notices, model.to(device), phases, device, fast)
+    notices = (
+        *(started.notices() if started else ()),
+        *read.notices,
+        *model.notices,
+        *([FAST_NOTICE] if fast else []),
+    )
+    return Prepared(loaded, plugins, tasks, data, notices, model.to(device), phases, device, fast, started)
 
 
 def _longest_rows(config: TaskConfig, data: TaskData) -> TaskData:

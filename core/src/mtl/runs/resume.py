@@ -95,6 +95,7 @@ def identity(prepared: Prepared) -> dict[str, Any]:
             if rows is not None
         },
         "versions": provenance(prepared.config, prepared.plugins),
+        **({"from": prepared.started.to_json()} if prepared.started else {}),
     }
 
 

@@ -50,6 +50,11 @@ class MultiLabelTask(Task[MultiLabelTaskConfig]):
     def __init__(self, config: MultiLabelTaskConfig, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)
         self.labels = list(config.labels or config.label_columns)
+        self.known: list[str] = []
+
+    def start_from(self, state: Mapping[str, Any]) -> None:
+        """Keep the labels of another run, before those of the training rows."""
+        self.known = _saved(state)
 
     def prepare(self, table: Table) -> pl.DataFrame:
         """Return the texts as words, `labels` (`list[str]`) if the table has them, `line` and `path`."""
@@ -75,7 +80,7 @@ class MultiLabelTask(Task[MultiLabelTaskConfig]):
             path = frame["path"][0]
         if not found:
             raise DataError(f"{path}: `labels` must have at least one label, but all rows have none")
-        self.labels = sorted(found)
+        self.labels = [*self.known, *sorted(found.difference(self.known))]
 
     def encode(self, frame: pl.DataFrame) -> dict[str, Column]:
         """Return `labels`, uint8 `[rows, labels]`, if the rows have them.
@@ -134,10 +139,7 @@ class MultiLabelTask(Task[MultiLabelTaskConfig]):
         return {"labels": self.labels}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        labels = state.get("labels")
-        if not isinstance(labels, list) or not labels or not all(isinstance(each, str) for each in labels):
-            raise DataError("`labels` must be a list of strings")
-        self.labels = labels
+        self.labels = _saved(state)
 
     def label_counts(self, rows: Rows) -> dict[str, int]:
         """Return how many rows have each label."""
@@ -145,6 +147,13 @@ class MultiLabelTask(Task[MultiLabelTaskConfig]):
         if column is None:
             return {}
         return dict(zip(self.labels, column.values.sum(dim=0, dtype=torch.int64).tolist(), strict=True))
+
+
+def _saved(state: Mapping[str, Any]) -> list[str]:
+    labels = state.get("labels")
+    if not isinstance(labels, list) or not labels or not all(isinstance(each, str) for each in labels):
+        raise DataError("`labels` must be a list of strings")
+    return labels
 
 
 def _listed(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:

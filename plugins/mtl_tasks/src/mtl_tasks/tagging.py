@@ -56,7 +56,12 @@ class TaggingTask(Task[TaggingTaskConfig]):
     def __init__(self, config: TaggingTaskConfig, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)
         self.tags: list[str] = []
+        self.known: list[str] = []
         self.repaired_rows = 0
+
+    def start_from(self, state: Mapping[str, Any]) -> None:
+        """Keep the tags of another run, before those of the training rows."""
+        self.known = _saved(state)
 
     def prepare(self, table: Table) -> pl.DataFrame:
         """Return `words`, `tags` if the table has them, `line` and `path`.
@@ -93,7 +98,8 @@ class TaggingTask(Task[TaggingTaskConfig]):
         found: set[str] = set()
         for frame in frames:
             found.update(frame["tags"].explode().unique())
-        self.tags = sorted(found, key=lambda tag: (tag != "O", tag))
+        new = sorted(found.difference(self.known), key=lambda tag: (tag != "O", tag))
+        self.tags = [*self.known, *new]
 
     def encode(self, frame: pl.DataFrame) -> dict[str, Column]:
         """Return `tags`, int64, one per word, if the rows have them.
@@ -137,16 +143,20 @@ class TaggingTask(Task[TaggingTaskConfig]):
         return {"tags": self.tags}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        tags = state.get("tags")
-        if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
-            raise DataError("`tags` must be a list of strings")
-        self.tags = tags
+        self.tags = _saved(state)
 
     def notices(self) -> list[str]:
         """Say how many rows had tags that were repaired."""
         if not self.repaired_rows:
             return []
         return [f"{self.repaired_rows:,} rows had a tag that continues no span; it begins one now"]
+
+
+def _saved(state: Mapping[str, Any]) -> list[str]:
+    tags = state.get("tags")
+    if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
+        raise DataError("`tags` must be a list of strings")
+    return tags
 
 
 def _require_words(frame: pl.DataFrame) -> None:

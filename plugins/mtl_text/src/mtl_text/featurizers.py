@@ -52,6 +52,11 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
         super().__init__(config)
         self._words_of = WordsOf(config.normalization)
         self._notices: list[str] = []
+        self._known: list[str] = []
+
+    def start_from(self, state: Mapping[str, Any]) -> None:
+        """Keep the words of another run, before those of the training data."""
+        self._known = saved_words(state, "words")
 
     def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
         """Choose the words. Raises `DataError` if the vocabulary file cannot be used, or no word is
@@ -90,10 +95,22 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
                 f"vocabulary: the {len(kept):,} words most frequent in the training data are kept,"
                 f" of {words.n_unique():,} (`vocab_size`)"
             )
+        kept = self._after_known(kept)
         self._set_words(kept)
         if config.rare_word_dropout:
             counted = pl.DataFrame({"word": kept}).join(counts, on="word", how="left", maintain_order="left")
             self.counts = counted["count"].fill_null(0).to_list()
+
+    def _after_known(self, words: list[str]) -> list[str]:
+        """Return words after those of the run that this one starts from, each once."""
+        if not self._known:
+            return words
+        known = set(self._known)
+        new = [word for word in words if word not in known]
+        self._notices.append(
+            f"vocabulary: {len(self._known):,} words of the run that this one starts from, {len(new):,} new"
+        )
+        return [*self._known, *new]
 
     def _set_words(self, words: Sequence[str]) -> None:
         self.vocabulary = Vocabulary(words, lowercase=self.config.lowercase)
@@ -221,6 +238,11 @@ class CharFeat(Featurizer[CharFeatConfig]):
     def __init__(self, config: CharFeatConfig) -> None:
         super().__init__(config)
         self._words_of = WordsOf(config.normalization)
+        self._known: list[str] = []
+
+    def start_from(self, state: Mapping[str, Any]) -> None:
+        """Keep the characters of another run, before those of the training data."""
+        self._known = saved_words(state, "characters")
 
     def fit(self, corpora: Mapping[str, Iterable[pl.Series]]) -> None:
         """Choose the characters."""
@@ -228,7 +250,8 @@ class CharFeat(Featurizer[CharFeatConfig]):
         characters = words.select(pl.col("word").str.split(""), "count").explode("word")
         counts = characters.group_by("word").agg(pl.col("count").sum())
         frequent = counts.filter(pl.col("count") >= self.config.min_count)["word"]
-        self.vocabulary = Vocabulary(most_frequent(frequent, counts))
+        chosen = most_frequent(frequent, counts)
+        self.vocabulary = Vocabulary(list(dict.fromkeys([*self._known, *chosen])))
 
     def encode(self, tokens: pl.Series) -> dict[str, Dense | Ragged]:
         """Return `characters`: `[words, max_word_length]`, padded."""

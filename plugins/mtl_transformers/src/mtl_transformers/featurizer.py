@@ -153,11 +153,12 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
     # --- the model -------------------------------------------------------------------------------
 
     def build_embedding(self, build: Builder) -> nn.Module:
-        folder = self.folder if build.is_loading else self._fetch()
+        is_pretrained = not build.gets_weights(self.config)
+        folder = self._fetch() if is_pretrained else self.folder
         with self._config_errors():
             self.config.require(describe_model(str(folder)))
-            model = load_model(folder, self.config, with_weights=not build.is_loading)
-        return PretrainedEmbedding(model, self.config, is_pretrained=not build.is_loading)
+            model = load_model(folder, self.config, with_weights=is_pretrained)
+        return PretrainedEmbedding(model, self.config, is_pretrained=is_pretrained)
 
     def save_files(self, folder: Path) -> None:
         """Write the model's config and tokenizer; its weights are among those of the run."""

@@ -29,6 +29,7 @@ class ClassificationTask(Task[ConfigT]):
     def __init__(self, config: ConfigT, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)
         self.labels = list(config.labels)
+        self.known: list[str] = []
         self.unseen: list[str] = []
         self.ignored: dict[tuple[str, int], Counter[str]] = {}
         self.cut: dict[tuple[str, int], tuple[int, int]] = {}
@@ -69,6 +70,10 @@ class ClassificationTask(Task[ConfigT]):
             self.cut[frame["path"][0], frame["line"][0]] = len(lost), int(lost.sum())
         return frame.with_columns(pl.col(name).list.head(most) for name in texts)
 
+    def start_from(self, state: Mapping[str, Any]) -> None:
+        """Keep the labels of another run, before those of the training rows."""
+        self.known = saved_labels(state)
+
     def fit(self, frames: Iterable[pl.DataFrame]) -> None:
         """Find the labels, unless the config gives them.
 
@@ -80,7 +85,8 @@ class ClassificationTask(Task[ConfigT]):
         if self.config.labels:
             self.unseen = [label for label in self.labels if label not in seen.labels]
             return
-        self.labels = seen.usable()
+        new = [label for label in seen.usable() if label not in self.known]
+        self.labels = [*self.known, *new]
         problems = list(self.config.misfits(self.labels))
         if problems:
             here, _, _ = self.config.data.path.rpartition(".data")
