@@ -164,6 +164,7 @@ def test_weights_go_where_words_are_if_a_featurizer_starts_anew(
             "shape",
         ),
         ({"features": {"word_feat": {"embed_dim": 4}}}, "dimensions here"),
+        ({"features": dict(reversed(FEATURES.items()))}, "in the same order"),
         (
             {
                 "representation": {

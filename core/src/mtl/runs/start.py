@@ -13,7 +13,7 @@ from attrs import Factory, define, evolve, frozen
 from torch import Tensor, nn
 
 from mtl.builder import Builder, BuiltModule
-from mtl.components import Featurizer, ModuleConfig, Task
+from mtl.components import FeatureWidth, Featurizer, ModuleConfig, Task
 from mtl.components.instantiate import instantiate
 from mtl.config.run_config import RunConfig
 from mtl.config.walk import walk
@@ -26,7 +26,15 @@ from mtl.plugins import Plugins
 from mtl.runs.folder import FILES, RunFolder
 from mtl.runs.loading import LoadedRun, load
 from mtl.suggest import argument
-from mtl.weights import Weights, copy_rows, match_rows, row_names, unique_tensors
+from mtl.weights import (
+    Weights,
+    check_columns,
+    copy_rows,
+    input_columns,
+    match_rows,
+    row_names,
+    unique_tensors,
+)
 
 ORIGIN = "from.json"
 """In the folder that a run keeps of its start: which run it was, and what was taken."""
@@ -181,6 +189,11 @@ class Start:
                     f"{component.path}: cannot start from {self.path}: its features have {width:,} dimensions"
                     f" here, but {before:,} there"
                 )
+            elif isinstance(width, FeatureWidth) and not width.fits(before):
+                yield (
+                    f"{component.path}: cannot start from {self.path}: it reads features of width {width}"
+                    f" here, but {before} there; list the featurizers in the same order"
+                )
 
     def _setting_problems(self, pairs: Pairs) -> Iterator[str]:
         """Find modules that would not fit if they were built as in the run; on no device, so at no cost."""
@@ -267,7 +280,11 @@ class Start:
         """Return the stored tensors, and where the rows of a module's come from."""
         stored_in = before.module if isinstance(before, BuiltModule) else before
         stored_tensors = self._stored(before)
-        stored = Weights.of(stored_tensors, _row_names(stored_in, stored_tensors), self.path)
+        names, columns = _row_names(stored_in, stored_tensors), input_columns(stored_in)
+        stored = Weights.of(
+            stored_tensors, names, self.path, {name: dict(parts) for name, parts in columns.items()}
+        )
+        check_columns(module, stored)
         return stored, match_rows(tensors, _row_names(module, tensors), stored)
 
     def _copy(
