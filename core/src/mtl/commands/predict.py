@@ -38,6 +38,10 @@ def predict(
         ),
     ] = "auto",
     text: Annotated[bool, typer.Option("--text", help="Short for --format text.")] = False,
+    vectors: Annotated[
+        bool,
+        typer.Option("--vectors", help="Write the encoder's document vectors instead of predictions."),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write here, not to standard output.", show_default=False),
@@ -61,14 +65,14 @@ def predict(
     with _results(output) as results, results_only():
         loaded = load(run, task=task)
         name = choose_task(task, loaded.task_names)
-        for answer in _answers(loaded, name, file, "text" if text else format, on_bad_row):
+        options = {"on_bad_row": on_bad_row} | ({"vectors": True} if vectors else {})
+        for answer in _answers(loaded, name, file, "text" if text else format, options):
             print_json(answer, indent=None, file=results)
 
 
 def _answers(
-    loaded: LoadedRun, task: str, file: str | None, format: str, on_bad_row: str
+    loaded: LoadedRun, task: str, file: str | None, format: str, options: dict[str, Any]
 ) -> Iterable[dict[str, Any]]:
-    options: dict[str, Any] = {"on_bad_row": on_bad_row}
     of_lines = options | {"format": format}
     if file in (None, "-"):
         say_waiting("rows, one per line,")

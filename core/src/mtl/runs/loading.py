@@ -30,7 +30,8 @@ from mtl.runs.predicting import (
     python_rows,
 )
 from mtl.runs.preparation import choose_device, torch_settings
-from mtl.runs.rows import read_rows, read_split
+from mtl.runs.rows import predict_rows, read_rows, read_split
+from mtl.runs.vectors import row_vectors, text_vectors
 from mtl.suggest import argument, listed
 from mtl.training.evaluation import PRECISIONS, evaluate
 
@@ -112,19 +113,33 @@ class LoadedRun:
             return type(rows)(list(answers), index=rows.index if on_bad_row != "skip" else None)
         return list(answers)
 
+    def vectors(self, task: str, texts: Any, *, tokens: bool = False) -> Any:
+        """Return the vectors of texts, or of lists of words, by the encoder of a task.
+
+        These are document vectors, a float32 array `[texts, dim]`; with `tokens` an array for each text,
+        `[words, dim]`, of the words (or pieces) that the task's features read. Each text is encoded by
+        itself, also for a task that reads several.
+
+        Raises `UsageError` if the task has no such encoder, `DataError` for a text without a word.
+        """
+        require("tokens", tokens, bool, "true or false")
+        return text_vectors(self, self.task(task).name, texts, tokens=tokens)
+
     def predict_file(
-        self, task: str, path: Path | str, *, on_bad_row: OnBadRow = "report"
+        self, task: str, path: Path | str, *, on_bad_row: OnBadRow = "report", vectors: bool = False
     ) -> Iterator[dict[str, Any]]:
         """Yield a prediction per row of a file, in order, as the task's data source reads it.
 
         Labels are not needed. Each answer carries the row's other columns; one with the name of a part of
-        the prediction is called `input_NAME`. `on_bad_row` is that of `predict`.
+        the prediction is called `input_NAME`. `on_bad_row` is that of `predict`. With `vectors`, the answers
+        are document vectors: `vector`, or `vectors` by text for a task that encodes several.
 
         Raises `DataError` if the file cannot be used.
         """
         chosen, file = self.task(task), as_path("path", path)
         require_choice("on_bad_row", on_bad_row, ON_BAD_ROW)
-        return predict_input(self, chosen, file_rows(chosen, file), f"{file}:{{}}".format, on_bad_row)
+        rows, answer_rows = file_rows(chosen, file), row_vectors if vectors else predict_rows
+        return predict_input(self, chosen, rows, f"{file}:{{}}".format, on_bad_row, answer_rows)
 
     def predict_lines(
         self,
@@ -134,11 +149,13 @@ class LoadedRun:
         *,
         format: LineFormat = "auto",
         on_bad_row: OnBadRow = "report",
+        vectors: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Yield a prediction per line, of a text or of a JSON object, whose other keys it carries.
 
         With the format "auto", lines are JSON objects if the first one is. A tab separates the texts of a
-        task that reads several, and what follows them is not read. `name` is that of the lines in messages.
+        task that reads several, and what follows them is not read. `name` is that of the lines in messages,
+        `vectors` is that of `predict_file`.
 
         Raises `DataError` for lines that are not UTF-8, `UsageError` for lines that are not bytes.
         """
@@ -150,7 +167,8 @@ class LoadedRun:
         require_choice("format", format, LINE_FORMATS)
         require_choice("on_bad_row", on_bad_row, ON_BAD_ROW)
         rows = line_rows(chosen, lines, name, format)
-        return predict_input(self, chosen, rows, f"{name}:{{}}".format, on_bad_row)
+        answer_rows = row_vectors if vectors else predict_rows
+        return predict_input(self, chosen, rows, f"{name}:{{}}".format, on_bad_row, answer_rows)
 
 
 def load(

@@ -31,6 +31,9 @@ OnBadRow = Literal["error", "skip", "report"]
 """What becomes of a row that cannot be predicted: it ends the prediction, it is left out and counted,
 or its answer is an object with `error`."""
 
+AnswerRows = Callable[["LoadedRun", str, Rows], list[dict[str, Any]]]
+"""Gives the answers of a task for rows that it has read, one JSON object each."""
+
 ON_BAD_ROW: tuple[OnBadRow, ...] = ("error", "skip", "report")
 
 
@@ -58,8 +61,10 @@ def predict_input(
     rows: Iterable[InputRow],
     where: Callable[[int], str],
     on_bad_row: OnBadRow,
+    answer_rows: AnswerRows = predict_rows,
 ) -> Iterator[dict[str, Any]]:
-    """Yield an answer per row, in order; `where` names a row by its line in messages.
+    """Yield an answer per row, in order; `where` names a row by its line in messages, and `answer_rows` gives
+    the answers.
 
     Raises `DataError` for a row that cannot be predicted, if `on_bad_row` is "error".
     """
@@ -67,7 +72,7 @@ def predict_input(
     refused, first = 0, ""
     while chunk := [_checked(row, task.config.input_columns) for row in islice(iterator, CHUNK_ROWS)]:
         good = [row for row in chunk if row.problem is None]
-        answers = iter(_answers(run, task, good))
+        answers = iter(_answers(run, task, good, answer_rows))
         for row in chunk:
             answer = row.problem if row.problem is not None else next(answers)
             if not isinstance(answer, str):
@@ -101,11 +106,13 @@ def _checked(row: InputRow, inputs: Sequence[ColumnSpec]) -> InputRow:
     return row
 
 
-def _answers(run: LoadedRun, task: Task[Any], rows: Sequence[InputRow]) -> list[dict[str, Any] | str]:
-    """Return the predictions of rows, or what the task says is wrong with one."""
+def _answers(
+    run: LoadedRun, task: Task[Any], rows: Sequence[InputRow], answer_rows: AnswerRows
+) -> list[dict[str, Any] | str]:
+    """Return the answers of rows, or what the task says is wrong with one."""
     problems = _problems(task, rows)
     good = [row for row, problem in zip(rows, problems, strict=True) if problem is None]
-    answers = iter(predict_rows(run, task.name, _encoded(task, good)) if good else ())
+    answers = iter(answer_rows(run, task.name, _encoded(task, good)) if good else ())
     return [next(answers) if problem is None else problem for problem in problems]
 
 

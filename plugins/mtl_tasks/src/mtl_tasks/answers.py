@@ -162,9 +162,8 @@ class SpanTask(Task[SpanTaskConfig]):
         config = self.config
         sequences = self.features.sequences(config.texts)
         embedding = self.features.build_embedding(build)
-        width = config.features.output_dim
-        representation = build(config.representation, input_dim=width)
-        width = config.representation.config.output_dim(width)
+        representation = build(config.representation, input_dim=config.features.output_dim)
+        width: int = config.representation.config.output_dim(config.features.output_dim)
         reader: nn.Module | None = None
         if len(sequences) > 1 and config.reader is not None:
             reader = build(config.reader, input_dim=3 * width)

@@ -294,3 +294,63 @@ class SpanTaskConfig(TaskConfig):
             yield Problem(
                 "reader", "`reader` needs texts that are read one by one, but the features read both jointly"
             )
+
+
+SimilarityMetric = Literal["recall_at_1", "recall_at_5", "recall_at_10", "mean_reciprocal_rank", "spearman"]
+
+
+@configclass
+class SimilarityTaskConfig(TaskConfig):
+    """Learns vectors of texts from pairs: near each other for a pair, not for other texts of a batch.
+
+    Henderson et al., "Efficient Natural Language Response Suggestion for Smart Reply", 2017; Gao, Yao and
+    Chen, "SimCSE: Simple Contrastive Learning of Sentence Embeddings", EMNLP 2021.
+    """
+
+    default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
+
+    data: Component = slot("data_source", "TSV", "Where the rows are.")
+    representation: Component = slot(
+        "representation", "BiLSTMDocAttention", "Tokens to one vector per text.", output=Output.DOCUMENT
+    )
+    temperature: float = option(
+        0.05, "Cosines are divided by this before the softmax over the texts of a batch.", above=0
+    )
+    positive_from: float | None = option(
+        None,
+        "The rows have a `score`, and those with at least this one are pairs to bring together; the others"
+        " are only compared. If absent, rows have no score and all are such pairs.",
+    )
+    selection_metric: SimilarityMetric = option(
+        "mean_reciprocal_rank", "The metric that selects the best model; `spearman` needs scores."
+    )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """`text1` and `text2`."""
+        return PAIR
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """The texts and, if the rows have one, `score`."""
+        scores = () if self.positive_from is None else (ColumnSpec("score", ColumnType.FLOAT, input=False),)
+        return (*map(ColumnSpec, self.texts), *scores)
+
+    @property
+    def metric(self) -> Metric:
+        """The metric named by `selection_metric`."""
+        minimum = -1 if self.selection_metric == "spearman" else 0
+        return Metric(self.selection_metric, higher_is_better=True, minimum=minimum, maximum=1)
+
+    def check(self) -> Iterator[Problem]:
+        """Find features that give no vectors of single texts, and a metric without scores."""
+        if self.features.reads_jointly:
+            yield Problem(
+                "features",
+                "`features` must read texts one by one, but read both jointly",
+                "`pretrained_feat` has `joint` for that",
+            )
+        if self.selection_metric == "spearman" and self.positive_from is None:
+            yield Problem(
+                "selection_metric", "`spearman` needs scores; `positive_from` says that there are some"
+            )

@@ -24,6 +24,7 @@ def mtl_tasks() -> list[ComponentSpec]:
         _task("RegressionTask", "regression", "Predicts a number for a text or a pair of texts"),
         _task("MultiLabelTask", "multi_label", "Gives a text or a pair any number of labels"),
         _task("TaggingTask", "tagging", "Gives each word of a text one tag"),
+        _task("SimilarityTask", "similarity", "Learns vectors of texts from pairs"),
         _task("SpanTask", "answers", "Finds the answer to a question in a text"),
     ]
 
