@@ -13,6 +13,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from record import options
@@ -31,6 +32,8 @@ def commands(arguments: Namespace, output: Path) -> Iterator[list[str]]:
     texts = (("memory", []), ("growth", []), ("start", data), ("tutorial", data), ("gradients", data))
     for script, text in texts if gpu else (*texts, ("pools", data)):
         yield [f"{script}.py", *said, *text, "--output", str(output / f"{script}{suffix}.json")]
+    if find_spec("transformers") is not None and not gpu:
+        yield ["pretrained.py", *said, *data, "--output", str(output / "pretrained.json")]
     for threads in (1,) if gpu or arguments.scale != "full" else (1, 2):
         name = f"steps{suffix or f'-{threads}-thread'}{'s' if threads > 1 else ''}.json"
         yield ["steps.py", *said, *data, "--threads", str(threads), "--output", str(output / name)]

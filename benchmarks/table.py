@@ -89,6 +89,18 @@ def _data_share(records: Records) -> Mapping[str, float]:
     }
 
 
+def _pretrained(*keys: str) -> Callable[[Records], Mapping[str, float]]:
+    """Return a ratio of pretrained.py, by where it is in the record."""
+
+    def value(records: Records) -> Mapping[str, float]:
+        found = _of(records, "pretrained")
+        for key in keys:
+            found = found[key]
+        return {"": found["median"] if isinstance(found, Mapping) else found}
+
+    return value
+
+
 TARGETS = (
     *(
         Target(f"time per step, mtl ÷ by hand, {size}", limit, _overhead(size))
@@ -149,6 +161,31 @@ TARGETS = (
         "peak memory, LM, 16 lines of 400 tokens, 30,000 words, mtl ÷ straightforward",
         1 / 3,
         lambda records: {"": _of(records, "memory")["mtl_to_straightforward"]},
+    ),
+    *(
+        Target(what, limit, _pretrained(*keys), at_most=at_most)
+        for what, limit, at_most, keys in (
+            (
+                "MiniLM, training examples per second, mtl ÷ `Trainer`",
+                1.5,
+                False,
+                ("training", "mtl_to_trainer"),
+            ),
+            ("MiniLM, time per step, mtl ÷ by hand", 1.05, True, ("training", "mtl_to_by_hand")),
+            (
+                "MiniLM, rows evaluated per second, mtl ÷ `pipeline`",
+                2,
+                False,
+                ("prediction", "evaluation_to_pipeline"),
+            ),
+            (
+                "MiniLM, rows predicted per second, mtl ÷ `pipeline`",
+                2,
+                False,
+                ("prediction", "prediction_to_pipeline"),
+            ),
+            ("MiniLM, peak memory, mtl ÷ `Trainer`", 1, True, ("mtl_to_trainer_memory",)),
+        )
     ),
     Target("time per step on a GPU, mtl ÷ the best loop by hand", 1.05, _gpu_overhead),
 )
@@ -213,6 +250,22 @@ def gpu(records: Records) -> str:
         for loop, speed in each["loops"].items()
     ]
     return _table(["model", "tasks", "loop", "ms per step", "tokens/s"], rows)
+
+
+def pretrained(records: Records) -> str:
+    """Return how fast each way fine-tunes a pretrained encoder and predicts with it."""
+    if "pretrained" not in records:
+        return "There is no record yet."
+    measured = _of(records, "pretrained")
+    peaks = measured["peak_bytes"]
+    rows = [
+        ["training", name, _spread(speed), f"{peaks[name] / 1e9:.2f} GB" if name in peaks else ""]
+        for name, speed in measured["training"]["examples_per_second"].items()
+    ]
+    for name, speed in measured["prediction"]["rows_per_second"].items():
+        what = "mtl" if name in ("prediction", "evaluation") else name
+        rows.append([name if what == "mtl" else "prediction", what, _spread(speed), ""])
+    return _table(["what", "by", "rows per second", "peak memory"], rows)
 
 
 def growth(records: Records) -> str:
@@ -281,7 +334,8 @@ def pools(records: Records) -> str:
 
 
 TABLES: Mapping[str, Callable[[Records], str]] = {
-    table.__name__: table for table in (targets, steps, gpu, memory, start, tutorial, growth, pools, machines)
+    table.__name__: table
+    for table in (targets, steps, gpu, pretrained, memory, start, tutorial, growth, pools, machines)
 }
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ import gradients
 import growth
 import memory
 import pools
+import pretrained
 import pytest
 import record
 import start
@@ -247,6 +249,40 @@ def test_memory_is_that_of_a_process_of_its_own(texts: Path, monkeypatch: pytest
     settings = {"folder": str(texts), "device": "cpu", "rows": 2, "words": 60, "steps": 1}
     peak = record.measured_apart(Path(memory.__file__), loop="straightforward", **settings)
     assert 100e6 < peak < 2e9
+
+
+@pytest.fixture(scope="session")
+def encoder() -> str:
+    """A folder with MiniLM."""
+    if find_spec(pretrained.PACKAGE) is None:
+        pytest.skip("MiniLM is not installed")
+    return pretrained.minilm()
+
+
+def test_the_loop_by_hand_takes_mtls_steps_with_a_pretrained_encoder(encoder: str, texts: Path) -> None:
+    settings = pretrained.config(encoder, texts)
+    settings["tasks"]["SST2"]["DocClassificationTask"]["features"]["pretrained_feat"]["dropout"] = 0.0
+    settings["tasks"]["SST2"]["DocClassificationTask"]["batch_size"] = 8
+    training = make(settings)
+    order = all_steps(training)[:2]
+    by_hand = pretrained.ByHand(encoder, training, order, read_texts(texts)["SST2"])
+    for module in by_hand.encoder.modules():
+        module.train(False)
+    theirs = training.model.tasks["SST2"].decoder
+    by_hand.head.load_state_dict(dict(zip(("weight", "bias"), theirs.parameters(), strict=True)))
+    training.model.eval()
+    for step in order:
+        training.train_step(step)
+        assert by_hand.step() == pytest.approx(last_loss(training, "SST2"), abs=1e-4)
+
+
+def test_pretrained_runs(encoder: str, smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        pretrained, "measured_apart", lambda script, **settings: pretrained.measure(**settings)
+    )
+    results = smoke(pretrained)["results"]
+    assert results["training"]["examples_per_second"].keys() == {"mtl", "by hand", "Trainer"}
+    assert results["prediction"]["best_pipeline"] in results["prediction"]["rows_per_second"]
 
 
 @pytest.mark.parametrize("axis", growth.POINTS)

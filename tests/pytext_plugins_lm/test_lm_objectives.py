@@ -203,3 +203,33 @@ def test_masks_leave_the_batch_as_it_is() -> None:
     masking(1.0, 50).show(batch, training=True)
     assert torch.equal(batch[WORDS], before[WORDS])
     assert set(batch.tensors) == {WORDS}
+
+
+# --- whole words ---------------------------------------------------------------------------------
+
+STARTS = "text.word_feat.starts"
+
+
+@settings(deadline=None)
+@given(
+    words=st.lists(st.lists(st.integers(1, 4), max_size=12), min_size=1, max_size=5),
+    probability=st.floats(0.01, 1),
+    training=st.booleans(),
+)
+def test_the_pieces_of_a_word_are_hidden_together(
+    words: list[list[int]], probability: float, training: bool
+) -> None:
+    batch = mask_batch([sum(counts) for counts in words])
+    starts = torch.ones_like(batch[WORDS])
+    for row, counts in enumerate(words):
+        inner = [start for count in counts for start in (1, *(0,) * (count - 1))]
+        starts[row, 1 : len(inner) + 1] = torch.tensor(inner, dtype=torch.int32)
+    batch = evolve(batch, tensors={**batch.tensors, STARTS: starts})
+    objective = Masked(Tokens(WORDS, 50, SPECIAL, word_starts=STARTS), probability, whole_words=True)
+    hidden = objective.show(batch, training=training)["hidden"]
+    for row, counts in enumerate(words):
+        inner = hidden[row, 1 : sum(counts) + 1].split(counts)
+        assert all(word.all() or not word.any() for word in inner)
+        wanted = max(1, round(float(torch.tensor(sum(counts)) * probability)))
+        largest = max(counts, default=1)
+        assert wanted <= hidden[row].sum() < wanted + largest

@@ -14,6 +14,7 @@ from mtl import (
     Output,
     Problem,
     TaskConfig,
+    Unit,
     configclass,
     option,
     slot,
@@ -70,6 +71,9 @@ class LMTaskConfig(TaskConfig):
         "Share of a row's words that `masked` predicts, at least one; 0.15 if null.",
         above=0,
         maximum=1,
+    )
+    whole_words: bool = option(
+        False, "Whether `masked` hides all pieces of a word together, so that none gives the others away."
     )
     head: Literal["decoder", "pretrained"] = option(
         "decoder",
@@ -148,6 +152,13 @@ class LMTaskConfig(TaskConfig):
                 "mask_probability",
                 f'`mask_probability` needs `objective` "masked", but it is {self.resolved_objective!r}',
             )
+        if self.whole_words and self.resolved_objective != "masked":
+            yield Problem(
+                "whole_words",
+                f'`whole_words` needs `objective` "masked", but it is {self.resolved_objective!r}',
+            )
+        elif self.whole_words and self.features.unit is Unit.WORD:
+            yield Problem("whole_words", "`whole_words` needs features of pieces, but these are of words")
         if self.samples is not None and self.softmax != "sampled":
             yield Problem("samples", f'`samples` needs `softmax` "sampled", but it is {self.softmax!r}')
         if self.cutoffs is not None and self.softmax != "adaptive":

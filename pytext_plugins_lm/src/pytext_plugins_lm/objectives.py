@@ -16,12 +16,16 @@ from pytext_plugins_lm.config import MASK_PROBABILITY, LMTaskConfig
 
 @frozen
 class Tokens:
-    """What is predicted: the `column` of token ids in a batch, the number of tokens, and the special ones."""
+    """What is predicted: the `column` of token ids in a batch, the number of tokens, and the special ones.
+
+    The column `word_starts` says which tokens begin a word, if a word may be several.
+    """
 
     column: str
     size: int
     special: SpecialTokens
     unit: Unit = Unit.WORD
+    word_starts: str | None = None
 
     @property
     def first(self) -> int:
@@ -133,9 +137,13 @@ class Masked(Objective):
     80 % are shown as the mask token, 10 % as another token, 10 % unchanged: Devlin et al., "BERT:
     Pre-training of Deep Bidirectional Transformers for Language Understanding", NAACL 2019, section
     3.1. Training draws from torch's generator; evaluation always hides the same tokens of a row.
+
+    With `whole_words` the tokens of a word are predicted together, so that none is guessed from the others;
+    the last word of a row may then exceed the share.
     """
 
     probability: float
+    whole_words: bool = False
     readings: ClassVar[tuple[str, ...]] = ("masked",)
 
     def show(self, batch: Batch, *, training: bool) -> Batch:
@@ -144,7 +152,8 @@ class Masked(Objective):
             raise ValueError("the vocabulary has no mask token")
         ids = batch[column]
         draw = _draw if training else _fixed_draw
-        hidden = self._choose(ids, batch.lengths[column], draw(batch, ids, 0))
+        first_of_word = self._first_of_word(batch) if self.whole_words else None
+        hidden = self._choose(ids, batch.lengths[column], draw(batch, ids, 0), first_of_word)
         fate, other = draw(batch, ids, 1), draw(batch, ids, 2)
         first, size = self.tokens.first, self.tokens.size
         others = first + (other * max(size - first, 1)).long()
@@ -153,7 +162,15 @@ class Masked(Objective):
         tensors = {**batch.tensors, column: torch.where(hidden, shown, ids), "hidden": hidden}
         return evolve(batch, tensors=tensors)
 
-    def _choose(self, ids: Tensor, lengths: Tensor, order: Tensor) -> Tensor:
+    def _first_of_word(self, batch: Batch) -> Tensor:
+        """Return the place of the first token of each token's word, `[batch, time]`."""
+        if self.tokens.word_starts is None:
+            raise ValueError("the tokens do not say where words begin")
+        starts = batch[self.tokens.word_starts]
+        place = torch.arange(starts.shape[1], device=starts.device)
+        return (place * (starts > 0)).cummax(1).values
+
+    def _choose(self, ids: Tensor, lengths: Tensor, order: Tensor, first_of_word: Tensor | None) -> Tensor:
         """Return which tokens are predicted, `[batch, time]`: those that `order` puts first."""
         position = torch.arange(ids.shape[1], device=ids.device)
         inside = (position > 0) & (position < lengths[:, None])
@@ -161,7 +178,11 @@ class Masked(Objective):
         allowed = inside if end is None else inside & (ids != end)
         allowed = allowed | (inside & ~allowed.any(1, keepdim=True))
         counts = (allowed.sum(1, keepdim=True) * self.probability).round().clamp(min=1)
+        if first_of_word is not None:
+            order = order.gather(1, first_of_word)
         rank = order.masked_fill(~allowed, 2.0).argsort(dim=1, stable=True).argsort(dim=1)
+        if first_of_word is not None:
+            rank = rank.gather(1, first_of_word)
         return allowed & (rank < counts)
 
     def read(self, states: Tensor, batch: Batch, shown: Batch) -> dict[str, Reading]:
@@ -186,7 +207,7 @@ def make_objective(config: LMTaskConfig, tokens: Tokens) -> Objective:
                 featurizer = config.token_featurizers[0]
                 message = f"`objective` 'masked' needs a mask token, but {featurizer.name} has none"
                 raise ConfigError([Problem(featurizer.path, message)])
-            return Masked(tokens, config.mask_probability or MASK_PROBABILITY)
+            return Masked(tokens, config.mask_probability or MASK_PROBABILITY, config.whole_words)
         case "unmasked":
             return Unmasked(tokens)
 

@@ -85,7 +85,14 @@ class LMTask(Task[LMTaskConfig]):
         featurizer = self.token_featurizer
         [sequence] = self.features.sequences(self.config.texts)
         column = f"{sequence}.{self.predicted}.{featurizer.token_column}"
-        tokens = Tokens(column, featurizer.vocabulary_size, featurizer.special_tokens, self.unit)
+        starts = featurizer.word_start_column
+        tokens = Tokens(
+            column,
+            featurizer.vocabulary_size,
+            featurizer.special_tokens,
+            self.unit,
+            None if starts is None else f"{sequence}.{self.predicted}.{starts}",
+        )
         return make_objective(self.config, tokens)
 
     @property

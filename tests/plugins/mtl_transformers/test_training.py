@@ -10,13 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from safetensors import safe_open
 
 import mtl
-from mtl import hookimpl
+from mtl import Batch, hookimpl
 from mtl.errors import ConfigError
+from mtl.runs.rows import read_rows
 
 FAMILIES = ("bert", "roberta", "deberta-v2", "modernbert", "gpt2")
 Config = dict[str, Any]
@@ -194,3 +197,39 @@ def test_t1_a_config_cannot_claim_what_the_model_is_not(
     place = r"tasks\.Texts\.DocClassificationTask\.features\.pretrained_feat"
     with pytest.raises(ConfigError, match=rf"{place}.*must be"):
         mtl.train(config, output=tmp_path / "run")
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_t1_masked_predictions_do_not_see_a_hidden_piece(
+    model_folder: Models, corpus: Path, tmp_path: Path, whole_words: bool
+) -> None:
+    """Another piece behind the mask changes no vector, bit for bit."""
+    settings = {"head": "pretrained", "whole_words": whole_words, "mask_probability": 0.3}
+    config = config_of(corpus, 1, Texts=language_model(model_folder("bert"), "masked", **settings))
+    mtl.train(config, output=tmp_path / "run")
+    run = mtl.load(tmp_path / "run")
+    model: Any = run.model.tasks["Texts"]
+    rows = read_rows(run, "Texts", corpus / "lines.txt")
+    batch = rows.batch(np.arange(4))
+    column = model.objective.tokens.column
+    shown = model.objective.show(batch, training=False)
+    masked = (shown["hidden"] & (shown[column] == model.objective.tokens.special.mask)).nonzero()
+    assert len(masked) > 3
+
+    def states(batch: Batch) -> torch.Tensor:
+        with torch.no_grad():
+            return model.representation(*model.embedding(model.objective.show(batch, training=False)))
+
+    before = states(batch)
+    for row, place in masked.tolist():
+        changed = batch[column].clone()
+        changed[row, place] = 20 if changed[row, place] != 20 else 21
+        assert torch.equal(states(evolve(batch, tensors={**batch.tensors, column: changed})), before)
+
+
+def test_whole_words_need_masks_over_pieces(model_folder: Models, corpus: Path, tmp_path: Path) -> None:
+    over_words = language_model(model_folder("bert"), "masked", whole_words=True, features={})
+    causal = language_model(model_folder("gpt2"), "next-word", whole_words=True)
+    for task, message in ((over_words, "needs features of pieces"), (causal, 'needs `objective` "masked"')):
+        with pytest.raises(ConfigError, match=f"whole_words.*{message}"):
+            mtl.train(config_of(corpus, Texts=task), output=tmp_path / "run")

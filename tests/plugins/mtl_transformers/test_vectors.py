@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from mtl import Batch, Builder
-from mtl.data.columns import Rows
+from mtl.data.columns import Ragged, Rows
 from mtl_transformers.config import PretrainedFeatConfig
 from mtl_transformers.featurizer import PretrainedFeat
 from mtl_transformers.pieces import PieceTokenizer
@@ -245,3 +245,29 @@ def test_evolving_the_config_keeps_what_was_read(model_folder: Models) -> None:
     found = (config.hidden_size, config.positions, config.model_type, config.causal)
     assert found == (16, 64, "roberta", False)
     assert evolve(config, max_length=20).resolve().longest == 20
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_piece_says_whether_it_begins_a_word(model_folder: Models, family: str) -> None:
+    """All pieces but those within a span after its first are the first of a word, or marks."""
+    texts = [
+        column(
+            [
+                "the film is a very good film with unforgettable characters".split(),
+                [],
+                ["unpredictability", "\u200d", "is"],
+            ]
+        )
+    ]
+    pieces = featurizer(model_folder(family), align=None).encode_jointly(texts)
+    words = featurizer(model_folder(family), align="first").encode_jointly(texts)["words"]
+    starts = pieces["starts"]
+    assert isinstance(starts, Ragged) and isinstance(words, Ragged)
+    skipped = 1 if family == "gpt2" else 0  # without alignment it has a begin mark
+    for row in range(3):
+        own = starts.values[starts.offsets[row] : starts.offsets[row + 1]]
+        expected = torch.ones_like(own)
+        for start, stop in words.values[words.offsets[row] : words.offsets[row + 1]].tolist():
+            expected[start + 1 + skipped : max(stop, start + 1) + skipped] = 0
+        assert torch.equal(own, expected)
+    assert (starts.values == 0).any()

@@ -161,6 +161,12 @@ class TokenFeaturizer(Featurizer[ConfigT]):
         return "ids"
 
     @property
+    def word_start_column(self) -> str | None:
+        """The name of a column that is 1 for the first token of each word and for marks, else 0; None if
+        each token is a word."""
+        return None
+
+    @property
     @abstractmethod
     def special_tokens(self) -> SpecialTokens:
         """The ids of the special tokens."""

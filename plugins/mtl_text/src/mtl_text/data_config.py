@@ -55,6 +55,18 @@ class WordFeatConfig(FeaturizerConfig):
     lowercase: bool = option(True, "Read words in lower case.")
     tokenizer: Tokenizer | None = _tokenizer()
     normalization: Normalization = _normalization()
+    vectors_file: InputPath | None = option(
+        None,
+        "File with pretrained vectors, `embed_dim` wide, from which the embedding starts: text of GloVe,"
+        " fastText or word2vec, word2vec's binary format, or a NumPy array. A word that it lacks starts at"
+        " random, distributed as its vectors. Train or `freeze` them.",
+    )
+    vectors_words: InputPath | None = option(
+        None, "The words of a NumPy array in `vectors_file`, one per line in the order of its rows."
+    )
+    vocab_from_vectors: int = option(
+        0, "Take this many of the first words of `vectors_file`, its most frequent, as well.", minimum=0
+    )
     init_range: float | None = option(
         None,
         "Initialize uniformly between minus and plus this value; standard normal if absent.",
@@ -68,8 +80,14 @@ class WordFeatConfig(FeaturizerConfig):
     )
 
     def __attrs_post_init__(self) -> None:
-        if self.vocab_file is None and not self.vocab_from_train_data:
+        listed = self.vocab_file is not None or self.vocab_from_vectors
+        if not listed and not self.vocab_from_train_data:
             raise ValueError("`vocab_from_train_data` must be true without a `vocab_file`, but is false")
+        for name in ("vectors_words", "vocab_from_vectors"):
+            if getattr(self, name) and self.vectors_file is None:
+                raise ValueError(f"`{name}` needs a `vectors_file`")
+        if self.vectors_file is not None and self.init_range is not None:
+            raise ValueError("`init_range` and `vectors_file` exclude each other")
 
     @property
     def predicts_tokens(self) -> bool:

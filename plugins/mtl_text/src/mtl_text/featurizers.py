@@ -12,7 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtl import Builder, DataError, Dense, Featurizer, Ragged, SpecialTokens, TokenFeaturizer
+from mtl import (
+    Builder,
+    ConfigError,
+    DataError,
+    Dense,
+    Featurizer,
+    Problem,
+    Ragged,
+    SpecialTokens,
+    TokenFeaturizer,
+)
 from mtl_text.data_config import CharFeatConfig, WordFeatConfig
 from mtl_text.text import (
     BOS,
@@ -25,12 +35,14 @@ from mtl_text.text import (
     UNK_ID,
     UNKNOWN_IN_TEXT,
 )
+from mtl_text.vectors import VectorFile
 from mtl_text.vocabulary import (
     DistinctWords,
     Vocabulary,
     WordsOf,
     count_tokens,
     flatten,
+    listed_words,
     most_frequent,
     read_word_list,
     saved_words,
@@ -53,6 +65,7 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
         self._words_of = WordsOf(config.normalization)
         self._notices: list[str] = []
         self._known: list[str] = []
+        self._vectors: tuple[np.ndarray, np.ndarray] | None = None
 
     def start_from(self, state: Mapping[str, Any]) -> None:
         """Keep the words of another run, before those of the training data."""
@@ -67,11 +80,13 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
             lowercase=config.lowercase,
         )
         words = counts.filter(pl.col("count") >= config.min_count)["word"]
+        if not config.vocab_from_train_data:
+            words = words.clear()
         if config.vocab_file is not None:
             listed = read_word_list(
                 config.vocab_file, lowercase=config.lowercase, normalization=config.normalization
             )
-            words = pl.concat([listed.words, words]) if config.vocab_from_train_data else listed.words
+            words = pl.concat([listed.words, words])
             if listed.idle_lines:
                 self._notices.append(
                     f"{config.vocab_file}: {listed.idle_lines:,} lines without a word are left out"
@@ -84,6 +99,8 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
                 )
                 case = ", read in lower case" if config.lowercase else ""
                 self._notices.append(f"{config.vocab_file}: {repeat} a word{case}")
+        if config.vocab_from_vectors:
+            words = pl.concat([words, self._words_with_vectors()])
         kept = most_frequent(words, counts, config.vocab_size)
         if not kept:
             raise DataError(
@@ -97,6 +114,9 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
             )
         kept = self._after_known(kept)
         self._set_words(kept)
+        if config.vectors_file is not None:
+            self._vectors = self._read_vectors()
+            self._note_coverage(counts)
         if config.rare_word_dropout:
             counted = pl.DataFrame({"word": kept}).join(counts, on="word", how="left", maintain_order="left")
             self.counts = counted["count"].fill_null(0).to_list()
@@ -111,6 +131,47 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
             f"vocabulary: {len(self._known):,} words of the run that this one starts from, {len(new):,} new"
         )
         return [*self._known, *new]
+
+    @property
+    def _vector_file(self) -> VectorFile:
+        """The file with pretrained vectors.
+
+        Raises `DataError` if it holds none, `ConfigError` if they have another width.
+        """
+        config = self.config
+        assert config.vectors_file is not None
+        file = VectorFile.open(config.vectors_file, config.vectors_words)
+        if file.width != config.embed_dim:
+            message = (
+                f"`embed_dim` must be {file.width}, the width of the vectors in {file.path},"
+                f" but is {config.embed_dim}"
+            )
+            raise ConfigError([Problem(f"{self.json_path}.embed_dim", message)])
+        return file
+
+    def _words_with_vectors(self) -> pl.Series:
+        words = self._vector_file.first_words(self.config.vocab_from_vectors)
+        return listed_words(words, lowercase=self.config.lowercase, normalization=self.config.normalization)
+
+    def _read_vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        config = self.config
+        return self._vector_file.vectors_of(
+            self.vocabulary.words, lowercase=config.lowercase, normalization=config.normalization
+        )
+
+    def _note_coverage(self, counts: pl.DataFrame) -> None:
+        """Say how many words have a vector."""
+        assert self._vectors is not None
+        found = self._vectors[1]
+        if not found.any():
+            raise DataError(f"{self.config.vectors_file}: must have a vector for some word, but has none")
+        frame = pl.DataFrame({"word": self.vocabulary.words, "found": found})
+        read = counts.join(frame, on="word", how="left").with_columns(pl.col("found").fill_null(False))
+        covered, total = int(read.filter("found")["count"].sum()), max(int(read["count"].sum()), 1)
+        self._notices.append(
+            f"{self.config.vectors_file}: {found.sum():,} of {len(found):,} words have a vector,"
+            f" {100 * covered / total:.1f} % of the words in the training data"
+        )
 
     def _set_words(self, words: Sequence[str]) -> None:
         self.vocabulary = Vocabulary(words, lowercase=self.config.lowercase)
@@ -143,7 +204,12 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
         return embedding.weight
 
     def build_embedding(self, build: Builder) -> nn.Module:
-        return WordEmbedding(self.vocabulary.tokens, self.config, self.counts)
+        embedding = WordEmbedding(self.vocabulary.tokens, self.config, self.counts)
+        if self.config.vectors_file is not None and not build.is_loading:
+            # A run that is resumed before its first checkpoint has not fitted anything.
+            embedding.start_from(*(self._vectors or self._read_vectors()))
+            self._vectors = None
+        return embedding
 
     def state(self) -> dict[str, Any]:
         counts = {} if self.counts is None else {"counts": list(self.counts)}
@@ -201,6 +267,16 @@ class WordEmbedding(nn.Module):
                 self.weight[PAD_ID].zero_()
         probabilities = None if counts is None else _drop_probabilities(counts, config.rare_word_dropout)
         self.register_buffer("drop_probabilities", probabilities, persistent=False)
+
+    def start_from(self, vectors: np.ndarray, found: np.ndarray) -> None:
+        """Set the vectors of words, `[words, embed_dim]`; those not `found` are drawn as the others are
+        distributed."""
+        given, known = torch.from_numpy(vectors), torch.from_numpy(found)
+        mean, deviation = given[known].mean(0), given[known].std(0, correction=0)
+        with torch.no_grad():
+            self.weight.copy_(mean + deviation * torch.randn_like(self.weight))
+            self.weight[len(SPECIAL_TOKENS) :][known] = given[known]
+            self.weight[PAD_ID].zero_()
 
     def row_names(self) -> dict[str, Sequence[str]]:
         """Return the words, special tokens included."""

@@ -79,6 +79,13 @@ def read_word_list(path: Path, *, lowercase: bool, normalization: Normalization)
     return WordList(words, len(first) - len(listed), len(named) - len(words))
 
 
+def listed_words(words: Sequence[str], *, lowercase: bool, normalization: Normalization) -> pl.Series:
+    """Return words of a file as a vocabulary has them; special tokens are left out."""
+    named = normalize(pl.Series("word", words, dtype=pl.String), normalization)
+    named = _lower(named) if lowercase else named
+    return named.filter(_are_known(named) & (named != ""))
+
+
 def saved_words(state: Mapping[str, Any], name: str) -> list[str]:
     """Return the words that a featurizer saved under `name`. Raises `DataError` for anything else."""
     words = state.get(name)

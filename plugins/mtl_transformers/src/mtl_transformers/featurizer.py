@@ -73,8 +73,11 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
     # --- texts to columns ------------------------------------------------------------------------
 
     def encode(self, words: pl.Series) -> dict[str, Column]:
-        """Return `pieces` and `segments` (`[pieces]`), `windows` (`[pieces]`) if long texts become windows,
-        and `words` (`[words, 2]`), the span of each word's pieces, if pieces are aligned to words."""
+        """Return `pieces` and `segments` (`[pieces]`), and `windows` (`[pieces]`) if long texts become
+        windows.
+
+        If pieces are aligned to words there is also `words` (`[words, 2]`), the span of each word's pieces;
+        otherwise `starts` (`[pieces]`), whether a piece is the first of a word or a mark."""
         return self.encode_jointly([words])
 
     def encode_jointly(self, texts: Sequence[pl.Series]) -> dict[str, Column]:
@@ -92,7 +95,9 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
         }
         if self.config.long_texts == "windows":
             columns["windows"] = Ragged(torch.from_numpy(rows.windows), offsets, 0, Unit.PIECE)
-        if self.config.align is not None:
+        if self.config.align is None:
+            columns["starts"] = Ragged(torch.from_numpy(rows.starts), offsets, 0, Unit.PIECE)
+        else:
             counts = sum(text.list.len().cast(pl.Int64).to_numpy() for text in texts)
             columns["words"] = Ragged(
                 torch.from_numpy(rows.spans), _offsets(cast(np.ndarray, counts)), 0, Unit.WORD
@@ -132,6 +137,10 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
     @property
     def token_column(self) -> str:
         return "pieces"
+
+    @property
+    def word_start_column(self) -> str:
+        return "starts"
 
     @property
     def special_tokens(self) -> SpecialTokens:

@@ -64,6 +64,14 @@ class TextPieces:
         return np.bincount(self.row_of_word, weights=self.counts, minlength=len(self.words)).astype(np.int64)
 
     @property
+    def begins(self) -> Array:
+        """Whether each piece is the first of its word, `[pieces]`."""
+        first = (self.counts.cumsum() - self.counts)[self.counts > 0]
+        result = np.zeros(len(self.ids), dtype=np.uint8)
+        result[first] = 1
+        return result
+
+    @property
     def starts(self) -> Array:
         """The first piece of each word, counted from the start of its row's text."""
         first = self.counts.cumsum() - self.counts
@@ -79,6 +87,7 @@ class PieceRows:
     `ids`, `segments` (the text that a piece belongs to) and `windows` are `[pieces]`, `lengths` `[rows]`
     pieces per row, the marks of the model included. `spans` `[words, 2]` are the first piece of each word and
     the one after its last, counted from the start of the row; they are equal for a word without a piece.
+    `starts` `[pieces]` is 1 for the first piece of a word and for marks, else 0.
     `cut_rows` rows were too long, and `cut_words` words of theirs lost pieces.
     """
 
@@ -87,6 +96,7 @@ class PieceRows:
     windows: Array
     lengths: Array
     spans: Array
+    starts: Array
     cut_rows: int
     cut_words: int
 
@@ -160,6 +170,7 @@ class _Windows:
         total = sum(self.size, start=np.full(len(self.row), layout.size))
         start = total.cumsum() - total
         ids, segments = (np.zeros(int(total.sum()), dtype=np.int32) for _ in range(2))
+        starts = np.ones(len(ids), dtype=np.uint8)
         place = start.copy()  # where the next part of each window begins
         text_places = []
         for number, (marks, kinds) in enumerate(zip(layout.marks, layout.mark_segments, strict=True)):
@@ -170,7 +181,8 @@ class _Windows:
                 text = texts[number]
                 begin = (text.lengths.cumsum() - text.lengths)[self.row] + self.first[number]
                 target = _ranges(place, self.size[number])
-                ids[target] = text.ids[_ranges(begin, self.size[number])]
+                source = _ranges(begin, self.size[number])
+                ids[target], starts[target] = text.ids[source], text.begins[source]
                 segments[target] = layout.segments[number]
                 text_places.append(place.copy())
                 place += self.size[number]
@@ -188,6 +200,7 @@ class _Windows:
             segments=segments,
             windows=np.repeat(self.number, total).astype(np.int32),
             lengths=lengths,
+            starts=starts,
             spans=_interleave(found, [text.words for text in texts]),
             cut_rows=len(cut_rows),
             cut_words=sum(int(lost.sum()) for lost in cut),

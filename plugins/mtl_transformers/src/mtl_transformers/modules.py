@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from mtl import Builder
 from mtl.errors import is_out_of_memory
+from mtl_transformers.attention import use_fast_dropout
 from mtl_transformers.config import FirstTokenConfig, IdentityConfig, PretrainedFeatConfig
 from mtl_transformers.lora import with_lora
 from mtl_transformers.model_files import CONFIG, read_config
@@ -148,6 +149,7 @@ def load_model(folder: Path, config: PretrainedFeatConfig, *, with_weights: bool
     _freeze(model, config)
     if config.lora is not None:
         model = with_lora(model, config.lora)
+    use_fast_dropout(model)
     return model  # type: ignore[no-any-return]
 
 
