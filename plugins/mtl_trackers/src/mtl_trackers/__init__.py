@@ -1,0 +1,1 @@
+"""Loggers that send the records of a run to experiment trackers."""
