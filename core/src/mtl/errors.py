@@ -109,7 +109,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Problem:
     """One mistake in a config.
 
-    `path` is the JSON path (`tasks.SST2.DocClassificationTask.data`), `message` what is wrong and
+    `path` is the JSON path (`tasks.SST2.MyTask.data`), `message` what is wrong and
     what would be right, `hint` the nearest names or a command that helps.
     """
 

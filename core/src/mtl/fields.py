@@ -81,7 +81,7 @@ def slot(
     `default` is a component's name, or `{"Name": {settings}}` if this slot's default differs
     from the component's own; `None` leaves the slot empty. `declares` are attributes that the
     component's config must have with these values, as in
-    `slot("representation", "BiLSTM", output=Output.SEQUENCE)`; a component that does not is refused
+    `slot("representation", "MyEncoder", output=Output.SEQUENCE)`; a component that does not is refused
     before data is read.
 
     The type hint says how many: `Component`, `Component | None`, `list[Component]` or

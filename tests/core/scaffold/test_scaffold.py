@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from mtl.commands import main
 from mtl.components import KINDS
 from mtl.errors import UsageError
-from mtl.plugins import API_VERSION
+from mtl.plugins import API_VERSION, Plugins, discover
 from mtl.scaffold import PARTS, render_plugin, write_plugin
 
 ROOT = Path(__file__).parents[3]
@@ -88,7 +88,7 @@ def joint_config(kind: str, plugin: Path, lines: Path) -> dict[str, Any]:
         }
     }
     (reviews,) = config["tasks"]["Reviews"].values()
-    reviews["features"]["shared_module_key"] = "WORDS"
+    reviews.setdefault("features", {"word_feat": {}})["shared_module_key"] = "WORDS"
     config["trainer"]["epochs"] = 1
     return config
 
@@ -171,6 +171,9 @@ def test_its_own_tests_pass_once_it_is_installed(written: Path, fresh: Path) -> 
 # --- names ---------------------------------------------------------------------------------------
 
 
+INSTALLED = discover()
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     name=st.from_regex(r"[a-z][a-z0-9]{0,7}([-_][a-z0-9]{1,5}){0,2}", fullmatch=True),
@@ -178,7 +181,7 @@ def test_its_own_tests_pass_once_it_is_installed(written: Path, fresh: Path) -> 
 )
 def test_every_name_makes_files_that_can_be_read(name: str, kind: str) -> None:
     try:
-        rendered = render_plugin(name, kind)
+        rendered = render_plugin(name, kind, INSTALLED)
     except UsageError as error:
         assert "a plugin's name must be free" in str(error)
         return
@@ -189,7 +192,7 @@ def test_every_name_makes_files_that_can_be_read(name: str, kind: str) -> None:
     project = tomllib.loads(rendered["pyproject.toml"])["project"]
     package = name.replace("-", "_")
     assert project["entry-points"]["mtl.plugins"] == {package: f"{package}.plugin"}
-    assert rendered == render_plugin(name, kind)
+    assert rendered == render_plugin(name, kind, INSTALLED)
 
 
 def test_the_bounds_are_those_of_the_mtl_that_is_installed() -> None:
@@ -239,6 +242,12 @@ def test_a_wrong_name_is_refused_with_the_right_form(name: str) -> None:
 def test_a_name_that_hides_another_is_refused(name: str, kind: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         render_plugin(name, kind)
+
+
+def test_without_a_task_to_show_it_in_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="install a plugin with one that reads `text` and `label`"):
+        write_plugin("stars", "pooling", tmp_path / "stars", Plugins())
+    assert not (tmp_path / "stars").exists()
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ class Migration:
     """A change to one setting of a component.
 
     `new` is the setting that replaced `old`: its key, or its path below the component, names of components
-    included (`pooling.SelfAttention.attn_dim`); or a function of the old value that returns the new
+    included (`pooling.MyPooling.dim`); or a function of the old value that returns the new
     settings by such paths, for a value that was split or changed its form; or None if the setting was
     removed. A function may keep the key: it then returns values that are up to date unchanged, under
     `old`. It raises `ValueError` for a value that was never valid.

@@ -17,7 +17,7 @@ def find_modules(name: str, modules: Mapping[str, str | None]) -> list[str]:
 
     It is a key, or names on the way to the module in the order of the config, the task's first, and means
     all modules below as well: `SST2.representation` reaches
-    `tasks.SST2.DocClassificationTask.representation.BiLSTMDocAttention.lstm`.
+    `tasks.SST2.MyTask.representation.MyEncoder.lstm`.
     """
     keyed = [path for path, key in modules.items() if key == name]
     return [

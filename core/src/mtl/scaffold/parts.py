@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
+from mtl.components import Output, PoolingInput
+from mtl.config.json_path import JSONPath
 from mtl.scaffold.rows import Target
 
 COMMAND = "command"
@@ -19,7 +21,9 @@ class Part:
     """What the templates of a kind make.
 
     `suffix` ends the component's name, `module` holds its factory, `modules` say what is in each file
-    beside plugin.py and config.py, `answer` holds the keys of a prediction by config.json's model.
+    beside plugin.py and config.py, `answer` holds the keys of a prediction by config.json's model. In
+    config.json the component has these `settings` and stands at `place`, or in the task in a slot that asks
+    for no more than it `declares`.
     """
 
     suffix: str
@@ -28,8 +32,9 @@ class Part:
     modules: Mapping[str, str]
     rows: tuple[Target, Literal["tsv", "csv"]] | None = ("label", "tsv")
     answer: str = _LABELS
-    needs: tuple[str, ...] = ("pytext-mtl",)
-    tests_need: tuple[str, ...] = ("pytext-plugins-sst",)
+    settings: Mapping[str, Any] = field(factory=dict)
+    place: JSONPath = ()
+    declares: Mapping[str, Any] = field(factory=dict)
 
 
 _MODEL = {"model": "the torch module"}
@@ -42,26 +47,36 @@ PARTS: Mapping[str, Part] = {
         modules={"data": "rows: from strings to tokens and scores", "model": "the model", "task": "the task"},
         rows=("score", "tsv"),
         answer='{"score"}',
-        needs=("pytext-mtl", "mtl-text"),
-        tests_need=(),
     ),
     "representation": Part(
         suffix="Encoder",
         module="model",
         summary="A convolution over each word and those before it",
         modules=_MODEL,
+        settings={"dim": 16},
+        declares={"output": Output.SEQUENCE},
     ),
     "featurizer": Part(
         suffix="Feat",
         module="data",
         summary="A vector for the last letters of a word",
         modules={"data": "tokens to numbers", "model": "numbers to vectors"},
+        settings={"embed_dim": 4},
     ),
     "pooling": Part(
-        suffix="Pooling", module="model", summary="A smooth maximum of the sequence", modules=_MODEL
+        suffix="Pooling",
+        module="model",
+        summary="A smooth maximum of the sequence",
+        modules=_MODEL,
+        settings={"sharpness": 2.0},
+        declares={"input": PoolingInput.SEQUENCE},
     ),
     "decoder": Part(
-        suffix="Decoder", module="model", summary="Scores by way of a narrow layer", modules=_MODEL
+        suffix="Decoder",
+        module="model",
+        summary="Scores by way of a narrow layer",
+        modules=_MODEL,
+        settings={"rank": 4},
     ),
     "data_source": Part(
         suffix="Source",
@@ -82,30 +97,39 @@ PARTS: Mapping[str, Part] = {
         module="optimizers",
         summary="Adam with Nesterov's momentum (Dozat 2016)",
         modules={"optimizers": "the optimizer"},
+        settings={"lr": 0.01},
+        place=("trainer", "optimizer"),
     ),
     "lr_scheduler": Part(
         suffix="Scheduler",
         module="lr_schedulers",
         summary="Warm-up, then down with the root of the step",
         modules={"lr_schedulers": "the learning-rate scheduler"},
+        settings={"warmup_steps": 5},
+        place=("trainer", "lr_scheduler"),
     ),
     "schedule": Part(
         suffix="Schedule",
         module="schedules",
         summary="Some steps of one task, then some of the next",
         modules={"schedules": "the order of tasks"},
+        settings={"block": 2},
+        place=("schedule",),
     ),
     "balancer": Part(
         suffix="Balancer",
         module="balancers",
         summary="Each task's loss on one scale",
         modules={"balancers": "how the losses weigh against each other"},
+        settings={"decay": 0.9},
+        place=("balancer",),
     ),
     "logger": Part(
         suffix="Logger",
         module="loggers",
         summary="Evaluations as a table in the run folder",
         modules={"loggers": "the callback"},
+        place=("loggers",),
     ),
     COMMAND: Part(
         suffix="Command",

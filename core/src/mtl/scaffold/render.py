@@ -16,7 +16,9 @@ from packaging.version import Version
 
 from mtl.components import KINDS
 from mtl.errors import UsageError
-from mtl.plugins import API_VERSION
+from mtl.plugins import API_VERSION, Plugins, discover
+from mtl.scaffold.example import example_config
+from mtl.scaffold.host import Host, find_host
 from mtl.scaffold.parts import COMMAND, PARTS
 from mtl.scaffold.rows import review_files
 from mtl.suggest import did_you_mean, listed, with_article
@@ -27,12 +29,15 @@ PACKAGE = "package"
 LONGEST_NAME = 30
 
 
-def write_plugin(name: str, kinds: str | Sequence[str], folder: Path) -> list[str]:
+def write_plugin(
+    name: str, kinds: str | Sequence[str], folder: Path, plugins: Plugins | None = None
+) -> list[str]:
     """Write a new plugin into `folder` and return the paths of its files.
 
-    Raises `UsageError` for an invalid name or kind, and for a folder that is not empty.
+    Raises `UsageError` for an invalid name or kind, for a folder that is not empty, and if no installed task
+    can show the plugin's components at work.
     """
-    rendered = render_plugin(name, kinds)
+    rendered = render_plugin(name, kinds, plugins)
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder}: must be a new or an empty folder, but has files in it")
     if folder.exists() and not folder.is_dir():
@@ -44,8 +49,8 @@ def write_plugin(name: str, kinds: str | Sequence[str], folder: Path) -> list[st
     return list(rendered)
 
 
-def render_plugin(name: str, kinds: str | Sequence[str]) -> dict[str, str]:
-    """Return the files of a new plugin, {path: text}, the same for the same name and versions.
+def render_plugin(name: str, kinds: str | Sequence[str], plugins: Plugins | None = None) -> dict[str, str]:
+    """Return the files of a new plugin, {path: text}, the same for the same name and installed plugins.
 
     Each of several kinds has a package of its own within the plugin's, and an example of its own.
     Raises `UsageError` for an invalid name or kind.
@@ -58,8 +63,9 @@ def render_plugin(name: str, kinds: str | Sequence[str]) -> dict[str, str]:
             raise UsageError(f"{must}; {near}" if near else must)
     words = _words(name)
     several = len(kinds) > 1
-    parts = {kind: _values(words, kind, several=several) for kind in kinds}
-    plugin = _plugin_values(words, parts)
+    host = find_host(plugins or discover())
+    parts = {kind: _values(words, kind, several=several) | _defaults(host) for kind in kinds}
+    plugin = _plugin_values(words, parts, host)
     folders = [_templates("common"), *(_templates(kind) for kind in kinds)]
     _check_free(name, plugin["package"], parts.values(), [text for each in folders for text in each.values()])
     rendered: dict[str, str] = {}
@@ -73,7 +79,8 @@ def render_plugin(name: str, kinds: str | Sequence[str]) -> dict[str, str]:
             place = _place(path, kind, plugin["package"], several=several)
             rendered[place] = Template(template).substitute(plugin | values)
         rows = PARTS[kind].rows
-        for path, text in (review_files(*rows) if rows else {}).items():
+        others = {"config.json": example_config(kind, values["component"], host)}
+        for path, text in (others | (review_files(*rows) if rows else {})).items():
             rendered[_place(path, kind, plugin["package"], several=several)] = text
     if several:
         rendered["tests/__init__.py"] = ""
@@ -133,7 +140,13 @@ def _values(words: list[str], kind: str, *, several: bool) -> dict[str, str]:
     }
 
 
-def _plugin_values(words: list[str], parts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def _defaults(host: Host) -> dict[str, str]:
+    """Return the host's default components, which a new task has as its own."""
+    names = ", ".join(f'"{name}"' for name in host.features)
+    return {**host.defaults, "features": f"({names},)" if len(host.features) == 1 else f"({names})"}
+
+
+def _plugin_values(words: list[str], parts: Mapping[str, Mapping[str, str]], host: Host) -> dict[str, str]:
     """Return what stands for each placeholder in the templates of the plugin as a whole."""
     several = len(parts) > 1
     [first, *_] = parts
@@ -141,12 +154,9 @@ def _plugin_values(words: list[str], parts: Mapping[str, Mapping[str, str]]) -> 
     kinds = listed((with_article(_label(kind)) for kind in parts), last="and")
     # A line of code has 110 characters.
     summary = f"{kinds[:1].upper()}{kinds[1:]} for mtl" if len(kinds) < 80 else "Components for mtl"
-    tests_need = [
-        "pytext-mtl[testing]",
-        *(n for kind in parts for n in PARTS[kind].tests_need),
-        "mypy",
-        "ruff",
-    ]
+    hosts = host.distributions({"task": host.task.name}) if set(parts) - {"task"} else []
+    needs = ["pytext-mtl", *(host.distributions(host.defaults) if "task" in parts else [])]
+    tests_need = ["pytext-mtl[testing]", *hosts, "mypy", "ruff"]
     shown = next((kind for kind in parts if PARTS[kind].rows), first)
     return {
         "distribution": "-".join(words),
@@ -160,8 +170,8 @@ def _plugin_values(words: list[str], parts: Mapping[str, Mapping[str, str]]) -> 
         "hooks": "".join(f"\n{Template(_hook(kind)).substitute(values)}" for kind, values in parts.items()),
         "api": f">={API_VERSION},<{int(API_VERSION.split('.')[0]) + 1}",
         "mtl_series": _series("pytext-mtl"),
-        "dependencies": _toml_lines(dict.fromkeys(need for kind in parts for need in PARTS[kind].needs)),
-        "test_dependencies": _toml_lines(dict.fromkeys(tests_need)),
+        "dependencies": _toml_lines(dict.fromkeys(needs)),
+        "test_dependencies": _toml_lines(tests_need),
         "prepare_data": "" if several or PARTS[first].rows else "mtl data sample data\n",
         "files": "\n".join(_file_rows(parts)),
     }

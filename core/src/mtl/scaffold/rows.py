@@ -12,6 +12,8 @@ NOUNS = ("ending", "film", "hero", "plot")
 SIZES = {"train": 64, "eval": 32}
 
 Target = Literal["score", "label"]
+COLUMNS = ("text", "label")
+"""The columns of the rows that an example is trained on, unless its kind brings others."""
 
 
 def review_files(target: Target, extension: Literal["tsv", "csv"]) -> dict[str, str]:

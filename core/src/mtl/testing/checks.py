@@ -16,7 +16,7 @@ Outcome = Literal["passed", "failed", "skipped"]
 
 @frozen
 class Check:
-    """One check of one subject (`representation BiLSTM`, or a distribution) and how it came out.
+    """One check of one subject (`representation MyEncoder`, or a distribution) and how it came out.
 
     `message` says of a failed one what failed and why that matters, of a skipped one what it lacks.
     """
