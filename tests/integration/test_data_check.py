@@ -375,6 +375,16 @@ def test_at_least_twenty_faults_are_planted() -> None:
     assert len(PLANTED) >= 20
 
 
+def test_labels_that_the_task_maps_or_ignores_are_no_fault(corpus: Corpus, plugins: Plugins) -> None:
+    rows = clean_reviews()
+    rows["eval"] = [[text, {"0": "no", "1": "1"}[label]] for text, label in rows["eval"]]
+    rows["train"] += [[f"{text} again", "-"] for text, _ in rows["test"][:10]]
+    corpus.add("T", rows, label_map={"no": "0"}, ignore_labels=["-"])
+
+    # Only that rows are left out.
+    assert [each["kind"] for each in corpus.findings(plugins)] == ["notice"]
+
+
 def test_held_out_rows_are_checked_as_well(corpus: Corpus, plugins: Plugins) -> None:
     rows = clean_reviews()["train"]
     corpus.add("T", {"train": rows + rows[:40]}, data={"eval_fraction": 0.2})

@@ -314,3 +314,19 @@ def test_a_language_model_holds_out_lines(tmp_path: Path) -> None:
     planned = mtl.plan({"base_dir": str(tmp_path), "tasks": {"LM": {"LMTask": task}}})["tasks"]["LM"]
 
     assert (planned["train"]["rows"], planned["eval"]["rows"]) == (40, 10)
+
+
+def test_a_run_with_balanced_labels_resumes_exactly(folder: Path, tmp_path: Path) -> None:
+    given = config(folder, eval_fraction=0.2)
+    given["tasks"]["T"]["DocClassificationTask"] |= {
+        "class_sampling": "balanced",
+        "class_weights": "balanced",
+    }
+    whole = mtl.train(given, output=tmp_path / "whole")
+    mtl.train({**given, "trainer": {**given["trainer"], "epochs": 1}}, output=tmp_path / "parts")
+    mtl.train(given, output=tmp_path / "parts", resume=True)
+
+    weights = "model/weights.safetensors"
+    assert (tmp_path / "parts" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+    assert load(tmp_path / "whole").tasks.state()["tasks"]["T"]["class_weights"].keys() == {"x", "y", "z"}
+    assert 0 < whole.data["tasks"]["T"]["rows_seen"] <= 160

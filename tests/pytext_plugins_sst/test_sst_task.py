@@ -200,3 +200,61 @@ def test_many_labels_are_checked_in_a_moment(task: Make) -> None:
     began = time.process_time()
     assert list(config.check()) == []
     assert time.process_time() - began < 2
+
+
+LOPSIDED = [(f"film {number}", "1" if number % 4 else "0") for number in range(40)]
+
+
+def test_labels_are_mapped(task: Make, table: Make) -> None:
+    words = task(label_map={"yes": "1", "no": "0"})
+    made = fitted(words, table(("x", "yes"), ("y", "no"), ("z", "1"), ("u", "other")))
+
+    assert made.labels == ["0", "1", "other"]
+    assert batch_of(made, table(("x", "no"), ("x", "0")))["label"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"label_map": {"yes": " "}}, "must map labels without spaces around them"),
+        (
+            {"label_map": {"yes": "2"}, "labels": ["0", "1"]},
+            "must map to labels of the task, but '2' is none",
+        ),
+    ],
+)
+def test_a_map_to_no_label_is_refused(task: Make, settings: dict[str, Any], said: str) -> None:
+    [problem] = task(**settings).config.check()
+    assert problem.path == "label_map.yes" and said in problem.message
+
+
+def test_balanced_weights_are_those_of_scikit_learn(task: Make, table: Make) -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    made = fitted(task(class_weights="balanced"), table(*LOPSIDED))
+    labels = [label for _, label in LOPSIDED]
+    expected = compute_class_weight("balanced", classes=np.array(["0", "1"]), y=labels)
+    assert list(made.class_weights.values()) == pytest.approx(expected.tolist())
+    model: Any = made.build_model(Builder())
+    assert model.class_weights.tolist() == pytest.approx(expected.tolist())
+
+    loaded = task(class_weights="balanced")
+    loaded.load_state(json.loads(json.dumps(made.state())))
+    assert loaded.class_weights == made.class_weights
+    with pytest.raises(DataError, match="must be a positive number for each label"):
+        loaded.load_state({"labels": ["0", "1"], "class_weights": {"0": 1.0, "1": -1.0}})
+
+
+@pytest.mark.parametrize(("name", "ratio"), [("natural", None), ("square-root", 3**0.5), ("balanced", 3.0)])
+def test_rows_of_a_rare_label_are_drawn_more_often(
+    task: Make, table: Make, name: str, ratio: float | None
+) -> None:
+    made = fitted(task(class_sampling=name), table(*LOPSIDED))
+    rows = rows_of(made, table(*LOPSIDED))
+    weights = made.sampling_weights(rows)
+    if ratio is None:
+        assert weights is None
+        return
+    assert weights is not None
+    rare = rows.columns["label"].values.numpy() == 0
+    assert weights[rare] / weights[~rare][0] == pytest.approx(ratio)

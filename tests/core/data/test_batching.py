@@ -41,6 +41,31 @@ def test_a_token_budget_holds_with_padding(rows: np.ndarray, budget: int, pass_i
     assert len(batches) == cut.count(pass_index)
 
 
+@given(st.data(), st.integers(1, 200), st.integers(0, 3))
+def test_rows_with_weights_are_drawn_by_them(data: st.DataObject, rows: int, pass_index: int) -> None:
+    weights = np.array(data.draw(st.lists(st.floats(0.1, 10), min_size=rows, max_size=rows)))
+    cut = Batching(np.ones(rows, dtype=np.int64), "task", 0, 8, weights=weights)
+    drawn = np.concatenate(cut.batches(pass_index))
+
+    counts, expected = np.bincount(drawn, minlength=rows), rows * weights / weights.sum()
+    assert len(drawn) == rows and len(cut.batches(pass_index)) == cut.count(pass_index)
+    assert (counts >= np.floor(expected - 1e-9)).all() and (counts <= np.ceil(expected + 1e-9)).all()
+    again = Batching(np.ones(rows, dtype=np.int64), "task", 0, 8, weights=weights)
+    assert np.array_equal(np.concatenate(again.batches(pass_index)), drawn)
+
+
+def test_rows_of_equal_weights_occur_once() -> None:
+    cut = Batching(np.arange(50), "task", 0, 8, weights=np.full(50, 3.0))
+    assert sorted(np.concatenate(cut.batches(2))) == list(range(50))
+
+
+def test_each_pass_leaves_out_other_rows() -> None:
+    weights = np.array([1.0] * 90 + [9.0] * 10)
+    cut = Batching(np.ones(100, dtype=np.int64), "task", 0, 8, weights=weights)
+    passes = [set(np.concatenate(cut.batches(number)).tolist()) for number in range(12)]
+    assert passes[0] != passes[1] and set().union(*passes) == set(range(100))
+
+
 def test_d6_batch_membership_differs_between_passes_and_repeats_with_the_seed() -> None:
     rows = np.random.default_rng(0).integers(1, 40, size=1000)
 

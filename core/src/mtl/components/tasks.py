@@ -17,6 +17,7 @@ from mtl.errors import Problem
 from mtl.fields import Component, configclass, inline_slots, option
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
     from torch import Tensor, nn
 
@@ -280,6 +281,11 @@ class Task(ABC, Generic[TaskConfigT]):
 
     def load_files(self, folder: Path) -> None:
         """Read what `save_files` wrote, instead of the files that the config names; see `Featurizer`."""
+
+    def sampling_weights(self, rows: Rows) -> np.ndarray | None:
+        """Return how often each training row is drawn relative to the others, float `[rows]`; None if each
+        occurs once per pass."""
+        return None
 
     def label_counts(self, rows: Rows) -> Mapping[str, int]:
         """Return how many of the encoded rows have each label, for a task with labels: plans show them."""

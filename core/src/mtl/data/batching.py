@@ -63,6 +63,9 @@ class Batching:
     `lengths` are what the encoder reads per row, `[rows]`. A batch holds `batch_size` rows or, with
     `batch_tokens`, as many as fit into that many tokens, padding included (at least one). A step takes up
     to `accumulate` batches.
+
+    With `weights`, `[rows]`, a pass has as many rows, but each as often as its share of the weights, rounded
+    up or down: some occur several times, others not at all.
     """
 
     lengths: np.ndarray
@@ -71,6 +74,7 @@ class Batching:
     batch_size: int
     batch_tokens: int | None = None
     accumulate: int = 1
+    weights: np.ndarray | None = None
     _cached: object = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -83,12 +87,14 @@ class Batching:
         return len(self.batches(pass_index))
 
     def batches(self, pass_index: int) -> list[np.ndarray]:
-        """Return the row numbers of each batch of a pass; every row occurs once."""
+        """Return the row numbers of each batch of a pass; every row occurs once, unless rows have weights."""
         return self._cached(pass_index)  # type: ignore[operator, no-any-return]
 
     def _cut_pass(self, pass_index: int) -> list[np.ndarray]:
         generator = random_generator(self.seed, "batches", self.task, pass_index)
         shuffled = generator.permutation(len(self.lengths))
+        if self.weights is not None:
+            shuffled = generator.permutation(_drawn(shuffled, self.weights[shuffled], generator))
         pool_size = POOL_BATCHES * self.batch_size
         batches = [
             batch
@@ -107,6 +113,16 @@ class Batching:
                 cuts.append(end)
                 start = end
         return np.split(rows, cuts)
+
+
+def _drawn(rows: np.ndarray, weights: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return as many rows as there are, each as often as its share of the weights, rounded up or down.
+
+    Systematic sampling: equally spaced places on the cumulative weights.
+    """
+    ends = np.cumsum(weights)
+    places = (np.arange(len(rows)) + generator.random()) * (ends[-1] / len(rows)) if len(rows) else ends
+    return rows[np.minimum(np.searchsorted(ends, places, side="right"), len(rows) - 1)]
 
 
 def evaluation_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:

@@ -105,11 +105,15 @@ def _load_state(
 
 @frozen(eq=False)
 class TaskData:
-    """A task's rows by split (None if the config names no file), and what featurizers report on them."""
+    """A task's rows by split (None if the config names no file), and what featurizers report on them.
+
+    `sampling` are the weights by which training rows are drawn, None if each occurs once per pass.
+    """
 
     splits: Mapping[Split, Rows | None]
     statistics: Mapping[Split, Mapping[str, float]]
     notices: tuple[str, ...] = ()
+    sampling: np.ndarray | None = None
 
     @property
     def train(self) -> Rows:

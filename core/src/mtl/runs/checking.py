@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
-from mtl.components import Split, TaskConfig
+from mtl.components import Split, Task, TaskConfig
 from mtl.config.run_config import RunConfig
 from mtl.data.cache import notices
 from mtl.data.load import SPLITS, TaskData, Tasks, load_data, make_tasks
@@ -79,10 +79,11 @@ def check_data(
     with torch_settings(config):
         for name, component in config.tasks.items():
             texts[name] = dict(_read(name, component.config, config.seed, found))
+        encoded = _encode(config, found)
         for name, splits in texts.items():
-            found += _of_task(name, splits)
+            found += _of_task(name, splits, encoded)
         found += _between_tasks(texts)
-        found += _of_encoded(config, failed={each.task for each in found if each.kind == "unreadable"})
+        found += encoded.findings
     checked: dict[str, Any] = {
         "tasks": {
             name: {
@@ -125,7 +126,7 @@ def _distinct(found: Sequence[Finding]) -> list[Finding]:
 # --- what the rows hold ------------------------------------------------------------------------------
 
 
-def _of_task(name: str, splits: Mapping[Split, SplitTexts]) -> Iterator[Finding]:
+def _of_task(name: str, splits: Mapping[Split, SplitTexts], encoded: Encoded) -> Iterator[Finding]:
     for split, texts in splits.items():
         if not texts.rows:
             verdict: Verdict = "error" if split == "train" else "warning"
@@ -134,11 +135,16 @@ def _of_task(name: str, splits: Mapping[Split, SplitTexts]) -> Iterator[Finding]
         yield from _of_split(name, split, texts)
     train = splits.get("train")
     if train is not None and train.rows:
-        for notice in label_notices(train.labels):
+        labels = encoded.label_counts.get(name, {})
+        for notice in label_notices(labels.get("train") or train.labels):
             yield Finding(name, "train", "labels", "warning", notice)
         for split in ("eval", "test"):
             if split in splits:
-                yield from _against_train(name, split, splits[split], train)
+                yield from _overlap(name, split, splits[split], "the training data", train)
+                if not encoded.succeeded:  # else the task maps these labels, or leaves their rows out
+                    yield from _unseen_labels(name, split, splits[split], train)
+                known, given = (labels.get(each) or splits[each].labels for each in ("train", split))
+                yield from _absent_labels(name, split, splits[split], known, given)
     if "eval" in splits and "test" in splits:
         yield from _overlap(name, "test", splits["test"], "the evaluation data", splits["eval"])
 
@@ -154,7 +160,7 @@ def _of_split(name: str, split: Split, texts: SplitTexts) -> Iterator[Finding]:
         yield Finding(name, split, "bad rows", "warning", f"{texts.path}: {rows}", texts.skipped)
     for kind, lines in texts.odd.items():
         has = _rows(len(lines), "has", "have")
-        yield finding("characters", "warning", f"{has} {ODD[kind]}", lines)
+        yield finding("characters", _by_share(lines, texts), f"{has} {ODD[kind]}", lines)
     again, other = texts.repeated()
     has_target = bool(texts.labels or texts.numbers)
     if other and has_target:
@@ -187,17 +193,22 @@ def _numbers(name: str, split: Split, texts: SplitTexts) -> Iterator[Finding]:
         yield Finding(name, split, "targets", "warning", f"{texts.path}: {message}", len(far), lines)
 
 
-def _against_train(name: str, split: Split, texts: SplitTexts, train: SplitTexts) -> Iterator[Finding]:
-    yield from _overlap(name, split, texts, "the training data", train)
+def _unseen_labels(name: str, split: Split, texts: SplitTexts, train: SplitTexts) -> Iterator[Finding]:
     unseen = {label: count for label, count in texts.labels.items() if label not in train.labels}
     if unseen:
         labels = ", ".join(f"`{label}` ({count:,})" for label, count in unseen.items())
         message = f"{texts.path}: no training row has the {_plural(len(unseen), 'label')} {labels}"
         yield Finding(name, split, "unseen labels", "error", message, sum(unseen.values()))
-    total = train.labels.total()
-    if texts.rows >= ABSENT_ROWS and texts.labels:
-        for label, count in train.labels.items():
-            if label not in texts.labels and count >= ABSENT_SHARE * total:
+
+
+def _absent_labels(
+    name: str, split: Split, texts: SplitTexts, known: Mapping[str, int], given: Mapping[str, int]
+) -> Iterator[Finding]:
+    """Yield the labels that many training rows have, but none of a split."""
+    total = sum(known.values())
+    if texts.rows >= ABSENT_ROWS and given:
+        for label, count in known.items():
+            if not given.get(label) and count >= ABSENT_SHARE * total:
                 part = f"{100 * count / total:.1f} % of the training data"
                 message = f"{texts.path}: no row has the label `{label}`, which {part} has"
                 yield Finding(name, split, "labels", "warning", message)
@@ -211,7 +222,8 @@ def _overlap(name: str, split: Split, texts: SplitTexts, other: str, known: Spli
         share = f"{100 * len(lines) / texts.rows:.1f} %"
         said = _rows(len(lines), "is", "are")
         message = f"{texts.path}: {said} in {other}, too ({share})"
-        verdict = "error" if len(lines) == texts.rows else _by_share(lines, texts)
+        is_train = len(lines) == texts.rows and other == "the training data"
+        verdict = "error" if is_train else _by_share(lines, texts)
         yield Finding(name, split, "overlap", verdict, message, len(lines), lines[:LINES_NAMED])
 
 
@@ -242,11 +254,20 @@ def _plural(number: int, noun: str) -> str:
 # --- what the tasks and featurizers say ----------------------------------------------------------------
 
 
-def _of_encoded(config: RunConfig, failed: set[str]) -> Iterator[Finding]:
-    """Yield what tasks and featurizers notice when they read the data, as in a run."""
-    left = [name for name in config.tasks if name not in failed]
-    if not left:
-        return
+@frozen
+class Encoded:
+    """What tasks and featurizers make of the data: whether they can read all of it, their findings, and how
+    many rows of each task and split have each label."""
+
+    succeeded: bool
+    findings: Sequence[Finding] = ()
+    label_counts: Mapping[str, Mapping[Split, Mapping[str, int]]] = field(factory=dict)
+
+
+def _encode(config: RunConfig, found: Sequence[Finding]) -> Encoded:
+    """Read the data as a run does; `found` are the files that cannot be read at all."""
+    if found:
+        return Encoded(succeeded=False)
     tasks = make_tasks(config)
     # What is said before data is read is not about the data.
     known: tuple[str, ...] = ()
@@ -255,14 +276,16 @@ def _of_encoded(config: RunConfig, failed: set[str]) -> Iterator[Finding]:
     try:
         with Scratch() as scratch:
             data = load_data(config, tasks, scratch)
-            yield from _noticed(tasks, data, known)
+            counts = {name: _label_counts(task, data[name]) for name, task in tasks.tasks.items()}
+            return Encoded(True, list(_noticed(tasks, data, known)), counts)
     except DataError as error:
-        if not failed:
-            yield Finding(_task_of(str(error), left), None, "refused", "error", str(error))
+        names = list(config.tasks)
+        task = names[0] if len(names) == 1 else next((name for name in names if name in str(error)), "")
+        return Encoded(False, [Finding(task, None, "refused", "error", str(error))])
 
 
-def _task_of(message: str, tasks: Sequence[str]) -> str:
-    return tasks[0] if len(tasks) == 1 else next((name for name in tasks if name in message.split()), "")
+def _label_counts(task: Task[Any], data: TaskData) -> dict[Split, Mapping[str, int]]:
+    return {split: task.label_counts(rows) for split, rows in data.splits.items() if rows is not None}
 
 
 def _noticed(tasks: Tasks, data: Mapping[str, TaskData], known: Sequence[str]) -> Iterator[Finding]:

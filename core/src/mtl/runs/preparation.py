@@ -26,7 +26,7 @@ from mtl.data.cache import load_cached
 from mtl.data.columns import Rows
 from mtl.data.load import TaskData, Tasks, make_tasks
 from mtl.data.same_rows import unify
-from mtl.errors import UsageError
+from mtl.errors import UsageError, component_errors
 from mtl.model import ModuleStates, MultitaskModel, build_model
 from mtl.plugins import Plugins
 from mtl.runs.arguments import as_path, require_overrides, shown
@@ -132,7 +132,7 @@ def prepare(
     data = read.tasks
     if fast:
         data = {name: _longest_rows(config.tasks[name].config, each) for name, each in data.items()}
-    data = unify(data)
+    data = _with_sampling(tasks, unify(data))
     model = build_model(tasks, config.seed, states, start.module_states(config) if start else {})
     started = start.fill(model, config) if start else None
     phases = tuple(_phases(config, data, model, {}, fast=fast))
@@ -147,6 +147,16 @@ def prepare(
         *([FAST_NOTICE] if fast else []),
     )
     return Prepared(loaded, plugins, tasks, data, notices, model.to(device), phases, device, fast, started)
+
+
+def _with_sampling(tasks: Tasks, data: Mapping[str, TaskData]) -> dict[str, TaskData]:
+    """Return the data with the weights by which tasks draw their training rows."""
+    weighted = {}
+    for name, each in data.items():
+        task = tasks.tasks[name]
+        with component_errors(task, f"to weight the training rows of {name}"):
+            weighted[name] = evolve(each, sampling=task.sampling_weights(each.train))
+    return weighted
 
 
 def _longest_rows(config: TaskConfig, data: TaskData) -> TaskData:
@@ -223,6 +233,7 @@ def _timeline(
                 batch_size=task.batch_size,
                 batch_tokens=task.batch_tokens,
                 accumulate=task.accumulate_batches or config.trainer.accumulate_batches,
+                weights=data[name].sampling,
             )
             for name, task in trained.items()
         },

@@ -37,6 +37,8 @@ def batch_sources(
             and tasks[task].features is tasks[first].features
             and _size(batching[task]) == _size(batching[first])
             and batching[task].accumulate == 1
+            and batching[task].weights is None
+            and batching[first].weights is None
             and any({task, first} <= together for together in joint)
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
 from attrs import Factory
@@ -39,8 +39,19 @@ class ClassificationTaskConfig(DocumentTaskConfig):
     max_tokens: int | None = option(
         None, "Words read of a text; what is cut off is counted. No limit if null.", minimum=1
     )
-    class_weights: dict[str, float] = option(
-        Factory(dict), "Factors of the loss by label; 1 if absent.", above=0
+    label_map: dict[str, str] = option(
+        Factory(dict), "Labels of the data to those of the task; a label that is not here stays as it is."
+    )
+    class_weights: dict[str, float] | Literal["balanced"] = option(
+        Factory(dict),
+        "Factors of the loss by label, 1 if absent; `balanced` gives each label the same share of the loss of"
+        " the training rows.",
+        above=0,
+    )
+    class_sampling: Literal["natural", "square-root", "balanced"] = option(
+        "natural",
+        "How often training rows of a label are drawn: as often as they occur, by the square root of that, or"
+        " each label equally often.",
     )
     label_smoothing: float = option(
         0.0, "Label smoothing: share of the target that is spread evenly over all labels.", minimum=0, below=1
@@ -63,8 +74,9 @@ class ClassificationTaskConfig(DocumentTaskConfig):
 
     def check(self) -> Iterator[Problem]:
         """Find labels that cannot be told apart, and settings that do not fit the labels given here."""
+        yield from self._check_map()
         for position, label in enumerate(self.ignore_labels):
-            if label in self.labels or label in self.class_weights:
+            if label in self.labels or label in self._weighted:
                 yield Problem(
                     f"ignore_labels[{position}]",
                     f"`ignore_labels` must name no label of the task, but names {label!r}",
@@ -91,9 +103,30 @@ class ClassificationTaskConfig(DocumentTaskConfig):
             seen.add(label)
         yield from self.misfits(seen)
 
+    @property
+    def _weighted(self) -> Mapping[str, float]:
+        """The labels that `class_weights` names."""
+        return {} if isinstance(self.class_weights, str) else self.class_weights
+
+    def _check_map(self) -> Iterator[Problem]:
+        """Find mapped labels that no row could have."""
+        for label, mapped in self.label_map.items():
+            if not mapped.strip() or mapped != mapped.strip() or label != label.strip():
+                yield Problem(
+                    f"label_map.{label}",
+                    "`label_map` must map labels without spaces around them to such labels, but maps"
+                    f" {label!r} to {mapped!r}",
+                )
+            elif self.labels and mapped not in self.labels and mapped not in self.ignore_labels:
+                yield Problem(
+                    f"label_map.{label}",
+                    f"`label_map` must map to labels of the task, but {mapped!r} is none",
+                    known_labels(mapped, self.labels),
+                )
+
     def misfits(self, labels: Collection[str]) -> Iterator[Problem]:
         """Yield settings that do not fit these labels."""
-        for label in self.class_weights:
+        for label in self._weighted:
             if label not in labels:
                 yield Problem(
                     f"class_weights.{label}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,21 +21,40 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 @frozen
 class SeenLabels:
-    """The distinct labels of the training rows of `path`, in order of appearance."""
+    """The labels of the training rows of `path` and how many rows have each, in order of appearance."""
 
-    labels: Sequence[str]
-    rows: int
+    counts: Mapping[str, int]
     path: str
+
+    @property
+    def labels(self) -> list[str]:
+        """The distinct labels."""
+        return list(self.counts)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return sum(self.counts.values())
 
     @classmethod
     def of(cls, frames: Iterable[pl.DataFrame]) -> SeenLabels:
         """Return those of prepared rows (`label`, `path`)."""
-        labels, rows, path = dict[str, None](), 0, ""
+        counts, path = Counter[str](), ""
         for frame in frames:
-            labels |= dict.fromkeys(frame["label"].unique(maintain_order=True))
-            rows += len(frame)
+            found = frame["label"]
+            counts.update(dict.fromkeys(found.unique(maintain_order=True), 0))
+            counts.update(dict(found.value_counts().iter_rows()))
             path = frame["path"][0]
-        return cls(list(labels), rows, path)
+        return cls(counts, path)
+
+    def balanced_weights(self, labels: Sequence[str]) -> dict[str, float]:
+        """Return a weight for each label with which all rows of a label weigh as much as those of any other,
+        and a row 1 on average; 1 for a label that no row has."""
+        present = [label for label in labels if self.counts.get(label)]
+        rows = sum(self.counts[label] for label in present)
+        return {
+            label: rows / (len(present) * self.counts[label]) if label in present else 1.0 for label in labels
+        }
 
     def usable(self) -> list[str]:
         """Return all of them: numbers by value, else alphabetically.
@@ -59,6 +79,18 @@ class SeenLabels:
                 f"{self.path}: `label` must have at least two values to train on,"
                 f" but all rows say {self.labels[0]!r}"
             )
+
+
+def saved_weights(state: Mapping[str, Any], labels: Sequence[str]) -> dict[str, float]:
+    """Return the weights of labels that a task saved. Raises `DataError` for anything else."""
+    weights = state.get("class_weights")
+    if (
+        isinstance(weights, dict)
+        and set(weights) == set(labels)
+        and all(type(weight) in (int, float) and 0 < weight < float("inf") for weight in weights.values())
+    ):
+        return weights
+    raise DataError("`class_weights` must be a positive number for each label")
 
 
 def saved_labels(state: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 import torch
 from attrs import evolve
@@ -14,7 +15,7 @@ from torch import nn
 from mtl import Batch, Builder, ConfigError, Dense, Features, Rows, Table, Task
 from mtl.data.columns import Column
 from mtl_text.classification.config import ClassificationTaskConfig
-from mtl_text.classification.labels import SeenLabels, number_labels, saved_labels
+from mtl_text.classification.labels import SeenLabels, number_labels, saved_labels, saved_weights
 from mtl_text.classification.metrics import ClassificationMetrics
 from mtl_text.classification.model import Classifier, ClassifierOutput
 from mtl_text.documents.model import document_modules
@@ -29,6 +30,7 @@ class ClassificationTask(Task[ConfigT]):
     def __init__(self, config: ConfigT, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)
         self.labels = list(config.labels)
+        self.class_weights = {} if isinstance(config.class_weights, str) else dict(config.class_weights)
         self.known: list[str] = []
         self.unseen: list[str] = []
         self.ignored: dict[tuple[str, int], Counter[str]] = {}
@@ -42,7 +44,10 @@ class ClassificationTask(Task[ConfigT]):
         """
         frame = split_rows(table, self.config, self.features)
         if "label" in frame.columns:
-            frame = frame.with_columns(pl.col("label").str.strip_chars())
+            label = pl.col("label").str.strip_chars()
+            frame = frame.with_columns(
+                label.replace(self.config.label_map) if self.config.label_map else label
+            )
         return self._cut(self._labelled(frame))
 
     def _labelled(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -84,7 +89,13 @@ class ClassificationTask(Task[ConfigT]):
         seen.require_two()
         if self.config.labels:
             self.unseen = [label for label in self.labels if label not in seen.labels]
-            return
+        else:
+            self._take_labels(seen)
+        if self.config.class_weights == "balanced":
+            self.class_weights = seen.balanced_weights(self.labels)
+
+    def _take_labels(self, seen: SeenLabels) -> None:
+        """Take the labels that the training rows have, after those that are known already."""
         new = [label for label in seen.usable() if label not in self.known]
         self.labels = [*self.known, *new]
         problems = list(self.config.misfits(self.labels))
@@ -100,12 +111,12 @@ class ClassificationTask(Task[ConfigT]):
 
     def build_model(self, build: Builder) -> nn.Module:
         config = self.config
-        weights = torch.tensor([config.class_weights.get(label, 1.0) for label in self.labels])
+        weights = torch.tensor([self.class_weights.get(label, 1.0) for label in self.labels])
         return Classifier(
             **document_modules(
                 config, self.features, build, output_dim=len(self.labels), output_names=self.labels
             ),
-            class_weights=weights if config.class_weights else None,
+            class_weights=weights if self.class_weights else None,
             label_smoothing=config.label_smoothing,
         )
 
@@ -131,10 +142,22 @@ class ClassificationTask(Task[ConfigT]):
         ]
 
     def state(self) -> dict[str, Any]:
-        return {"labels": self.labels}
+        weights = {"class_weights": self.class_weights} if self.config.class_weights == "balanced" else {}
+        return {"labels": self.labels, **weights}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.labels = saved_labels(state)
+        if self.config.class_weights == "balanced":
+            self.class_weights = saved_weights(state, self.labels)
+
+    def sampling_weights(self, rows: Rows) -> np.ndarray | None:
+        """Return the weights of `class_sampling`."""
+        power = {"natural": 0.0, "square-root": 0.5, "balanced": 1.0}[self.config.class_sampling]
+        if not power:
+            return None
+        label = rows.columns["label"].values.numpy()
+        weights: np.ndarray = np.bincount(label, minlength=len(self.labels))[label] ** -power
+        return weights
 
     def label_counts(self, rows: Rows) -> dict[str, int]:
         """Return how many rows have each label."""
