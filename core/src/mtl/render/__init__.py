@@ -20,12 +20,14 @@ if TYPE_CHECKING:
         size,
         table,
     )
+    from mtl.render.export import Latex, csv_table, latex, latex_table
     from mtl.render.live import LiveDisplay
     from mtl.render.plain import escaped
     from mtl.render.terminal import errors, output
 
 _CELLS = "ABSENT count duration is_plain message number rate section share size table".split()
 _LAZY = {
+    **dict.fromkeys("Latex csv_table latex latex_table".split(), "mtl.render.export"),
     "LiveDisplay": "mtl.render.live",
     **dict.fromkeys(_CELLS, "mtl.render.cells"),
     "errors": "mtl.render.terminal",
@@ -35,12 +37,16 @@ _LAZY = {
 
 __all__ = [
     "ABSENT",
+    "Latex",
     "LiveDisplay",
     "count",
+    "csv_table",
     "duration",
     "errors",
     "escaped",
     "is_plain",
+    "latex",
+    "latex_table",
     "message",
     "number",
     "output",

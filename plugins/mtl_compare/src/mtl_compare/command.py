@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mtl import MtlError, UsageError
 from mtl.commands.options import (
     BaseDirOption,
-    ConfigArgument,
     DeviceOption,
     JsonOption,
     SetOption,
@@ -19,18 +18,37 @@ from mtl.commands.options import (
     results_only,
     whole_number,
 )
+from mtl_compare.vary import folder_name, variations
+
+if TYPE_CHECKING:
+    from mtl_compare.comparison import Comparison
 
 DEFAULT_SEEDS = 5
 
 
 def compare(
-    config: ConfigArgument = None,
+    configs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CONFIG...",
+            help="One config, whose tasks are compared, or several; `-` or nothing reads standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=V1,V2",
+            help="Compare CONFIG with these values of a setting; repeatable, for all combinations.",
+            show_default=False,
+        ),
+    ] = None,
     seeds: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             parser=whole_number("--seeds"),
-            help="Runs of each kind; 5 if absent.",
+            help="Runs of each kind or config; 5 if absent.",
             show_default=False,
         ),
     ] = None,
@@ -60,7 +78,8 @@ def compare(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="The folder, new or of the same comparison; runs/NAME-compare if absent.",
+            help="The folder, new or of the same comparison; runs/NAME-compare if absent (of several"
+            " configs runs/A-B-compare).",
             show_default=False,
         ),
     ] = None,
@@ -78,38 +97,70 @@ def compare(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show the result and errors only.")] = False,
     as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table (booktabs).")] = False,
 ) -> None:
-    """Train each task of CONFIG alone and all together, and say whether that helps.
+    """Train each task of CONFIG alone and all together, or several configs, and test the difference.
 
-    The same command goes on with a comparison that was interrupted, and takes what is done.
+    Of several configs, the first is the baseline. The same command continues an interrupted comparison.
     """
     for option, number in (("--seeds", seeds), ("--jobs", jobs)):
         if number == 0:
             raise UsageError(f"`{option}` must be at least 1, but is 0")
-    loaded, plugins = load(config, overrides, base_dir)
-    name = "config" if config in (None, "-") else Path(str(config)).stem
+    if as_json + as_csv + as_latex > 1:
+        raise UsageError("`--csv`, `--json` and `--latex` exclude each other")
+    several = bool(vary) or len(configs or ()) > 1
+    if several and (without or leave_one_out):
+        raise UsageError("`--without` and `--leave-one-out` are for the tasks of one config")
+    made = variations(configs or ["-"], vary or ())
+    chosen = {name: load(path, [*(overrides or ()), *each], base_dir) for name, (path, each) in made.items()}
+    (loaded, plugins), *_ = chosen.values()
+    folder = output or Path("runs", f"{folder_name(made)}-compare")
+    common: dict[str, Any] = {
+        "output": folder,
+        "seeds": [(first_seed or 0) + number for number in range(seeds or DEFAULT_SEEDS)],
+        "tasks": task or (),
+        "device": device,
+    }
     with results_only():
-        from mtl_compare.comparison import make_comparison
+        if several:
+            from mtl_compare.configs import make_config_comparison
 
-        folder = output or Path("runs", f"{name}-compare")
-        comparison = make_comparison(
-            loaded,
-            plugins,
-            output=folder,
-            name=name,
-            seeds=[(first_seed or 0) + number for number in range(seeds or DEFAULT_SEEDS)],
-            tasks=task or (),
-            left_out=None if leave_one_out else without or (),
-            device=device,
-        )
+            configs_by_name = {name: each for name, (each, _) in chosen.items()}
+            comparison = make_config_comparison(configs_by_name, plugins, **common)
+        else:
+            from mtl_compare.comparison import make_comparison
+
+            left_out = None if leave_one_out else without or ()
+            comparison = make_comparison(loaded, plugins, name=next(iter(made)), left_out=left_out, **common)
+        if not quiet:
+            from mtl_compare.estimate import say_estimate
+
+            say_estimate(comparison, {name: each for name, (each, _) in chosen.items()}, plugins, jobs or 1)
         report = comparison.run(at_once=jobs or 1, quiet=quiet)
-    if as_json:
-        print_json(report)
-    else:
-        from mtl.render import output as results
-        from mtl_compare.render import report_view
-
-        results().print(report_view(report, str(folder)))
+    _print(report, comparison, as_json=as_json, as_csv=as_csv, as_latex=as_latex, folder=str(folder))
     failed = [run for run in report["runs"] if run["status"] != "completed"]
     if failed:
         raise MtlError(f"{len(failed)} of {len(report['runs'])} runs failed; the others are compared")
+
+
+def _print(
+    report: dict[str, Any],
+    comparison: Comparison,
+    *,
+    as_json: bool,
+    as_csv: bool,
+    as_latex: bool,
+    folder: str,
+) -> None:
+    if as_json:
+        print_json(report)
+    elif as_csv or as_latex:
+        from mtl_compare.export import comparison_csv, comparison_latex
+
+        print((comparison_csv if as_csv else comparison_latex)(report), end="")
+    else:
+        from mtl.render import output
+        from mtl_compare.render import report_view
+
+        output().print(report_view(report, folder))

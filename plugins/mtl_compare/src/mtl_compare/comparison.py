@@ -1,4 +1,4 @@
-"""`compare`: derive the configs, train what is not trained yet, score it, and report."""
+"""A comparison: train what has not been trained yet, score it, and report."""
 
 from __future__ import annotations
 
@@ -93,6 +93,7 @@ class Comparison:
     notes: Sequence[str]
     device: str | None
     runs: list[Run]
+    baseline: str | None = None
 
     def run(self, *, at_once: int, quiet: bool) -> dict[str, Any]:
         """Train and score what is not there yet; the report. Raises `Interrupted` on Ctrl-C."""
@@ -117,9 +118,13 @@ class Comparison:
 
     def write(self) -> dict[str, Any]:
         """Write what the runs show so far."""
-        made = report(self.name, self.subjects, self.runs, self.seeds, self.notes)
+        made = report(self.name, self.subjects, self.runs, self.seeds, self.notes, self.baseline)
         write_json(self.folder.report, made)
         return made
+
+    def pending(self) -> list[Run]:
+        """Return the runs that have not been completed before."""
+        return [run for run in self.runs if not self._is_done(run)]
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -140,11 +145,15 @@ class Comparison:
         )
 
     def _take(self, run: Run) -> None:
-        """Take a run that was done before."""
+        """Take a run that was completed before."""
+        if self._is_done(run):
+            run.result = read_json(self.folder.run(run.variant, run.seed) / "result.json")
+            run.scores = read_json(self.folder.scores(run.variant, run.seed))
+            run.status = "completed"
+
+    def _is_done(self, run: Run) -> bool:
         result = self.folder.run(run.variant, run.seed) / "result.json"
-        scores = self.folder.scores(run.variant, run.seed)
-        if result.exists() and scores.exists():
-            run.result, run.scores, run.status = read_json(result), read_json(scores), "completed"
+        return result.exists() and self.folder.scores(run.variant, run.seed).exists()
 
     def _finish(self, run: Run, command: Command, status: int) -> None:
         """Score a run that has ended, or note why it failed."""
@@ -188,19 +197,25 @@ def make_comparison(
     alone = [subject.task for subject in subjects]
     variants = make_variants(prepared, trained if left_out is None else left_out, alone)
     folder = CompareFolder(output.absolute())
-    folder.claim(_fingerprints(prepared, variants, seeds))
+    folder.claim(fingerprints(prepared, variants, seeds))
+    notes += [note for variant in variants for note in variant.notes]
+    return Comparison(
+        folder, name, variants, subjects, seeds, notes, device, make_runs(folder, variants, seeds)
+    )
+
+
+def make_runs(folder: CompareFolder, variants: Sequence[Variant], seeds: Sequence[int]) -> list[Run]:
+    """Write the configs of the variants, and return their runs."""
     for variant in variants:
         write_json(folder.config(variant), variant.config)
-    runs = [
+    return [
         Run(variant, seed, str(folder.run(variant, seed).relative_to(folder.path)))
         for seed in seeds
         for variant in variants
     ]
-    notes += [note for variant in variants for note in variant.notes]
-    return Comparison(folder, name, variants, subjects, seeds, notes, device, runs)
 
 
-def _fingerprints(prepared: Prepared, variants: Sequence[Variant], seeds: Sequence[int]) -> dict[str, str]:
+def fingerprints(prepared: Prepared, variants: Sequence[Variant], seeds: Sequence[int]) -> dict[str, str]:
     """Return a digest of what each run is made from: its config and seed, its tasks' rows and what was
     learned."""
     now = identity(prepared)

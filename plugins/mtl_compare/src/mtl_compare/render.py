@@ -21,7 +21,7 @@ def report_view(report: Mapping[str, Any], folder: str) -> Group:
     """Return a block a task, then all tasks, the cost, and what a reader should know."""
     parts: list[RenderableType] = []
     for name, task in report["tasks"].items():
-        parts += [*_task(name, task), Text()]
+        parts += [*(_configs(report, name) if report["kind"] == "configs" else _task(name, task)), Text()]
     parts += [*_all_tasks(report), Text(), _costs(report["cost"]), Text()]
     for run in report["runs"]:
         if run["status"] == "failed":
@@ -36,9 +36,7 @@ def report_view(report: Mapping[str, Any], folder: str) -> Group:
 
 
 def _task(name: str, task: Mapping[str, Any]) -> Iterator[RenderableType]:
-    better = "higher" if task["higher_is_better"] else "lower"
-    rows = count(task["rows"], f"{task['split']} row")
-    yield Text.assemble((name, "bold"), f"   {task['metric']} on {rows}, {better} is better")
+    yield _title(name, task)
     baselines = {"alone": {**task["alone"], "difference": task["difference"]}}
     baselines |= {f"without {other}": each for other, each in task["without"].items()}
     for label, baseline in baselines.items():
@@ -51,6 +49,35 @@ def _task(name: str, task: Mapping[str, Any]) -> Iterator[RenderableType]:
     metrics = list(task["metrics"].items())[:OTHER_METRICS]
     if metrics:
         yield _other_metrics(metrics)
+
+
+def _title(name: str, task: Mapping[str, Any]) -> Text:
+    better = "higher" if task["higher_is_better"] else "lower"
+    rows = count(task["rows"], f"{task['split']} row")
+    return Text.assemble((name, "bold"), f"   {task['metric']} on {rows}, {better} is better")
+
+
+def _configs(report: Mapping[str, Any], name: str) -> Iterator[RenderableType]:
+    """Yield a task in several configs, each against the first."""
+    task, baseline = report["tasks"][name], report["baseline"]
+    yield _title(name, task)
+    made = _table("", "mean ± deviation", "difference ± 95 %", "p seeds", "p rows")
+    for config, each in task["configs"].items():
+        if each["difference"] is None:
+            made.add_row(config, _mean(each))
+            continue
+        made.add_row(config, _mean(each), *_difference(each["difference"]))
+        yield _config_verdict(name, config, baseline, each["difference"])
+    yield made
+
+
+def _config_verdict(task: str, config: str, baseline: str, difference: Mapping[str, Any]) -> Text:
+    """Return the verdict in a sentence: whether a config is better than the baseline on a task."""
+    word, text = difference["verdict"], difference["text"]
+    if word in STYLES:
+        than = "better" if word == HELPS else "worse"
+        return Text(f"{config} is {than} than {baseline} on {task}", style=STYLES[word])
+    return Text(f"whether {config} is better than {baseline} on {task} {text}", style="yellow")
 
 
 def _table(*columns: str) -> Table:
@@ -105,12 +132,15 @@ def _other_metrics(metrics: list[tuple[str, Mapping[str, Any]]]) -> Table:
 
 
 def _all_tasks(report: Mapping[str, Any]) -> Iterator[RenderableType]:
-    delta = report["delta_m"]
-    if delta:
+    configs = report["kind"] == "configs"
+    deltas = report["delta_m"] if configs and len(report["tasks"]) > 1 else {}
+    for name, delta in deltas.items() if configs else [("all tasks", report["delta_m"])]:
+        if not delta:
+            continue
         share = _signed(delta["mean"], delta["interval"], lambda value: f"{100 * value:.2f} %")
         p = "" if delta["p_seeds"] is None else f", p {_p(delta['p_seeds'])}"
         what = ("   the mean relative gain of a task", "dim")
-        yield Text.assemble(("all tasks", "bold"), f"   Δm {share}{p}", what)
+        yield Text.assemble((name, "bold"), f"   Δm {share}{p}", what)
 
 
 def _costs(cost: Mapping[str, Any]) -> Table:

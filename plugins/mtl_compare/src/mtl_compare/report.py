@@ -1,4 +1,4 @@
-"""What the runs of a comparison show, as JSON: `compare.json`, whose format docs/compare.md says."""
+"""The results of a comparison as JSON: `compare.json`, described in docs/compare.md."""
 
 from __future__ import annotations
 
@@ -54,19 +54,41 @@ class Subject:
 
 
 def report(
-    config: str, subjects: Sequence[Subject], runs: Sequence[Run], seeds: Sequence[int], notes: Sequence[str]
+    config: str,
+    subjects: Sequence[Subject],
+    runs: Sequence[Run],
+    seeds: Sequence[int],
+    notes: Sequence[str],
+    baseline: str | None = None,
 ) -> dict[str, Any]:
-    """Return all that is known of a comparison, from the runs that are done."""
+    """Return the results of the runs that are complete.
+
+    With a `baseline`, the runs are of several configs, each compared with that one; otherwise of all tasks
+    together, each alone, and all but one.
+    """
     done = {(run.variant.name, run.seed): run for run in runs if run.status == "completed"}
     variants = {run.variant.name: run.variant for run in runs}
-    tasks = {subject.task: _task(subject, variants, done, seeds) for subject in subjects}
+    if baseline is None:
+        tasks = {subject.task: _task(subject, variants, done, seeds) for subject in subjects}
+        compared: dict[str, Any] = {"delta_m": _delta_m([task["difference"] for task in tasks.values()])}
+    else:
+        tasks = {subject.task: _by_config(subject, baseline, variants, done, seeds) for subject in subjects}
+        others = [name for name in variants if name != baseline]
+        compared = {
+            "baseline": baseline,
+            "delta_m": {
+                name: _delta_m([task["configs"][name]["difference"] for task in tasks.values()])
+                for name in others
+            },
+        }
     return {
         "format": FORMAT,
+        "kind": "tasks" if baseline is None else "configs",
         "config": config,
         "status": "completed" if len(done) == len(runs) else "incomplete",
         "seeds": list(seeds),
         "tasks": tasks,
-        "delta_m": _delta_m(tasks),
+        **compared,
         "cost": _costs(variants, done, seeds),
         "notes": list(notes),
         "runs": [_run(run) for run in runs],
@@ -103,7 +125,7 @@ def _task(
     task, metric, rows = subject.task, subject.metric, subject.reported
     names = {"alone": f"alone/{task}"}
     names |= {name: name for name in variants if name.startswith("without/") and task in variants[name].steps}
-    compared = {name: _against(subject, variant, done, seeds) for name, variant in names.items()}
+    compared = {name: _against(subject, TOGETHER, variant, done, seeds) for name, variant in names.items()}
     alone = compared.pop("alone")
     difference = alone.pop("difference")
     return {
@@ -117,6 +139,26 @@ def _task(
         "without": {name.partition("/")[2]: each for name, each in compared.items()},
         "difference": difference,
         "metrics": _other_metrics(subject, done, seeds),
+    }
+
+
+def _by_config(
+    subject: Subject, baseline: str, variants: Mapping[str, Variant], done: Done, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Return a task's metric in each config, and how far the others are from the baseline."""
+    metric, rows = subject.metric, subject.reported
+    configs: dict[str, Any] = {}
+    for name in variants:
+        values = _summary(_values(subject, name, metric.name, done, seeds))
+        against = _against(subject, name, baseline, done, seeds)["difference"] if name != baseline else None
+        configs[name] = {**values, "difference": against}
+    return {
+        "metric": metric.name,
+        "higher_is_better": metric.higher_is_better,
+        "split": rows.split,
+        "rows": rows.rows,
+        "selected_on": "eval" if rows.split == "eval" and rows.selects else None,
+        "configs": configs,
     }
 
 
@@ -152,13 +194,15 @@ def _reported_metrics(run: Run, subject: Subject) -> Mapping[str, Any]:
     return metrics or {}
 
 
-def _against(subject: Subject, variant: str, done: Done, seeds: Sequence[int]) -> dict[str, Any]:
-    """Return the metrics of a variant, and how far those of all together are from them."""
+def _against(
+    subject: Subject, candidate: str, baseline: str, done: Done, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Return the metrics of the variant `baseline`, and how far those of `candidate` are from them."""
     metric = subject.metric
-    values, joint = (_values(subject, name, metric.name, done, seeds) for name in (variant, TOGETHER))
+    values, joint = (_values(subject, name, metric.name, done, seeds) for name in (baseline, candidate))
     both = [seed for seed in seeds if seed in values and seed in joint]
     difference = paired([joint[seed] - values[seed] for seed in both])
-    rows_test = _rows_test(subject, [(done[TOGETHER, seed], done[variant, seed]) for seed in both])
+    rows_test = _rows_test(subject, [(done[candidate, seed], done[baseline, seed]) for seed in both])
     p_rows = rows_test["p"] if rows_test else None
     said = verdict(len(both), difference, p_rows, higher_is_better=metric.higher_is_better)
     gains = [gain(joint[seed], values[seed], higher_is_better=metric.higher_is_better) for seed in both]
@@ -279,15 +323,14 @@ def _values_by_group(scored: Mapping[str, Any], binary: bool) -> list[float]:
 # --- all tasks -------------------------------------------------------------------------------------
 
 
-def _delta_m(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the mean relative gain over all tasks, where each has one."""
-    differences = [task["difference"] for task in tasks.values()]
+def _delta_m(differences: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the mean relative gain over all tasks, if each has one."""
     if not differences:
         return None
     seeds = [seed for seed in differences[0]["seeds"] if all(seed in each["seeds"] for each in differences)]
     gains = {
-        name: [dict(zip(each["seeds"], each["gains"], strict=True))[seed] for seed in seeds]
-        for name, each in zip(tasks, differences, strict=True)
+        str(index): [dict(zip(each["seeds"], each["gains"], strict=True))[seed] for seed in seeds]
+        for index, each in enumerate(differences)
     }
     values = delta_m(gains)
     tested = paired(values)
@@ -306,6 +349,8 @@ def _costs(variants: Mapping[str, Variant], done: Done, seeds: Sequence[int]) ->
             "steps": variant.total_steps,
         }
     alone = [cost for name, cost in costs.items() if name.startswith("alone/")]
+    if not alone:
+        return costs
     costs["alone"] = {
         key: None if any(cost[key] is None for cost in alone) else sum(cost[key] for cost in alone)
         for key in ("seconds", "parameters", "steps")

@@ -44,12 +44,12 @@ def make_variants(
     """
     trained = trained_tasks(prepared)
     check_trained("--without", left_out, trained)
-    planned = _planned(prepared)
+    planned = planned_steps(prepared)
     # Resolved: what a task was told by another that shares its modules stands where it is needed.
     together = dump(prepared.config)
     notes = []
-    if _drop_save_paths(together["tasks"]):
-        notes.append("no run writes to a `save_path`: each would write over the one before")
+    if drop_save_paths(together["tasks"]):
+        notes.append("no run writes to a `save_path`, as runs would overwrite each other")
     if any(phase.timeline.schedule.adapts for phase in prepared.phases):
         notes.append(
             "the schedule may follow the scores: the steps alone are those that it plans without them"
@@ -83,7 +83,7 @@ def trained_tasks(prepared: Prepared) -> list[str]:
             "there is nothing to compare: `tasks` must have at least two that are trained,"
             f" but has {len(trained)} ({', '.join(trained)})"
         )
-    planned = _planned(prepared)
+    planned = planned_steps(prepared)
     idle = [name for name in trained if not planned[name]]
     if idle:
         raise UsageError(f"{idle[0]} takes no step in the run of all tasks, so there is nothing to compare")
@@ -94,7 +94,7 @@ def _timelines(prepared: Prepared) -> list[Timeline]:
     return [phase.timeline for phase in prepared.phases]
 
 
-def _planned(prepared: Prepared) -> Counter[str]:
+def planned_steps(prepared: Prepared) -> Counter[str]:
     """Return the optimizer steps of each task in the whole run."""
     return sum(map(_steps_of_tasks, _timelines(prepared)), Counter())
 
@@ -103,15 +103,15 @@ def _steps_of_tasks(timeline: Timeline) -> Counter[str]:
     return Counter(span.task for steps in timeline.walk() for step in steps for span in step.spans)
 
 
-def _drop_save_paths(value: Any) -> bool:
-    """Set every `save_path` below to none; whether there was one."""
+def drop_save_paths(value: Any) -> bool:
+    """Remove every `save_path` within a config, and return whether there was one."""
     found = False
     if isinstance(value, dict):
         found = value.get("save_path") is not None
         if found:
             value["save_path"] = None
         value = list(value.values())
-    return any([found, *map(_drop_save_paths, value)]) if isinstance(value, list) else found
+    return any([found, *map(drop_save_paths, value)]) if isinstance(value, list) else found
 
 
 def _variant(prepared: Prepared, together: Mapping[str, Any], name: str, tasks: Sequence[str]) -> Variant:
@@ -134,7 +134,7 @@ def _variant(prepared: Prepared, together: Mapping[str, Any], name: str, tasks: 
     paces = [_pace(prepared, number, trained) for number in range(len(_timelines(prepared)))]
     _apply(config, paces, tasks)
     steps = sum((pace.steps for pace in paces if pace), Counter[str]())
-    planned = _planned(prepared)
+    planned = planned_steps(prepared)
     notes += [
         f"{task} takes {steps[task]:,} steps in {name}, and {planned[task]:,} in the run of all tasks"
         for task in trained

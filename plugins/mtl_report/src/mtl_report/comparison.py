@@ -68,6 +68,11 @@ def comparison_page(folder: Path) -> str:
         raise UsageError(
             f"{folder / COMPARISON}: `format` must be {FORMAT}, but is {found.get('format')!s:.40}"
         )
+    if found.get("kind") == "configs":
+        raise UsageError(
+            f"{folder}: this is a comparison of configs, which `mtl compare` shows with --csv, --latex or"
+            " --json; a report shows one of tasks"
+        )
     plots = Plots()
     tasks = [_task(name, mapping(facts), plots) for name, facts in mapping(found.get("tasks")).items()]
     return render(
