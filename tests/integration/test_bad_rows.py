@@ -59,12 +59,11 @@ def test_d11_skipped_rows_are_counted_in_the_plan_and_in_the_result(
 def test_d11_skipped_rows_are_said_once_a_file_with_the_first(
     spoiled: dict[str, Any], tmp_path: Path
 ) -> None:
-    train, evaluation = (tmp_path / f"{name}.tsv" for name in ("train", "eval"))
     notices = plan(spoiled)["notices"]
     assert [notice for notice in notices if "bad row" in notice] == [
-        f"SST2: {train}: 2 bad rows are skipped; line 18: a row must have 2 columns, but has 1 column;"
+        "SST2: train.tsv: 2 bad rows are skipped; line 18: a row must have 2 columns, but has 1 column;"
         " line 19: text must be UTF-8, but byte 3 of the line is not",
-        f"SST2: {evaluation}: 1 bad row is skipped; line 19, character 1: `text` must not be empty",
+        "SST2: eval.tsv: 1 bad row is skipped; line 19, character 1: `text` must not be empty",
     ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +16,7 @@ from mtl.components import ModuleConfig
 from mtl.config.json_path import render_path
 from mtl.config.walk import walk
 from mtl.data.load import Tasks
-from mtl.errors import ComponentError, UsageError, component_errors
+from mtl.errors import ComponentError, UsageError, component_errors, is_out_of_memory
 from mtl.fields import Component
 from mtl.weights import (
     Weights,
@@ -84,6 +85,38 @@ def build_model(
     return MultitaskModel(models, builder, notices)
 
 
+@contextmanager
+def sized(device: torch.device, tasks: Tasks) -> Iterator[None]:
+    """Turn the lack of memory while the model of a run is built into a `UsageError` with its size."""
+    try:
+        yield
+    except (ComponentError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error) and not _overflows(error):
+            raise
+        raise UsageError(_too_large(device, tasks)) from error
+
+
+def _overflows(error: Exception) -> bool:
+    """Return whether the size of a tensor is no 64-bit integer."""
+    return "overflow" in str(error)
+
+
+def _too_large(device: torch.device, tasks: Tasks) -> str:
+    """Return how large a model is that does not fit into the memory of a device."""
+    memory = "memory" if device.type == "cpu" else f"the memory of {device}"
+    message = f"the model that the config describes does not fit into {memory}"
+    try:
+        with torch.device("meta"):
+            outline = build_model(tasks, seed=0)
+    except Exception as error:  # a constructor may read values of tensors, which have none here
+        return f"{message}: one of its tensors takes more than 2^63 bytes" if _overflows(error) else message
+    total = sum(tensor.nbytes for _, tensor in unique_tensors(outline))
+    sizes = {each.users[0]: sum(p.nbytes for p in each.module.parameters()) for each in outline.built}
+    largest = max(sizes, key=lambda path: (sizes[path], len(path)))
+    of_them = f"{sizes[largest] / 1e9:,.1f} GB of them at {largest}"
+    return f"{message}: its weights take {total / 1e9:,.1f} GB, {of_them}"
+
+
 def _owners(tasks: Tasks) -> dict[int, list[Owner]]:
     """Return the components of all modules; one that is shared has a name in each task."""
     owners: dict[int, list[Owner]] = {}
@@ -122,7 +155,7 @@ def load_model(
             with torch.device("meta"):
                 outline: MultitaskModel | None = build_model(tasks, seed, states)
         except ComponentError as error:
-            if "overflow" in str(error):
+            if _overflows(error):
                 message = f"{weights}: the model that its config describes fits no memory"
                 raise UsageError(message) from None
             # A module whose constructor reads values of tensors has no outline.

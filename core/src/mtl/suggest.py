@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+NO_LABEL = {*("- -- --- ? ?? . n/a #n/a <na> na nan null none nil".split()), "(none)"}
+"""Labels, in lower case, that often stand for none."""
+
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """Return up to three of `known` that resemble `name`, ignoring case."""
@@ -28,6 +31,19 @@ def nearest_or_all(name: str, known: Iterable[str], what: str) -> str:
     if not known:
         return f"there are no {what}"
     return did_you_mean(name, known) or f"{what}: {', '.join(known)}"
+
+
+def as_number(label: str) -> float | None:
+    """Return the value of a label that is a number, None for any other."""
+    try:
+        return float(label) if any(map(str.isdigit, label)) and "_" not in label else None
+    except ValueError:
+        return None
+
+
+def marks_no_label(label: str) -> bool:
+    """Return whether a label looks like the mark of a row without one, as `-` in SNLI."""
+    return label.casefold() in NO_LABEL
 
 
 def with_article(noun: str) -> str:

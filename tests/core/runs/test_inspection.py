@@ -58,6 +58,13 @@ def test_rare_labels_and_a_majority_are_noticed() -> None:
     assert list(label_notices({"positive": 50, "negative": 45, "neutral": 30})) == []
 
 
+@pytest.mark.parametrize("mark", ["-", "?", "N/A", "NULL", "nan", "(none)"])
+def test_a_mark_of_rows_without_a_label_is_noticed(mark: str) -> None:
+    said = f"`{mark}` (7) may stand for no label"
+    assert said in "\n".join(label_notices({"pos": 50, "neg": 50, mark: 7}))
+    assert said not in "\n".join(label_notices({"pos": 50, "neg": 50, "-1": 7, "n": 7, mark: 0}))
+
+
 def test_unknown_words_of_evaluation_data_are_noticed_above_a_share() -> None:
     statistics: Any = {"train": {"word_feat.unknown": 0.0}, "eval": {"word_feat.unknown": 1.0}, "test": {}}
     [notice] = unknown_notices(statistics)

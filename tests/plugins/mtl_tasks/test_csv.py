@@ -129,7 +129,7 @@ def test_columns_have_their_types() -> None:
 
 def test_a_bad_record_is_named_by_its_first_line() -> None:
     said = refusal('text,label\n"a\nb",x\n"c" d,y\n')
-    assert 'rows.csv:4: after a closing quote must come "," or the end of the line' in said
+    assert 'line 4: after a closing quote must come "," or the end of the line' in said
     assert "use the data source `TSV`" in said
     said = refusal('text,label\n"a\nb",x,z\nc,y\n')
     assert "rows.csv:2: a row must have 2 columns, but has 3 columns" in said

@@ -131,8 +131,9 @@ def test_quoted_csv_is_named(data: str, options: dict[str, Any]) -> None:
 
 def test_a_comma_in_quotes_is_the_cause_of_bad_rows() -> None:
     data = "text,label\n" + "a film,1\na scene,0\n" * 3 + '"warm, and lovely",1\n'
-    assert refusal(data, delimiter=",").endswith(
-        "1 of 8 lines are bad; looks like quoted CSV: use the data source `CSV`"
+    assert refusal(data, delimiter=",") == (
+        "rows: looks like quoted CSV: use the data source `CSV` (1 of 8 lines are bad; line 8: a row must"
+        " have 2 columns, but has 3 columns)"
     )
     lenient = {"delimiter": ",", "on_bad_row": "skip"}
     assert "quoted CSV" in refusal(data, **lenient, max_skipped_share=0.1)
@@ -148,9 +149,8 @@ def test_another_delimiter_is_named(delimiter: str, name: str) -> None:
     rows = [(text.replace(",", ""), label) for text, label in REVIEWS]
     data = "".join(f"{text}{delimiter}{label}\n" for text, label in rows)
     message = refusal(data)
-    assert message.splitlines()[-1].startswith(
-        f'rows: 12 of 12 lines are bad; cells look separated by {name}: set `"delimiter": "{delimiter}"`'
-    )
+    assert message.startswith(f'rows: cells look separated by {name}: set `"delimiter": "{delimiter}"`')
+    assert message.endswith("(12 of 12 lines are bad; line 1: a row must have 2 columns, but has 1 column)")
     assert texts_and_labels(tsv(data, delimiter=delimiter)) == rows
 
 
@@ -267,6 +267,25 @@ def test_json_gives_values_of_each_type(type_: ColumnType, json: str, expected: 
             jsonl(f'{{"x": {json}}}\n', (column,))
     else:
         assert jsonl(f'{{"x": {json}}}\n', (column,)).frame["x"].to_list() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["1", '"1"', "0"], '1 in some rows and "1" in others'),
+        (["true", '" true"', "false"], 'true in some rows and "true" in others'),
+        (['"1"', '"0"'], ""),
+        (["1", "0", '"x"'], ""),
+    ],
+)
+def test_labels_that_are_strings_in_some_rows_only_are_noticed(values: list[str], said: str) -> None:
+    found = jsonl("".join(f'{{"text": "a b", "label": {value}}}\n' for value in values * 2))
+    expected = [f"rows: `label` is {said}; they are read as one label"] if said else []
+    assert list(found.notices) == expected
+    inputs = JSONL(JSONLConfig(train_path=HERE)).parse_inputs(
+        f'{{"text": "a", "label": {values[0]}}}\n'.encode(), "rows", BOTH
+    )
+    assert inputs.notices == []
 
 
 def test_null_lists_and_empty_lists_are_told_apart() -> None:

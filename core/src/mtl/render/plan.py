@@ -74,7 +74,7 @@ def _summary_table(plan: Mapping[str, Any]) -> Table:
     made = table("task", "component", *numbers, right=numbers)
     for task, facts in plan["tasks"].items():
         rows = [number((facts[split] or {}).get("rows")) for split in SPLITS]
-        statistics = [share(facts["train"]["statistics"].get(name)) for name in names]
+        statistics = [_shares_by_split(facts, name) for name in names]
         counts = [number(facts["train"][name]) for name in counted]
         made.add_row(Text(task, style="bold"), facts["component"], *rows, *counts, *statistics)
     return made

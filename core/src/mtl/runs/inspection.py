@@ -12,6 +12,7 @@ import torch
 
 from mtl.components import Split
 from mtl.data.columns import Column, Dense, Rows
+from mtl.suggest import as_number, marks_no_label
 
 LABELS_SHOWN = 20
 """Labels of a split that a plan names, the most frequent first."""
@@ -52,7 +53,13 @@ def label_notices(counts: Mapping[str, int]) -> Iterator[str]:
         return
     for twins in _twins(counts):
         yield f"the labels {_with_counts(twins, counts)} may be meant to be the same"
-    numbers = [label for label in counts if _as_number(label) is not None]
+    marks = [label for label in counts if counts[label] and marks_no_label(label)]
+    if marks and len(counts) > len(marks):
+        yield (
+            f"{_with_counts(marks, counts)} may stand for no label; a classification task leaves out the rows"
+            " of `ignore_labels`"
+        )
+    numbers = [label for label in counts if as_number(label) is not None]
     if len(numbers) > MANY_NUMBERS and len(numbers) == len(counts):
         yield f"all {len(numbers):,} labels are numbers; if they are quantities, this is a regression task"
     combined = [label for label in counts if _is_combination(label, counts)]
@@ -76,18 +83,11 @@ def _twins(labels: Mapping[str, int]) -> list[list[str]]:
     """Return the groups of labels that differ only in case, spaces, Unicode form or spelling of a value."""
     groups: dict[Any, list[str]] = {}
     for label in labels:
-        number = _as_number(label)
+        number = as_number(label)
         plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
         same = _TRUTH_VALUES.get(plain, plain) if number is None else number
         groups.setdefault(same, []).append(label)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def _as_number(label: str) -> float | None:
-    try:
-        return float(label) if any(map(str.isdigit, label)) and "_" not in label else None
-    except ValueError:
-        return None
 
 
 def _is_combination(label: str, labels: Mapping[str, int]) -> bool:
@@ -114,7 +114,7 @@ def unknown_notices(statistics: Mapping[Split, Mapping[str, float]]) -> Iterator
                 trained = _percent(statistics["train"].get(name, 0.0))
                 yield (
                     f"{_percent(value)} of the {split} data is unknown to {owner}, {trained} of the training"
-                    " data; are its words split and written alike?"
+                    " data; are its words split and written alike? Texts without spaces need a `tokenizer`"
                 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -214,7 +216,13 @@ def _notices(prepared: Prepared) -> list[str]:
         skipping = {rows.path: rows for rows in data.splits.values() if rows is not None and rows.skipped}
         notices += [f"{name}: {path}: {skipped_rows(rows)}" for path, rows in skipping.items()]
         notices += [f"{name}: {notice}" for notice in _data_notices(prepared, name)]
-    return notices
+    return [as_stated(notice, prepared.config.base_dir) for notice in notices]
+
+
+def as_stated(message: str, base_dir: str) -> str:
+    """Return a message in which paths below `base_dir` are relative to it, as configs state them."""
+    below = re.escape(base_dir.rstrip(os.sep) + os.sep)
+    return re.sub(rf"(?<![\w./-]){below}(?=[^\s/])", "", message)
 
 
 def _data_notices(prepared: Prepared, name: str) -> Iterator[str]:

@@ -27,7 +27,7 @@ from mtl.data.columns import Rows
 from mtl.data.load import TaskData, Tasks, make_tasks
 from mtl.data.same_rows import unify
 from mtl.errors import UsageError, component_errors
-from mtl.model import ModuleStates, MultitaskModel, build_model
+from mtl.model import ModuleStates, MultitaskModel, build_model, sized
 from mtl.plugins import Plugins
 from mtl.runs.arguments import as_path, require_overrides, shown
 from mtl.training.phase import Phase
@@ -133,8 +133,10 @@ def prepare(
     if fast:
         data = {name: _longest_rows(config.tasks[name].config, each) for name, each in data.items()}
     data = _with_sampling(tasks, unify(data))
-    model = build_model(tasks, config.seed, states, start.module_states(config) if start else {})
-    started = start.fill(model, config) if start else None
+    with sized(device, tasks):
+        model = build_model(tasks, config.seed, states, start.module_states(config) if start else {})
+        started = start.fill(model, config) if start else None
+        model = model.to(device)
     phases = tuple(_phases(config, data, model, {}, fast=fast))
     rows = {name: each.train for name, each in data.items()}
     configs = {name: component.config for name, component in config.tasks.items()}
@@ -146,7 +148,7 @@ def prepare(
         *model.notices,
         *([FAST_NOTICE] if fast else []),
     )
-    return Prepared(loaded, plugins, tasks, data, notices, model.to(device), phases, device, fast, started)
+    return Prepared(loaded, plugins, tasks, data, notices, model, phases, device, fast, started)
 
 
 def _with_sampling(tasks: Tasks, data: Mapping[str, TaskData]) -> dict[str, TaskData]:

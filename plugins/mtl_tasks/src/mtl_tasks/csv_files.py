@@ -74,7 +74,10 @@ class CSV(TableSource[CSVConfig]):
     def _cause(self, found: BadLines) -> str:
         misquoted = sum(_QUOTE in why for why in found.first.values())
         if 2 * misquoted > len(found.first):
-            return "if quotes are part of the text, use the data source `TSV` with this `delimiter`"
+            return (
+                "has quotes within cells: if they are part of the text, use the data source `TSV` with this"
+                " `delimiter`"
+            )
         return super()._cause(found)
 
 

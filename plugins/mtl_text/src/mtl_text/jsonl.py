@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import polars as pl
+from attrs import Factory, define
 
 from mtl import ColumnSpec, ColumnType, DataError, table_schema
 from mtl_text.data_config import JSONLConfig
@@ -38,7 +39,8 @@ class JSONL(LineSource[JSONLConfig]):
         check_columns(self.config.columns, wanted.columns, lines.source)
         _refuse_other_json(first_line(lines)[1].strip(), lines.source)
         notices = [] if wanted.for_inputs else self._notices(lines, wanted)
-        return Reader(lambda lines: self._rows(lines, wanted), notices)
+        labels = MixedLabels()
+        return Reader(lambda lines: self._rows(lines, wanted, labels), notices)
 
     def _keys(self, wanted: Wanted) -> dict[ColumnSpec, tuple[str, ...]]:
         stated = self.config.columns
@@ -55,7 +57,7 @@ class JSONL(LineSource[JSONLConfig]):
         unread = [key for key in keys if key not in read]
         return columns_notice(lines.source, read, unread)
 
-    def _rows(self, lines: Lines, wanted: Wanted) -> LineRows:
+    def _rows(self, lines: Lines, wanted: Wanted, labels: MixedLabels) -> LineRows:
         keys = self._keys(wanted)
         bad = dict(lines.bad)
         rows: list[tuple[Any, ...]] = []
@@ -67,8 +69,40 @@ class JSONL(LineSource[JSONLConfig]):
                 bad[number] = str(error)
             else:
                 objects.append(value)
+                labels.add(keys, value)
         frame = pl.DataFrame(rows, schema=table_schema(wanted.read), orient="row")
-        return LineRows(frame, bad, _json_others(objects, keys.values()) if wanted.for_inputs else None)
+        others = _json_others(objects, keys.values()) if wanted.for_inputs else None
+        return LineRows(frame, bad, others, labels.notices(lines.source))
+
+
+@define
+class MixedLabels:
+    """Finds labels that a file has as strings and as other values, which become one: `1` and `"1"`."""
+
+    kinds: dict[str, dict[str, set[bool]]] = Factory(dict)
+    said: set[str] = Factory(set)
+
+    def add(self, keys: Mapping[ColumnSpec, Sequence[str]], row: Mapping[str, Any]) -> None:
+        """Add the labels of the next row."""
+        for column, names in keys.items():
+            if not column.input and column.type is ColumnType.TEXT:
+                label = next((row[name] for name in names if row.get(name) is not None), None)
+                text = label.strip() if isinstance(label, str) else json.dumps(label)
+                of_column = self.kinds.setdefault(column.name, {})
+                of_column.setdefault(text, set()).add(isinstance(label, str))
+
+    def notices(self, source: str) -> list[str]:
+        """Return a notice for each column with such labels, once."""
+        notices = []
+        for column, labels in self.kinds.items():
+            mixed = next((label for label, kinds in labels.items() if len(kinds) > 1), None)
+            if mixed is not None and column not in self.said:
+                self.said.add(column)
+                notices.append(
+                    f'{source}: `{column}` is {mixed} in some rows and "{mixed}" in others; they are read as'
+                    " one label"
+                )
+        return notices
 
 
 def _refuse_other_json(first: str, source: str) -> None:
@@ -160,10 +194,12 @@ def _right(column: ColumnSpec) -> str:
 
 
 def _hint(column: ColumnSpec, value: object) -> str:
-    """Return what a float is that stands where a label should."""
-    if column.type is not ColumnType.TEXT or not isinstance(value, float):
+    """Return what a value may be that stands where a label should."""
+    if column.type is not ColumnType.TEXT or column.input:
         return ""
-    return f" ({value}): write labels as strings; numbers in quantity are for a regression task"
+    if isinstance(value, float):
+        return f" ({value}): write labels as strings; numbers in quantity are for a regression task"
+    return ": several labels per row are for a multi-label task" if isinstance(value, list) else ""
 
 
 def _json_kind(value: object) -> str:

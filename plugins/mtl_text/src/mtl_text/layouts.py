@@ -99,13 +99,16 @@ def are_swapped(texts: pl.Series, labels: pl.Series) -> bool:
     )
 
 
-def common_cause(lines: Sequence[str], delimiter: str) -> str:
-    """Return what most of these bad lines of a table have in common; nothing if nothing is known."""
+def common_cause(lines: Sequence[str], delimiter: str, *, have_few_cells: bool) -> str:
+    """Return what most of these bad lines of a table have in common; nothing if nothing is known.
+
+    `have_few_cells` says that they are bad for the number of their cells.
+    """
     if not lines:
         return ""
     if 2 * sum(_has_quoted_cell(line, delimiter) for line in lines) >= len(lines):
         return QUOTED_CSV
-    for other, name in DELIMITERS.items():
+    for other, name in DELIMITERS.items() if have_few_cells else ():
         if other != delimiter and 2 * sum(other in line and delimiter not in line for line in lines) > len(
             lines
         ):

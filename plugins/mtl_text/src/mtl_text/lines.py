@@ -188,13 +188,18 @@ class BadLines:
             for number, why in self.first.items()
         ]
 
-    def error(self, total: int, hint: str = "") -> DataError:
-        """Return one error about all of them, in a file of so many lines."""
+    def error(self, total: int, hint: str = "", cause: str = "") -> DataError:
+        """Return one error about all of them, in a file of so many lines.
+
+        A `cause` that they have in common comes first, with one line as an example of it.
+        """
+        share = f"{self.count:,} of {total:,} lines are bad"
+        if cause:
+            return DataError(f"{self.source}: {cause} ({share}; {self.described[0]})")
         shown = [
             f"{self.source}:{number}{f':{why.character}' if isinstance(why, At) else ''}: {why}"
             for number, why in self.first.items()
         ]
-        share = f"{self.count:,} of {total:,} lines are bad"
         return DataError("\n".join([*shown, f"{self.source}: {share}" + (f"; {hint}" if hint else "")]))
 
 

@@ -49,11 +49,13 @@ class Wanted:
 @frozen
 class LineRows:
     """The rows of some lines: `line` and the columns, and by line number what is wrong with bad rows,
-    which may still be in the frame. `others` are the file's other columns, if they were asked for."""
+    which may still be in the frame. `others` are the file's other columns, if they were asked for;
+    `notices` are about these lines."""
 
     frame: pl.DataFrame
     bad: Mapping[int, str]
     others: pl.DataFrame | None = None
+    notices: Sequence[str] = ()
 
 
 @frozen
@@ -111,7 +113,7 @@ class LineSource(DataSource[SourceConfigT]):
             total += len(rows.frame) - int(rows.frame["line"].is_in(list(rows.bad)).sum())
             last = lines.last
             if skips or not found.count:
-                yield _table(rows, lines, notices, wanted)
+                yield _table(rows, lines, [*notices, *rows.notices], wanted)
         self._refuse(found, total, last, wanted)
         if reader is None:
             others = pl.DataFrame() if wanted.for_inputs else None
@@ -126,18 +128,18 @@ class LineSource(DataSource[SourceConfigT]):
         are_few = found.count <= share * (rows + found.count)
         if self.config.on_bad_row == "skip" and are_few:
             return
-        hint = self._cause(found)
-        if not hint and self.config.on_bad_row == "skip":
-            hint = f"`max_skipped_share` allows {share:.2%} of the rows to be skipped"
-        elif not hint:
-            hint = "correct them" + (', or leave them out with `"on_bad_row": "skip"`' if are_few else "")
-        raise found.error(last, hint)
+        if cause := self._cause(found):
+            raise found.error(last, cause=cause)
+        if self.config.on_bad_row == "skip":
+            raise found.error(last, f"`max_skipped_share` allows {share:.2%} of the rows to be skipped")
+        leave_out = ', or leave them out with `"on_bad_row": "skip"`' if are_few else ""
+        raise found.error(last, f"correct them{leave_out}")
 
     def _cause(self, found: BadLines) -> str:
         """Return what most bad lines have in common and the setting for it; nothing if nothing is known."""
         if found.undecodable * 2 <= found.count or found.undecodable <= found.foreign:
             return ""
-        return 'they look like Windows-1252 or Latin-1; set `"encoding": "cp1252"`, or what it is'
+        return 'looks like Windows-1252 or Latin-1, not UTF-8: set `"encoding": "cp1252"`, or what it is'
 
     def _whole_rows(self, blocks: Iterable[Lines], wanted: Wanted) -> Iterable[Lines]:
         """Return blocks that end where a row does, to be iterated any number of times."""

@@ -130,7 +130,9 @@ class TableSource(LineSource[TableConfigT]):
             return self._plain_layout(blocks, wanted)
         if place in lines.bad:
             total = max(each.last for each in blocks)
-            raise bad_lines(lines, {place: lines.bad[place]}).error(total)
+            raise bad_lines(lines, {place: lines.bad[place]}).error(
+                total, cause=self._cause(bad_lines(lines, lines.bad))
+            )
         positions = self._by_header(header, f"{source}:{place}", wanted.read)
         return Layout(positions, len(header), self._cells, header=place, names=header)
 
@@ -295,7 +297,7 @@ def _bad_widths(table: Cells, layout: Layout) -> dict[int, str]:
     bad: dict[int, str] = {}
     unfit = table.cells.list.len() != layout.width
     for number, row in zip(table.numbers.filter(unfit), table.cells.filter(unfit), strict=True):
-        found = f"has {_columns(len(row))}" if any(cell.strip() for cell in row) else "is blank"
+        found = f"has {_columns(len(row))}" if any(cell.strip() for cell in row) else "this line is blank"
         bad[number] = layout.rule or f"a row must have {_columns(layout.width)}, but {found}"
     return bad
 

@@ -36,7 +36,10 @@ class TSV(TableSource[TSVConfig]):
         return 1 + sum(len(cell) + len(self.config.delimiter) for cell in before)
 
     def _cause(self, found: BadLines) -> str:
-        return super()._cause(found) or common_cause(found.samples, self.config.delimiter)
+        have_few_cells = any(why.startswith("a row must have") for why in found.first.values())
+        return super()._cause(found) or common_cause(
+            found.samples, self.config.delimiter, have_few_cells=have_few_cells
+        )
 
     # --- fastText's format ---------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Literal
 from attrs import Factory
 
 from mtl import ColumnSpec, Metric, Problem, configclass, did_you_mean, option
+from mtl.suggest import as_number
 from mtl_text.documents.config import DocumentTaskConfig
 
 SelectionMetric = Literal[
@@ -140,7 +141,16 @@ class ClassificationTaskConfig(DocumentTaskConfig):
 
 
 def known_labels(label: str, labels: Collection[str]) -> str:
-    """Return a hint for an unknown label: the nearest ones, then some of the known ones."""
+    """Return a hint for an unknown label: the nearest ones, then some of the known ones.
+
+    Near a number is what has the same value, not what has the same digits.
+    """
     listed = sorted(labels)
+    value = as_number(label)
+    if value is None:
+        hint = did_you_mean(label, labels)
+    else:
+        equal = [each for each in listed if as_number(each) == value]
+        hint = f"did you mean `{equal[0]}`?" if equal else ""
     shown = ", ".join(repr(each) for each in listed[:10]) + (", ..." if len(listed) > 10 else "")
-    return f"{did_you_mean(label, labels)} known: {shown}".lstrip()
+    return f"{hint} known: {shown}".lstrip()

@@ -11,6 +11,7 @@ import polars as pl
 from attrs import frozen
 
 from mtl import DataError
+from mtl.suggest import marks_no_label
 from mtl_text.classification.config import known_labels
 
 MOST_LABELS_FOUND = 1000
@@ -125,8 +126,12 @@ def number_labels(frame: pl.DataFrame, labels: Sequence[str]) -> pl.Series:
     if len(unknown):
         path, line, label = unknown.select("path", "line", "label").row(0)
         more = f", and so for {len(unknown) - 1} more rows" if len(unknown) > 1 else ""
+        if marks_no_label(label) or label == "-1":
+            ignore = f"{label!r} often stands for no label: if so, list it in `ignore_labels`"
+        else:
+            ignore = "list it in `ignore_labels` if it stands for no label"
         raise DataError(
             f"{path}:{line}: `label` must be one of the task's labels, but is {label!r}{more}"
-            f" ({known_labels(label, labels)}; list it in `ignore_labels` if it stands for no label)"
+            f" ({known_labels(label, labels)}; {ignore})"
         )
     return numbered["place"]
