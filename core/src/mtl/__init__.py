@@ -82,7 +82,8 @@ if TYPE_CHECKING:
     from mtl.data.tables import table_schema
     from mtl.data.words import split_words
     from mtl.distributions import __version__
-    from mtl.runs import LoadedRun, Result, load, plan, train
+    from mtl.interactive import train
+    from mtl.runs import LoadedRun, Result, load, plan
 
 _LAZY = {
     "Batch": "mtl.data.columns",
@@ -100,7 +101,7 @@ _LAZY = {
     "plan": "mtl.runs",
     "split_words": "mtl.data.words",
     "table_schema": "mtl.data.tables",
-    "train": "mtl.runs",
+    "train": "mtl.interactive",
     "__version__": "mtl.distributions",
 }
 

@@ -35,9 +35,12 @@ class Console:
     Use it as a context manager, so that the live display ends with the run however that ends.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, from_python: bool = False) -> None:
         self.quiet = quiet
-        self.output, self.errors = output(), errors()
+        self.from_python = from_python
+        self.errors = errors()
+        # What a program prints on standard output is its own.
+        self.output = self.errors if from_python else output()
         self.animated = self.errors.is_terminal and not self.errors.is_dumb_terminal and sys.stderr.isatty()
         self.folder = Path()
         self.completed = False
@@ -144,7 +147,8 @@ class Console:
             self.output.print(_early_stop("run", result["steps"], self._patience), soft_wrap=True)
         self.output.print(_closing(result, self.folder, selects=self._selects), soft_wrap=True)
         self.output.file.flush()
-        self.errors.print(_next_steps(result, self.folder), soft_wrap=True)
+        if not self.from_python:
+            self.errors.print(_next_steps(result, self.folder), soft_wrap=True)
 
     # --- the display -------------------------------------------------------------------------------
 

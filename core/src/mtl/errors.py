@@ -23,6 +23,10 @@ class MtlError(Exception):
 
     exit_status: ClassVar[int] = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython and notebooks show: the message, as the command does."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(MtlError):
     """The command, the config or the data is wrong: exit status 2."""
@@ -55,6 +59,10 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_status = 128 + signal_number
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython and notebooks show: the message alone."""
+        return [f"Interrupted: {self}"]
 
 
 class StopRun(Exception):

@@ -85,7 +85,7 @@ def train(
         with Console(quiet=quiet) as console, results_only():
             # Else torch's profiler writes lines of its own to standard error.
             os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-            from mtl import train as run
+            from mtl.runs import train as run
 
             callbacks: list[object] = [console]
             if profile:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from mtl.plugins import Plugins, discover
     from mtl.provenance import plugins_of_run
     from mtl.runs.checking import check_data
-    from mtl.runs.execution import Result, train
+    from mtl.runs.execution import train
     from mtl.runs.folder import RunFolder
     from mtl.runs.loading import LoadedRun, load
     from mtl.runs.planning import plan
     from mtl.runs.preparation import Prepared, prepare, torch_settings
     from mtl.runs.records import read_records
+    from mtl.runs.result import Result
     from mtl.runs.resume import identity
     from mtl.runs.rows import RowScore, predict_rows, read_rows, read_split, row_texts, score_rows
     from mtl.training.selection import task_weights, tasks_in_phases
@@ -38,7 +39,7 @@ _LAZY = {
     "LoadedRun": "mtl.runs.loading",
     "Plugins": "mtl.plugins",
     "Prepared": "mtl.runs.preparation",
-    "Result": "mtl.runs.execution",
+    "Result": "mtl.runs.result",
     "RowScore": "mtl.runs.rows",
     "Rows": "mtl.data.columns",
     "RunFolder": "mtl.runs.folder",

@@ -10,8 +10,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
 from mtl.components.instantiate import instantiate
 from mtl.errors import Interrupted, MtlError, UsageError
 from mtl.files import BackgroundWriter, read_json, write_json
@@ -24,6 +22,7 @@ from mtl.runs.loading import load
 from mtl.runs.observer import Callbacks, RunObserver, logger
 from mtl.runs.planning import describe
 from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
+from mtl.runs.result import Result
 from mtl.runs.resume import (
     check_config,
     identity,
@@ -39,14 +38,6 @@ from mtl.training.selection import tasks_in_phases
 from mtl.training.state import COUNTED, rates
 from mtl.training.trainer import Trainer
 from mtl.weights import load_module, save_module
-
-
-@frozen
-class Result:
-    """A completed run: its folder and the contents of its result.json."""
-
-    folder: Path
-    data: Mapping[str, Any]
 
 
 def train(

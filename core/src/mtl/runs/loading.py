@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,17 @@ class LoadedRun:
     def task_names(self) -> list[str]:
         """The names of the tasks."""
         return list(self.tasks.tasks)
+
+    def _repr_html_(self) -> str:
+        """Return the tasks as a table, for notebooks."""
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{escape(component.name)}</td>"
+            f"<td>{sum(p.numel() for p in self.model.tasks[name].parameters()):,}</td></tr>"
+            for name, component in self.config.tasks.items()
+            if name in self.tasks.tasks
+        )
+        head = "<tr><th>task</th><th>component</th><th>parameters</th></tr>"
+        return f"<p>mtl run on {self.device}</p><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
     def task(self, name: str) -> Task[Any]:
         """Return a task by name. Raises `UsageError` if the run has no such task."""
