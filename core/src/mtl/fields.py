@@ -9,7 +9,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path, PosixPath, PurePath
 from typing import TYPE_CHECKING, Any, Literal, NewType, Self, TypeVar, Union, cast, dataclass_transform
 
 import attrs
@@ -18,6 +18,8 @@ from attrs import field, frozen
 from mtl.errors import PluginError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from mtl.components import ComponentSpec
 
 InputPath = NewType("InputPath", Path)
@@ -35,6 +37,14 @@ class InputPaths(tuple[Path, ...]):
 
 OutputPath = NewType("OutputPath", Path)
 """A file to write. Relative to `base_dir` in the JSON, absolute once read."""
+
+
+class TablePath(PosixPath):
+    """What stands for rows given in Python where a path is wanted: its name tells their content, and `frame`
+    holds them, None if they are not there anymore."""
+
+    PREFIX = "table:"
+    frame: pl.DataFrame | None = None
 
 
 class FolderOrName(str):

@@ -13,6 +13,7 @@ from mtl.components import ModuleConfig
 from mtl.config import source as documents
 from mtl.config.document import Document, is_text
 from mtl.config.foreign import foreign_config
+from mtl.config.given import Given, write_given
 from mtl.config.overrides import override
 from mtl.config.reader import Reader
 from mtl.config.references import check_references
@@ -23,7 +24,7 @@ from mtl.config.structure import Structurer
 from mtl.config.values import Converter
 from mtl.config.walk import walk
 from mtl.errors import ConfigError, UsageError
-from mtl.fields import Field, fields_of
+from mtl.fields import Field, TablePath, fields_of
 from mtl.files import read_json
 from mtl.plugins import Plugins
 from mtl.suggest import nearest_or_all
@@ -53,6 +54,7 @@ def load_config(
     check_paths: bool = True,
     only_tasks: Collection[str] | None = None,
     resumed: Path | None = None,
+    given: Given | None = None,
 ) -> LoadedConfig:
     """Return the config in a file (a `Path`), in JSON text, in a mapping or in a parsed document.
 
@@ -60,13 +62,15 @@ def load_config(
     to `config_dir`: the file's folder, or the working folder. Without `check_paths` the files that the
     config names need not exist. With `only_tasks` only these tasks' components are resolved, from a
     config that `dump` has written: of the rest, what names components or tasks keeps its default. `resumed`
-    is the folder of a run to continue: what its components read elsewhere need not be there anymore.
+    is the folder of a run to continue: what its components read elsewhere need not be there anymore. `given`
+    are rows and paths that replace those of the config's splits.
 
     Raises `ConfigError` with all mistakes at once, `UsageError` for a file that cannot be read or a task
     that the config does not have, `PluginError` for a component that does not declare what it must.
     """
     document = _document(source)
     override(document, overrides)
+    write_given(document, given or {}, plugins)
     if only_tasks is not None:
         document.value = only(document.value, only_tasks)
     if config_dir is None:
@@ -75,7 +79,7 @@ def load_config(
     if not is_text(str(folder)):
         raise UsageError(f"{folder}: the name of the folder with the data must be UTF-8, but is not")
     check_paths = check_paths and not (resumed is not None and (resumed / "files").exists())
-    reader = Reader(plugins, document, Converter(folder, check_paths))
+    reader = Reader(plugins, document, Converter(folder, check_paths, _tables(given or {})))
     settings = reader.read()
     sharing = Sharing(document)
     sharing.merge(settings)
@@ -100,6 +104,11 @@ def load_config(
     changes = (change.render(document.source) for change in reader.migrator.changes)
     warnings = (*changes, *sharing.warnings())
     return LoadedConfig(config, sharing.groups(structurer, folder), warnings, document)
+
+
+def _tables(given: Given) -> dict[str, TablePath]:
+    paths = (path for splits in given.values() for path in splits.values())
+    return {str(path): path for path in paths if isinstance(path, TablePath)}
 
 
 def only(config: Mapping[str, Any], tasks: Collection[str]) -> dict[str, Any]:

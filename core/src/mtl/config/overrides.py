@@ -27,7 +27,7 @@ def override(document: Document, overrides: Iterable[str]) -> None:
         try:
             path, value = _parsed(text)
             path = _through_names(document.value, path)
-            document.value = _written(document.value, path, value)
+            document.value = write_value(document.value, path, value)
         except ValueError as error:
             document.problems.append(
                 Problem("", f"{error}, from `{origin}`", f"as in `{override_argument('trainer.epochs=3')}`")
@@ -74,7 +74,7 @@ def _through_names(value: Any, path: JSONPath) -> JSONPath:
     return path
 
 
-def _written(target: Any, path: JSONPath, value: Any, above: JSONPath = ()) -> Any:
+def write_value(target: Any, path: JSONPath, value: Any, above: JSONPath = ()) -> Any:
     """Return `target` with `value` at `path`."""
     if not path:
         return value
@@ -84,7 +84,8 @@ def _written(target: Any, path: JSONPath, value: Any, above: JSONPath = ()) -> A
         if not isinstance(target, list) or part >= len(target):
             raise ValueError(f"there is no `{render_path(here)}`")
         return [
-            _written(each, rest, value, here) if index == part else each for index, each in enumerate(target)
+            write_value(each, rest, value, here) if index == part else each
+            for index, each in enumerate(target)
         ]
     if target is None:
         target = {}
@@ -92,4 +93,4 @@ def _written(target: Any, path: JSONPath, value: Any, above: JSONPath = ()) -> A
         target = {target: {}}
     if not isinstance(target, dict):
         raise ValueError(f"`{render_path(above)}` has no settings: it is {describe(target)}")
-    return {**target, part: _written(target.get(part), rest, value, here)}
+    return {**target, part: write_value(target.get(part), rest, value, here)}

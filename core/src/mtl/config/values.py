@@ -13,7 +13,7 @@ from attrs import frozen
 
 from mtl.config.document import describe
 from mtl.config.json_path import JSONPath
-from mtl.fields import LIMITS, FolderOrName, InputPath, InputPaths, OutputPath, Type
+from mtl.fields import LIMITS, FolderOrName, InputPath, InputPaths, OutputPath, TablePath, Type
 from mtl.suggest import did_you_mean, listed
 
 LARGEST_INTEGER = 2**63 - 1
@@ -43,10 +43,13 @@ def _misfit(wanted: Type, value: Any, hint: str = "") -> _Misfit:
 
 class Converter:
     """Converts JSON values; relative paths start at `base_dir`. Without `check_paths` the files need not
-    exist."""
+    exist. `tables` are rows given in Python, by the names that stand for them."""
 
-    def __init__(self, base_dir: Path, check_paths: bool = True) -> None:
+    def __init__(
+        self, base_dir: Path, check_paths: bool = True, tables: Mapping[str, TablePath] | None = None
+    ) -> None:
         self.base_dir = base_dir
+        self.tables = tables or {}
         self.check_paths = check_paths
         self._converter = cattrs.Converter(detailed_validation=True)
         hooks: Mapping[Any, Callable[[Any], Any]] = {
@@ -114,6 +117,10 @@ class Converter:
         return InputPaths(*found)
 
     def _matching(self, value: Any) -> list[Path]:
+        if isinstance(value, str) and value.startswith(TablePath.PREFIX):
+            if value in self.tables or not self.check_paths:
+                return [self.tables.get(value, TablePath(value))]
+            raise _Misfit(f"must be a file, but {value} stands for rows that were given in Python")
         path = _path(value, self.base_dir)
         if not self.check_paths or not glob.has_magic(value) or path.exists():
             return [_input_path(value, self.base_dir, check=self.check_paths)]

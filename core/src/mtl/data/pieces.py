@@ -14,7 +14,9 @@ import polars as pl
 from attrs import define, field, frozen
 
 from mtl.components import ColumnSpec, DataSource, Table, Task
+from mtl.data.given import given_table
 from mtl.errors import DataError, component_errors
+from mtl.fields import TablePath
 
 SKIPPED_SHOWN = 5
 """Bad rows of a file that are described."""
@@ -140,6 +142,9 @@ def file_tables(
 ) -> Iterator[Piece]:
     """Yield the tables of files. Raises `DataError` for a file that cannot be used."""
     for path in paths:
+        if isinstance(path, TablePath):
+            yield Piece(path, given_table(path, columns, source.config), starts_file=True)
+            continue
         starts_file = True
         with component_errors(source, f"to read {path}"):
             tables = iter(source.pieces(path, columns))

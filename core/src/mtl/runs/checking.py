@@ -19,6 +19,7 @@ from mtl.data.splits import split_tables
 from mtl.errors import DataError, MtlError
 from mtl.plugins import Plugins, discover
 from mtl.runs.baselines import run_baselines
+from mtl.runs.given import GivenData
 from mtl.runs.inspection import label_notices, label_summary, unknown_notices
 from mtl.runs.preparation import Source, load_source, torch_settings
 from mtl.runs.texts import LINES_NAMED, ODD, SplitTexts
@@ -60,6 +61,7 @@ class Finding:
 def check_data(
     source: Source,
     *,
+    data: GivenData | None = None,
     base_dir: Path | str | None = None,
     overrides: Sequence[str] = (),
     baseline: bool = False,
@@ -67,13 +69,13 @@ def check_data(
 ) -> dict[str, Any]:
     """Return what the data of a config holds and what is wrong with it, as `mtl data check --json` prints it.
 
-    `baseline` adds the scores of simple models of the plugins on the evaluation data. No model of the config
-    is built.
+    `data` are rows in place of files, as in `train`. `baseline` adds the scores of simple models of the
+    plugins on the evaluation data. No model of the config is built.
 
     Raises `ConfigError` for a config that is wrong; what is wrong with the data is among the findings.
     """
     plugins = plugins or discover()
-    config = load_source(source, plugins, overrides, base_dir).config
+    config = load_source(source, plugins, overrides, base_dir, data=data).config
     found: list[Finding] = []
     texts: dict[str, dict[Split, SplitTexts]] = {}
     with torch_settings(config):

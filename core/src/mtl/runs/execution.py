@@ -18,6 +18,7 @@ from mtl.provenance import plugins_of_run
 from mtl.runs.arguments import DEVICES, as_path, require, require_choice, require_overrides
 from mtl.runs.environment import environment
 from mtl.runs.folder import WEIGHTS, RunFolder
+from mtl.runs.given import GivenData
 from mtl.runs.loading import load
 from mtl.runs.observer import Callbacks, RunObserver, logger
 from mtl.runs.planning import describe
@@ -44,6 +45,7 @@ def train(
     source: Source,
     *,
     output: Path | str,
+    data: GivenData | None = None,
     base_dir: Path | None = None,
     overrides: Sequence[str] = (),
     device: str | None = None,
@@ -58,13 +60,15 @@ def train(
     """Train a config into the folder `output`.
 
     The config is a path, JSON text, a mapping, or what `load_config` returned. `device` and `seed`
-    override the config's. `from_run` is the folder of a run whose vocabularies, labels and weights this one
-    starts from: those of modules of the same `shared_module_key` and of tasks of the same name. `resume`
-    continues from the folder's newest checkpoint, or starts the run
-    if the folder is new or empty. If config, data or vocabularies have changed since, it raises unless
-    `allow_changes` is set. A `fast` run takes a few steps of everything (training, evaluation, checkpoint,
-    test, loading) over the longest rows and writes to no `save_path`: it finds in seconds what would fail in
-    hours; its result says `"fast": true`. `callbacks` are objects with run-time hooks (`mtl.hookimpl`).
+    override the config's. `data` are rows in place of files, by task and split, as in `{"SST2": {"train":
+    table, "eval": table}}`: polars, pandas or Arrow tables or lists of mappings. `from_run` is the folder
+    of a run whose vocabularies, labels and weights this one starts from: those of modules of the same
+    `shared_module_key` and of tasks of the same name. `resume` continues from the folder's newest
+    checkpoint, or starts the run if the folder is new or empty. If config, data or vocabularies have
+    changed since, it raises unless `allow_changes` is set. A `fast` run takes a few steps of everything
+    (training, evaluation, checkpoint, test, loading) over the longest rows and writes to no `save_path`:
+    it finds in seconds what would fail in hours; its result says `"fast": true`. `callbacks` are objects
+    with run-time hooks (`mtl.hookimpl`).
 
     Raises `ConfigError`, `DataError` or `PluginError` before anything is written, `MtlError` if the
     run fails, and `Interrupted` if a signal ended it.
@@ -86,7 +90,7 @@ def train(
             held.enter_context(folder.locked())
             folder.sweep()
             plugins = plugins_of_run(folder.path, plugins)
-        loaded = load_source(source, plugins, overrides, base_dir, folder.path if begun else None)
+        loaded = load_source(source, plugins, overrides, base_dir, folder.path if begun else None, data)
         if resume and folder.is_unused:
             logger.warning("%s: there is no run to resume here; starting from the beginning", folder.path)
             resume = False

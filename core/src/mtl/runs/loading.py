@@ -20,12 +20,14 @@ from mtl.plugins import Plugins, discover
 from mtl.provenance import plugins_of_run, provenance
 from mtl.runs.arguments import DEVICES, as_path, require, require_choice, shown
 from mtl.runs.folder import FILES, WEIGHTS, RunFolder
+from mtl.runs.given import given_rows
 from mtl.runs.lines import LINE_FORMATS, LineFormat, line_rows
 from mtl.runs.observer import logger
 from mtl.runs.predicting import (
     ON_BAD_ROW,
     OnBadRow,
     file_rows,
+    is_arrow_table,
     is_pandas_table,
     predict_input,
     python_rows,
@@ -72,14 +74,17 @@ class LoadedRun:
             raise UsageError(f"no task is called {shown(name)}; this run has {', '.join(self.task_names)}")
         return self.tasks.tasks[name]
 
-    def test(self, task: str | None = None, data: Path | str | None = None) -> dict[str, dict[str, Any]]:
-        """Return the loss and metrics of each task on its test data, or of one task on the file `data`.
+    def test(self, task: str | None = None, data: Any = None) -> dict[str, dict[str, Any]]:
+        """Return the loss and metrics of each task on its test data, or of one task on `data`.
+
+        That is a file, a polars, pandas or Arrow table, or a list of mappings.
 
         Raises `UsageError` if there is no test data, `DataError` if it cannot be read.
         """
         if data is not None and task is None:
             raise UsageError(f"`task` must be one of {', '.join(self.task_names)} if `data` is given")
-        given = None if data is None else as_path("data", data)
+        rows = None if data is None else given_rows(data, "`data`")
+        given = Path(rows) if isinstance(rows, str) else rows
         metrics: dict[str, dict[str, Any]] = {}
         for name in self.task_names if task is None else [task]:
             if given is not None:
@@ -107,10 +112,10 @@ class LoadedRun:
         """Return a prediction per row, in order.
 
         A row is a text, a mapping of the task's input columns, or a tuple of their values; `rows` is one
-        row, a list of them, or a polars or pandas table. The result is a list of JSON objects, a table for
-        a table, and an iterator for an iterator. `on_bad_row` says what becomes of a row that cannot be
-        predicted: "error" raises, "skip" leaves it out and counts it, "report" answers it with an object
-        that has `error`.
+        row, a list of them, or a polars, pandas or Arrow table. The result is a list of JSON objects, a
+        table for a table, and an iterator for an iterator. `on_bad_row` says what becomes of a row that
+        cannot be predicted: "error" raises, "skip" leaves it out and counts it, "report" answers it with
+        an object that has `error`.
 
         Raises `UsageError` for rows of any other form, `DataError` for a bad row.
         """
@@ -119,6 +124,9 @@ class LoadedRun:
         answers = predict_input(self, chosen, python_rows(chosen, rows), "row {}".format, on_bad_row)
         if isinstance(rows, Iterator):
             return answers
+        if is_arrow_table(rows):
+            made = pl.DataFrame(list(answers), infer_schema_length=None)
+            return made.to_arrow() if type(rows).__module__.partition(".")[0] == "pyarrow" else made
         if isinstance(rows, pl.DataFrame):
             return pl.DataFrame(list(answers), infer_schema_length=None)
         if is_pandas_table(rows) and hasattr(rows, "columns"):

@@ -17,6 +17,7 @@ from mtl.data.load import SPLITS, skipped_rows
 from mtl.errors import component_errors
 from mtl.plugins import Plugins, discover
 from mtl.runs.arguments import as_path
+from mtl.runs.given import GivenData
 from mtl.runs.inspection import label_notices, label_summary, overlap_notices, unknown_notices
 from mtl.runs.measure import measure
 from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
@@ -31,6 +32,7 @@ from mtl.weights import unique_tensors
 def plan(
     source: Source,
     *,
+    data: GivenData | None = None,
     base_dir: Path | str | None = None,
     overrides: Sequence[str] = (),
     measured: bool = False,
@@ -39,13 +41,13 @@ def plan(
 ) -> dict[str, Any]:
     """Return what `train` would do with a config, as `mtl plan --json` prints it.
 
-    `from_run` is the run to start from, as in `train`. `measured` adds the time and memory of the run,
-    estimated from a few of its steps.
+    `data` are rows in place of files and `from_run` the run to start from, as in `train`. `measured` adds
+    the time and memory of the run, estimated from a few of its steps.
 
     Raises what `train` raises before its first step.
     """
     plugins = plugins or discover()
-    loaded = load_source(source, plugins, overrides, base_dir)
+    loaded = load_source(source, plugins, overrides, base_dir, data=data)
     with torch_settings(loaded.config):
         start = None if from_run is None else Start.open(as_path("from_run", from_run), plugins)
         prepared = prepare(loaded, plugins, start=start)

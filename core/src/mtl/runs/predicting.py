@@ -14,6 +14,7 @@ from mtl.components import ColumnSpec, ColumnType, DataSource, Table, Task
 from mtl.components.instantiate import instantiate
 from mtl.config.document import is_text
 from mtl.data.columns import Rows
+from mtl.data.given import as_frame
 from mtl.data.load import encode_rows
 from mtl.data.tables import table_schema
 from mtl.errors import DataError, UsageError, component_errors
@@ -182,11 +183,22 @@ def python_rows(task: Task[Any], rows: Any) -> Iterator[InputRow]:
         rows = [rows]
     elif isinstance(rows, pl.DataFrame):
         rows = rows.iter_rows(named=True)
+    elif is_arrow_table(rows):
+        rows = as_frame(rows, "rows").iter_rows(named=True)
     elif is_pandas_table(rows):
         rows = rows.to_dict("records")
     elif not isinstance(rows, Iterable) or isinstance(rows, bytes | bytearray):
         raise UsageError(f"{_accepted(task)}, but is {shown(rows)}")
     return (_python_row(task, inputs, line, row) for line, row in enumerate(rows, start=1))
+
+
+def is_arrow_table(value: object) -> bool:
+    """Return whether a value is a table of another library that gives its columns as Arrow does."""
+    return (
+        hasattr(value, "__arrow_c_stream__")
+        and not isinstance(value, pl.DataFrame | pl.Series)
+        and not is_pandas_table(value)
+    )
 
 
 def is_pandas_table(value: object) -> bool:

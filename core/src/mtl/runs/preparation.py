@@ -30,6 +30,7 @@ from mtl.errors import UsageError, component_errors
 from mtl.model import ModuleStates, MultitaskModel, build_model, sized
 from mtl.plugins import Plugins
 from mtl.runs.arguments import as_path, require_overrides, shown
+from mtl.runs.given import GivenData, given_data
 from mtl.training.phase import Phase
 from mtl.training.selection import Selection, early_stopping, selection, task_weights
 from mtl.training.shared_forward import batch_sources
@@ -55,22 +56,30 @@ def load_source(
     overrides: Sequence[str] = (),
     base_dir: Path | str | None = None,
     resumed: Path | None = None,
+    data: GivenData | None = None,
 ) -> LoadedConfig:
-    """Read and check a config; `resumed` is the folder of a run to continue.
+    """Read and check a config; `resumed` is the folder of a run to continue, `data` replaces its files.
 
     Raises `UsageError` for a source of another type, and what `load_config` raises.
     """
     require_overrides(overrides)
     base_dir = None if base_dir is None else as_path("base_dir", base_dir)
     if isinstance(source, LoadedConfig):
-        if overrides or base_dir is not None:
-            raise UsageError("a config that is loaded already takes no overrides and no other base folder")
+        if overrides or base_dir is not None or data:
+            raise UsageError("a config that is loaded already takes no overrides, base folder or data")
         return source
     if isinstance(source, str) and not source.lstrip("\ufeff \t\r\n").startswith("{"):
         source = as_path("source", source)
     if not isinstance(source, str | Path | Mapping):
         raise UsageError(f"a config must be a path, JSON text or a mapping, but is {shown(source)}")
-    return load_config(source, plugins=plugins, overrides=overrides, base_dir=base_dir, resumed=resumed)
+    return load_config(
+        source,
+        plugins=plugins,
+        overrides=overrides,
+        base_dir=base_dir,
+        resumed=resumed,
+        given=given_data(data),
+    )
 
 
 @frozen(eq=False)
