@@ -12,7 +12,7 @@ from typer.main import get_command, get_command_name
 
 from mtl.plugins import Plugins
 
-OWN_COMMANDS = ("train", "plan", "test", "predict", "config", "plugins", "data", "runs")
+OWN_COMMANDS = ("init", "train", "plan", "test", "predict", "completion", "config", "plugins", "data", "runs")
 """The names of mtl's own commands and groups of commands."""
 
 

@@ -14,6 +14,8 @@ COMMANDS = (
     "--help",
     "--version",
     "train --help",
+    "init --help",
+    "completion bash",
     "plugins",
     "plugins --json",
     "plugins show RoundRobin",

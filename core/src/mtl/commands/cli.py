@@ -16,8 +16,10 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from mtl.commands.completion import completion
 from mtl.commands.config import config_app
 from mtl.commands.data import data_app
+from mtl.commands.init import init
 from mtl.commands.options import usage_message
 from mtl.commands.plan import plan
 from mtl.commands.plugins import plugins_app
@@ -93,7 +95,7 @@ def _root(
     """Train one model on several tasks with disjoint datasets."""
 
 
-COMMANDS = (train, plan, test, predict)
+COMMANDS = (init, train, plan, test, predict, completion)
 GROUPS = {"config": config_app, "plugins": plugins_app, "data": data_app, "runs": runs_app}
 
 

@@ -6,7 +6,7 @@ import enum
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from attrs import field, frozen
 
@@ -66,7 +66,11 @@ class DataSourceConfig:
 
     A source that reads something else, such as addresses on the web, overrides the three paths with
     options of other types; strings and lists of strings go to its `read` as they are.
+
+    `endings` are those of the files that the source reads best, such as `.csv`; `mtl init` chooses by them.
     """
+
+    endings: ClassVar[tuple[str, ...]] = ()
 
     train_path: InputPaths = option(help="Rows to train on: a path, a list of paths, or globs.")
     eval_path: InputPaths | None = option(None, "Rows that choose the best model.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from attrs import Factory
 
@@ -16,6 +16,8 @@ class CSVConfig(TableConfig):
 
     A cell in quotes may hold delimiters and line breaks; two quotes in it stand for one.
     """
+
+    endings: ClassVar[tuple[str, ...]] = (".csv",)
 
     delimiter: str | None = option(
         None, "The character between two cells; a comma, semicolon, tab or bar is found if absent."
@@ -36,6 +38,8 @@ class CoNLLConfig(LineSourceConfig):
     CoNLL-U is recognised: its columns have names, multi-word tokens and empty nodes are left out. So are
     comments and `-DOCSTART-` lines.
     """
+
+    endings: ClassVar[tuple[str, ...]] = (".conll", ".conllu", ".bio", ".iob2")
 
     columns: dict[str, str | int] = option(
         Factory(dict),
@@ -68,6 +72,8 @@ class CoNLLConfig(LineSourceConfig):
 class ParquetConfig(DataSourceConfig):
     """A row per row of a Parquet or Arrow file."""
 
+    endings: ClassVar[tuple[str, ...]] = (".parquet", ".arrow", ".feather")
+
     columns: dict[str, str] = option(
         Factory(dict),
         "The name of each of the task's columns in the file, dotted for a field of a struct; `text` (or"
@@ -89,6 +95,8 @@ class SQuADConfig(DataSourceConfig):
 
     Files may be compressed as in other sources. Messages count questions as rows.
     """
+
+    endings: ClassVar[tuple[str, ...]] = (".json",)
 
     columns: dict[str, Literal["question", "context", "answers", "starts", "title", "id"]] = option(
         Factory(dict),

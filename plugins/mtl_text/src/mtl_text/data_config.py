@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from attrs import Factory
 
@@ -225,6 +225,8 @@ class TSVConfig(TableConfig):
     Lines of fastText (`__label__x text`) are recognised.
     """
 
+    endings: ClassVar[tuple[str, ...]] = (".tsv", ".tab")
+
     quotes: Literal["auto", "text"] = option(
         "auto", "Refuse a table with cells in double quotes, as CSV has them, or read quotes as text."
     )
@@ -239,6 +241,8 @@ class TSVConfig(TableConfig):
 @configclass
 class JSONLConfig(LineSourceConfig):
     """A JSON object per line."""
+
+    endings: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
 
     columns: dict[str, str] = option(
         Factory(dict),
@@ -258,6 +262,8 @@ class JSONLConfig(LineSourceConfig):
 @configclass
 class TextLinesConfig(LineSourceConfig):
     """Plain text with a row per line; lines without a word are left out."""
+
+    endings: ClassVar[tuple[str, ...]] = (".txt", ".tokens")
 
 
 def check_distinct(columns: dict[str, str | int] | dict[str, str]) -> None:
