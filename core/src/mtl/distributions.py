@@ -6,6 +6,7 @@ import re
 from importlib.metadata import Distribution, version
 
 __version__ = version("pytext-mtl")
+"""The installed version of mtl."""
 
 _FIELD = re.compile(r"^(Name|Version):[ \t]*(\S+)", re.MULTILINE)
 

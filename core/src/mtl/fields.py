@@ -53,6 +53,7 @@ class FolderOrName(str):
 
 
 REQUIRED: Any = attrs.NOTHING
+"""The default of an option or slot that a config must state."""
 
 T = TypeVar("T")
 Class = type[Any]

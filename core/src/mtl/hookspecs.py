@@ -17,6 +17,7 @@ PROJECT = "mtl"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function or method as the implementation of the hook that it is named after."""
 
 Spec = TypeVar("Spec", bound=Callable[..., Any])
 

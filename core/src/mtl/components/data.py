@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ConfigT = TypeVar("ConfigT")
 
 Split = Literal["train", "eval", "test"]
+"""Rows to train on, to select the best model by, or to score it on once."""
 HELD_OUT: tuple[Split, ...] = ("eval", "test")
 """The splits that may be rows of the training files."""
 

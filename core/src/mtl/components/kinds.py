@@ -56,3 +56,4 @@ KINDS: Mapping[str, Kind] = {
         Kind("logger", "mtl_loggers", object),
     )
 }
+"""The kinds of components, by name."""

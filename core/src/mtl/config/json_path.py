@@ -6,6 +6,7 @@ import json
 import re
 
 JSONPath = tuple[str | int, ...]
+"""Keys of objects and indices of lists, from the outside in."""
 
 _PLAIN = r"[^.\[\]\"\s=\x00-\x1f\x7f]+"
 _PART = re.compile(

@@ -69,6 +69,7 @@ class Ragged:
 
 
 Column = Dense | Ragged
+"""A column of numbers: one value, or one sequence, per row."""
 
 
 @frozen(eq=False)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 ABSENT = "-"
+"""A cell without a value."""
 
 
 def number(value: Any) -> str:

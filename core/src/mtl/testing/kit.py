@@ -75,13 +75,26 @@ def check_component(
 
 
 check_task = partial(check_component, "task")
+"""Check a task, as `check_component` does."""
 check_representation = partial(check_component, "representation")
+"""Check a representation, as `check_component` does."""
 check_featurizer = partial(check_component, "featurizer")
+"""Check a featurizer, as `check_component` does."""
 check_pooling = partial(check_component, "pooling")
+"""Check a pooling, as `check_component` does."""
 check_decoder = partial(check_component, "decoder")
+"""Check a decoder, as `check_component` does."""
 check_data_source = partial(check_component, "data_source")
+"""Check a data source, as `check_component` does."""
 check_dataset = partial(check_component, "dataset")
+"""Check a dataset, as `check_component` does."""
 check_optimizer = partial(check_component, "optimizer")
+"""Check an optimizer, as `check_component` does."""
 check_lr_scheduler = partial(check_component, "lr_scheduler")
+"""Check a learning-rate scheduler, as `check_component` does."""
 check_schedule = partial(check_component, "schedule")
+"""Check a schedule, as `check_component` does."""
 check_balancer = partial(check_component, "balancer")
+"""Check a balancer, as `check_component` does."""
+check_logger = partial(check_component, "logger")
+"""Check a logger, as `check_component` does."""
