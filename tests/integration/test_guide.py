@@ -15,7 +15,17 @@ import pytest
 from documents import ROOT, Block, blocks, run, run_all, write_files
 from packaging.specifiers import SpecifierSet
 
-from mtl.components import KINDS
+from mtl.components import (
+    KINDS,
+    Balancer,
+    Dataset,
+    DataSource,
+    Featurizer,
+    Metrics,
+    Schedule,
+    Task,
+    TokenFeaturizer,
+)
 from mtl.scaffold import render_plugin
 
 GUIDE = "docs/plugin-guide.md"
@@ -140,6 +150,16 @@ def declarations(cls: type) -> Iterator[str]:
         for name, hint in inspect.get_annotations(base).items():
             if str(hint).startswith("ClassVar") and not name.startswith("_"):
                 yield name
+
+
+@pytest.mark.parametrize(
+    "base", [Task, Featurizer, TokenFeaturizer, Metrics, DataSource, Dataset, Schedule, Balancer]
+)
+def test_the_guide_names_what_a_component_may_override(base: type) -> None:
+    guide = (ROOT / GUIDE).read_text()
+    members = (name for name, value in vars(base).items() if isinstance(value, FunctionType | property))
+    missing = [name for name in members if not name.startswith("_") and not re.search(rf"`{name}\b", guide)]
+    assert missing == []
 
 
 @pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.config is not object])
