@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from mtl.distributions import __version__
     from mtl.interactive import train
     from mtl.runs import LoadedRun, Result, load, plan
+    from mtl.weights import SavedPart
 
 _LAZY = {
     "Batch": "mtl.data.columns",
@@ -96,6 +97,7 @@ _LAZY = {
     "LoadedRun": "mtl.runs",
     "Ragged": "mtl.data.columns",
     "Rows": "mtl.data.columns",
+    "SavedPart": "mtl.weights",
     "Result": "mtl.runs",
     "load": "mtl.runs",
     "plan": "mtl.runs",
@@ -157,6 +159,7 @@ __all__ = [
     "RepresentationConfig",
     "Result",
     "Rows",
+    "SavedPart",
     "Schedule",
     "ScheduleConfig",
     "SpecialTokens",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -56,6 +56,7 @@ class Builder:
         self._started = started
         self._states = states
         self._shared: dict[int, BuiltModule] = {}
+        self._common: dict[Hashable, dict[str, nn.Parameter]] = {}
         self.built: list[BuiltModule] = []
 
     @property
@@ -66,6 +67,13 @@ class Builder:
     def gets_weights(self, config: ModuleConfig) -> bool:
         """Return whether the module of this config will get weights, so that it need not find any itself."""
         return self.is_loading or id(config) in self._started
+
+    def frozen_parameters(self, key: Hashable) -> dict[str, nn.Parameter]:
+        """Return the parameters by name that modules of this run have in common, none of which trains them.
+
+        The first module that asks finds none and adds its own; the others take these instead of theirs.
+        """
+        return self._common.setdefault(key, {})
 
     def module_state(self, config: ModuleConfig) -> Mapping[str, Any] | None:
         """Return what `state()` of the module of this config returned when it was saved; None if it was not.

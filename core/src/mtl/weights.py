@@ -37,6 +37,9 @@ ALIASES = "aliases"
 COLUMNS = "input_columns"
 """The key in a safetensors file's metadata whose value is `Weights.columns` as JSON."""
 
+BASE = "base"
+"""The key in a safetensors file's metadata whose value is `SavedPart.base` as JSON."""
+
 UNNAMED = "its rows have no names"
 _PROBLEMS_SHOWN = 5
 
@@ -53,6 +56,8 @@ class Weights:
     """Other names of stored tensors: modules that share a tensor store it once."""
     columns: Mapping[str, FeatureWidth] = field(factory=dict)
     """What modules read of the features, by the names of the modules."""
+    base: Mapping[str, Any] = field(factory=dict)
+    """What holds the tensors that are missing here; empty if none are."""
 
     def with_aliases(self) -> Weights:
         """Return the stored tensors by all their names."""
@@ -89,6 +94,18 @@ class Weights:
             tensors.__getitem__,
             columns=_checked_columns(columns, source),
         )
+
+
+@frozen(eq=False)
+class SavedPart:
+    """What `save_path` writes of a module instead of all its tensors: what its `saved_part()` returns.
+
+    `base` says, as JSON, what holds the other tensors; the module's `check_base(base)` raises `ValueError` if
+    that is not what it has itself. It is empty if no tensors are missing.
+    """
+
+    tensors: Mapping[str, Tensor]
+    base: Mapping[str, Any] = field(factory=dict)
 
 
 @frozen(eq=False)
@@ -221,9 +238,15 @@ def _sort_metadata(path: Path) -> None:
 
 
 def save_module(module: nn.Module, path: Path) -> None:
-    """Write a module's tensors and the names of their rows as safetensors. Raises `OSError`."""
+    """Write a module's tensors, or its `saved_part()`, and the names of their rows as safetensors.
+
+    Raises `OSError`.
+    """
+    part: SavedPart | None = module.saved_part() if hasattr(type(module), "saved_part") else None  # type: ignore[operator]
+    tensors = dict(unique_tensors(module)) if part is None else part.tensors
+    said = metadata(module) if part is None else {BASE: dict(part.base)}
     with atomic_write(path) as temporary:
-        write_tensors(cpu_copy(dict(unique_tensors(module))), temporary, metadata(module))
+        write_tensors(cpu_copy(tensors), temporary, said)
 
 
 @contextmanager
@@ -238,7 +261,10 @@ def open_weights(path: Path) -> Iterator[Weights]:
             if not isinstance(aliases, dict) or not all(of in shapes for of in map(str, aliases.values())):
                 raise UsageError(f"{path}: its `{ALIASES}` must be an object of names of tensors")
             columns = _checked_columns(_parsed(path, metadata, COLUMNS), str(path))
-            yield Weights(str(path), shapes, names, stored.get_tensor, aliases, columns)
+            base = _parsed(path, metadata, BASE)
+            if not isinstance(base, dict):
+                raise UsageError(f"{path}: its `{BASE}` must be an object")
+            yield Weights(str(path), shapes, names, stored.get_tensor, aliases, columns, base)
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{path}: not a file of weights: {error}") from None
 
@@ -260,11 +286,24 @@ def load_named(module: nn.Module, stored: Weights, renamed: Renamed = ()) -> Mat
     Nothing is read before all names and shapes are checked. Raises `UsageError` if they do not fit.
     """
     tensors = dict(unique_tensors(module))
+    if stored.base:
+        _check_base(module, stored)
+        tensors = {name: tensor for name, tensor in tensors.items() if name in stored.shapes}
     stored = with_new_names(stored, module, renamed)
     check_columns(module, stored)
     match = match_rows(tensors, row_names(module), stored)
     copy_rows(tensors, stored, match)
     return match
+
+
+def _check_base(module: nn.Module, stored: Weights) -> None:
+    """Raise `UsageError` if stored tensors are a part of something else than a module."""
+    try:
+        if not hasattr(type(module), "check_base"):
+            raise ValueError(f"they need {json.dumps(stored.base)}")
+        module.check_base(stored.base)  # type: ignore[operator]
+    except ValueError as error:
+        raise UsageError(f"{stored.source}: these weights do not fit the model: {error}") from error
 
 
 def with_new_names(stored: Weights, module: nn.Module, renamed: Renamed) -> Weights:

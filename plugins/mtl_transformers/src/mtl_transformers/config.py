@@ -36,6 +36,12 @@ class LoRAConfig:
     target_modules: list[str] = option(
         Factory(list), "Names of the layers to update, such as `query`; peft's choice for the model if empty."
     )
+    save: Literal["adapter", "whole", "merged"] = option(
+        "adapter",
+        "What the featurizer's `save_path` writes: the updates alone, with the name and the hash of the model"
+        " that they need; the `whole` model with them; or the model with them `merged` into its weights,"
+        " which `load_path` reads without `lora`.",
+    )
 
 
 @configclass

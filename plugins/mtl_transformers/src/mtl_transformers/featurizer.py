@@ -16,6 +16,7 @@ from torch import nn
 from mtl import Builder, Column, ConfigError, Problem, Ragged, SpecialTokens, TokenFeaturizer, Unit
 from mtl_transformers.config import PretrainedFeatConfig
 from mtl_transformers.layout import Layout, PieceRows
+from mtl_transformers.lora import share_base
 from mtl_transformers.model_files import CONFIG, SPECIAL_NAMES, TOKENIZER, describe_model, fetch_model
 from mtl_transformers.modules import PADDING, PretrainedEmbedding, load_model
 from mtl_transformers.output_head import OutputHead, load_head
@@ -167,6 +168,9 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
         with self._config_errors():
             self.config.require(describe_model(str(folder)))
             model = load_model(folder, self.config, with_weights=is_pretrained)
+        if self.config.lora is not None:
+            # Tasks with updates of their own read one base.
+            share_base(model, build.frozen_parameters((self.config.model, self.config.revision)))
         return PretrainedEmbedding(model, self.config, is_pretrained=is_pretrained)
 
     def save_files(self, folder: Path) -> None:

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from mtl import Builder
+from mtl import Builder, SavedPart
 from mtl.errors import is_out_of_memory
 from mtl_transformers.attention import use_fast_dropout
 from mtl_transformers.config import FirstTokenConfig, IdentityConfig, PretrainedFeatConfig
-from mtl_transformers.lora import with_lora
+from mtl_transformers.lora import base_hash, base_parameters, merged, with_lora
 from mtl_transformers.model_files import CONFIG, read_config
 
 PADDING = -1
@@ -63,6 +63,33 @@ class PretrainedEmbedding(nn.Module):
         """The vectors of the pieces, `[pieces, dim]`."""
         weight: nn.Parameter = self.model.get_input_embeddings().get_parameter("weight")
         return weight
+
+    def saved_part(self) -> SavedPart | None:
+        """Return what `save_path` writes, if that is not everything."""
+        lora = self.config.lora
+        if lora is None or lora.save == "whole":
+            return None
+        base = {id(parameter) for *_, parameter in base_parameters(self.model)}
+        own = {name: tensor for name, tensor in self.named_parameters() if id(tensor) not in base}
+        if lora.save == "merged":
+            updated = {f"model.{name}": tensor for name, tensor in merged(self.model).items()}
+            return SavedPart({**{name: own[name] for name in own if ".lora_" not in name}, **updated})
+        return SavedPart(
+            own, {"model": self.config.model, "sha256": base_hash(self.model), "alpha": lora.alpha}
+        )
+
+    def check_base(self, base: Mapping[str, Any]) -> None:
+        """Raise `ValueError` if updates in a file are not those of this model."""
+        lora = self.config.lora
+        if lora is None:
+            raise ValueError(f"they are low-rank updates of {base.get('model')}; set `lora`")
+        if base.get("sha256") != base_hash(self.model):
+            raise ValueError(
+                f"they are low-rank updates of {base.get('model')}, whose weights are not those of"
+                f" {self.config.model}"
+            )
+        if base.get("alpha") != lora.alpha:
+            raise ValueError(f"`lora.alpha` must be {base.get('alpha')}, as in training, but is {lora.alpha}")
 
     def forward(self, columns: Mapping[str, Tensor]) -> Tensor:
         ids = columns["pieces"].long()
