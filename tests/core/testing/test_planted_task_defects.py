@@ -21,6 +21,7 @@ from mtl import (
     DataError,
     Dense,
     FeaturesConfig,
+    Judgment,
     Loss,
     Metric,
     Metrics,
@@ -258,6 +259,18 @@ class Frozen(Model):
     def forward(self, batch: Batch) -> StarsOutput:
         output = super().forward(batch)
         return FrozenOutput(output.loss, output.stars)
+
+
+@defect("judges_each_row", "gives 1 for", "a judgment for the first row alone")
+class JudgesOne(Stars):
+    def judgments(self, predictions: Any, batch: Batch) -> list[Judgment]:
+        return [Judgment(1.0, 2.0, None, distance=1.0)]
+
+
+@defect("judges_each_row", "the probability of line", "a score where a probability must be")
+class Unlikely(Stars):
+    def judgments(self, predictions: Any, batch: Batch) -> list[Judgment]:
+        return [Judgment(stars, stars, True, 1 + stars) for stars in batch["stars"].tolist()]
 
 
 @defect("predictions_are_independent", "alone, but", "scores that hang on the batch")

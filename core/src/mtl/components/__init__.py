@@ -63,6 +63,7 @@ from mtl.components.spec import (
 )
 from mtl.components.tasks import (
     FeaturesConfig,
+    Judgment,
     Loss,
     Metric,
     Metrics,
@@ -98,6 +99,7 @@ __all__ = [
     "FeaturesConfig",
     "Featurizer",
     "FeaturizerConfig",
+    "Judgment",
     "Kind",
     "LRSchedulerConfig",
     "Loss",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -209,6 +209,21 @@ class Metrics(ABC, Generic[OutputT]):
         raise NotImplementedError
 
 
+@frozen
+class Judgment:
+    """What a row says and what the model predicts for it, both as JSON.
+
+    `right` is None for a task that predicts quantities, which has a `distance` instead. `probability` is
+    that of the prediction; None if the task gives none.
+    """
+
+    gold: Any
+    predicted: Any
+    right: bool | None
+    probability: float | None = None
+    distance: float | None = None
+
+
 TaskConfigT = TypeVar("TaskConfigT", bound=TaskConfig)
 
 
@@ -268,6 +283,14 @@ class Task(ABC, Generic[TaskConfigT]):
     @abstractmethod
     def predictions(self, output: Any, batch: Batch) -> list[dict[str, Any]]:
         """Return one JSON object per row."""
+
+    def judgments(self, predictions: Sequence[Mapping[str, Any]], batch: Batch) -> list[Judgment]:
+        """Return whether each prediction for a batch with targets is right; `predictions` are what the method
+        of that name returned for it.
+
+        `mtl test --errors` and reports use it. By default there are none, as for a language model.
+        """
+        return []
 
     def state(self) -> dict[str, Any]:
         """Return what `fit` learned, as JSON; it is saved in the model folder."""

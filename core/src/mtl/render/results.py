@@ -57,6 +57,23 @@ def metrics_view(tasks: Mapping[str, Mapping[str, Any]]) -> Group:
     return Group(made, *more)
 
 
+def judged_view(judged: Mapping[str, Mapping[str, Any]], file: str) -> Group:
+    """Return how many rows of each task are wrong, how well it is calibrated, and where it is weak."""
+    made = table("task", "slice", "", "rows", "right", right=("rows", "right"))
+    lines = []
+    for task, facts in judged.items():
+        label = Text(task, style="bold")
+        for each in facts["slices"]:
+            value = share(each["right"]) if "right" in each else f"off by {number(each['mean_distance'])}"
+            made.add_row(label, each["by"], each["name"], number(each["rows"]), value)
+            label = Text()
+        wrong = "" if facts["wrong"] is None else f"{facts['wrong']:,} of {facts['rows']:,} rows are wrong"
+        error = facts["calibration_error"]
+        calibration = "" if error is None else f"expected calibration error {number(error)}"
+        lines.append(Text(f"{task}: " + ("; ".join(filter(None, (wrong, calibration))) or "quantities")))
+    return Group(Text(), made, Text(), *lines, Text(f"rows: {file}", style="dim"))
+
+
 def costs_view(costs: Sequence[Cost], folder: Path) -> Group:
     """Return the largest costs of a profiled run, and the folder of the whole profile."""
     made = table("phase", "operation", "calls", "seconds", "share", right=("calls", "seconds", "share"))

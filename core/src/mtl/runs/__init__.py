@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mtl.runs.checking import check_data
     from mtl.runs.execution import train
     from mtl.runs.folder import RunFolder
+    from mtl.runs.judging import Judged, judge
     from mtl.runs.loading import LoadedRun, load
     from mtl.runs.planning import plan
     from mtl.runs.preparation import Prepared, prepare, torch_settings
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "EpochRule": "mtl.training.timeline",
     "Interrupted": "mtl.errors",
+    "Judged": "mtl.runs.judging",
     "LoadedConfig": "mtl.config.load",
     "LoadedRun": "mtl.runs.loading",
     "Plugins": "mtl.plugins",
@@ -48,6 +50,7 @@ _LAZY = {
     "discover": "mtl.plugins",
     "dump": "mtl.config.dumping",
     "identity": "mtl.runs.resume",
+    "judge": "mtl.runs.judging",
     "load": "mtl.runs.loading",
     "load_config": "mtl.config.load",
     "parse_path": "mtl.config.json_path",
@@ -73,6 +76,7 @@ _LAZY = {
 __all__ = [
     "EpochRule",
     "Interrupted",
+    "Judged",
     "LoadedConfig",
     "LoadedRun",
     "Plugins",
@@ -86,6 +90,7 @@ __all__ = [
     "discover",
     "dump",
     "identity",
+    "judge",
     "load",
     "load_config",
     "parse_path",

@@ -8,11 +8,12 @@ from typing import Any
 
 import polars as pl
 import torch
-from attrs import evolve
+from attrs import asdict, evolve
 from attrs.exceptions import FrozenInstanceError
 from torch import nn
 
 from mtl.components import ColumnType, Table
+from mtl.data.columns import Batch
 from mtl.data.load import encode_rows
 from mtl.data.tables import DTYPES
 from mtl.errors import MtlError
@@ -60,6 +61,38 @@ def predictions_are_independent(bench: TaskBench) -> None:
             raise Failed(
                 f"the prediction for line {line} is {alone} alone, but {together[number]} in a batch"
             )
+
+
+@rule("`mtl test --errors` and reports list the rows that are wrong")
+def judges_each_row(bench: TaskBench) -> None:
+    """`judgments` has one per row, JSON with a probability from 0 to 1, the same alone and in a batch; the
+    share that is right is the `accuracy`, if there is such a metric. A task may have none."""
+    module, batch = bench.built(), bench.batch()
+    together = _judged(bench, module, batch)
+    if not together:
+        return
+    if len(together) != len(batch):
+        raise Failed(f"`judgments` gives {len(together)} for {len(batch)} rows")
+    for number, row in enumerate(bench.single_rows()):
+        [alone], line = _judged(bench, module, row), bench.rows.lines[number]
+        if not equal_json(alone, together[number]):
+            raise Failed(f"the judgment of line {line} is {alone} alone, but {together[number]} in a batch")
+        probability = alone["probability"]
+        if probability is not None and not 0 <= probability <= 1 + 1e-6:
+            raise Failed(f"the probability of line {line} is {probability}, but must be from 0 to 1")
+    accuracy = measured(bench, module, [batch]).get("accuracy")
+    right = [each["right"] for each in together]
+    if accuracy is not None and None not in right and not math.isclose(accuracy, sum(right) / len(right)):
+        raise Failed(f"`accuracy` is {accuracy:.4f}, but {sum(right)} of {len(right)} judgments are right")
+
+
+def _judged(bench: TaskBench, module: nn.Module, batch: Batch) -> list[dict[str, Any]]:
+    """Return the judgments of a batch, through JSON."""
+    with torch.inference_mode():
+        predictions = bench.task.predictions(bench.scored(module, batch), batch)
+        found = bench.task.judgments(predictions, batch)
+    copied: list[dict[str, Any]] = json.loads(json.dumps([asdict(each) for each in found]))
+    return copied
 
 
 @rule("metrics must not depend on the batch size, and select the best model")
@@ -191,6 +224,7 @@ RULES = (
     losses_add_up,
     gives_an_open_output,
     predictions_are_independent,
+    judges_each_row,
     reads_each_input,
     metrics_add_up,
     metrics_are_numbers_or_none,

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtl import Batch, Builder, DataError, Dense, Features, Loss, Ragged, Rows, Table, Task
+from mtl import Batch, Builder, DataError, Dense, Features, Judgment, Loss, Ragged, Rows, Table, Task
 from mtl.data.columns import Column
-from mtl_tasks.answer_metrics import SpanMetrics, SpanOutput, answer_texts
-from mtl_tasks.answer_text import first_characters, words_between
+from mtl_tasks.answer_metrics import SpanMetrics, SpanOutput, answer_texts, texts_of
+from mtl_tasks.answer_text import exact_match, first_characters, words_between
 from mtl_tasks.config import SpanTaskConfig
 from mtl_text.documents.rows import require_filled
 from mtl_text.encoders import BiLSTM
@@ -209,6 +209,19 @@ class SpanTask(Task[SpanTaskConfig]):
             for (text, start, end), answered, of_answer, of_none in zip(
                 answer_texts(first, last, batch), is_answered, *probabilities, strict=True
             )
+        ]
+
+    def judgments(self, predictions: Sequence[Mapping[str, Any]], batch: Batch) -> list[Judgment]:
+        """Return whether each answer is one of the row's, or empty if the row has none."""
+        known = [text.split("\0")[:-1] for text in texts_of(batch, "answers")]
+        return [
+            Judgment(
+                answers[0] if len(answers) == 1 else answers,
+                each["answer"],
+                bool(exact_match(each["answer"], answers)) if answers else not each["answer"],
+                each["score"],
+            )
+            for answers, each in zip(known, predictions, strict=True)
         ]
 
     def state(self) -> dict[str, Any]:

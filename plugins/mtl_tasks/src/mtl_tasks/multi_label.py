@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtl import Batch, Builder, DataError, Dense, Features, Loss, Rows, Table, Task
+from mtl import Batch, Builder, DataError, Dense, Features, Judgment, Loss, Rows, Table, Task
 from mtl.data.columns import Column
 from mtl_tasks.config import MultiLabelTaskConfig
 from mtl_tasks.multi_label_metrics import MultiLabelMetrics, MultiLabelOutput
@@ -133,6 +133,15 @@ class MultiLabelTask(Task[MultiLabelTaskConfig]):
                 "probabilities": dict(zip(self.labels, row, strict=True)),
             }
             for flags, row in zip(given, probabilities.double().tolist(), strict=True)
+        ]
+
+    def judgments(self, predictions: Sequence[Mapping[str, Any]], batch: Batch) -> list[Judgment]:
+        """Return whether the labels of each row are right, all of them."""
+        flags = batch["labels"].tolist()
+        gold = [[label for label, on in zip(self.labels, row, strict=True) if on] for row in flags]
+        return [
+            Judgment(labels, each["labels"], labels == each["labels"])
+            for labels, each in zip(gold, predictions, strict=True)
         ]
 
     def state(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -12,7 +12,7 @@ from attrs import frozen
 from torch import nn
 from torch.nn import functional as F
 
-from mtl import Batch, Builder, DataError, Dense, Features, Loss, Table, Task
+from mtl import Batch, Builder, DataError, Dense, Features, Judgment, Loss, Table, Task
 from mtl.data.columns import Column
 from mtl_tasks.config import RegressionTaskConfig
 from mtl_tasks.regression_metrics import RegressionMetrics, RegressionOutput
@@ -109,6 +109,12 @@ class RegressionTask(Task[RegressionTaskConfig]):
     def predictions(self, output: RegressionOutput, batch: Batch) -> list[dict[str, Any]]:
         """Return the number of each row in the units of the data: `{"score": 3.2}`."""
         return [{"score": score} for score in output.scores.detach().cpu().double().tolist()]
+
+    def judgments(self, predictions: Sequence[Mapping[str, Any]], batch: Batch) -> list[Judgment]:
+        return [
+            Judgment(gold, each["score"], None, distance=abs(gold - each["score"]))
+            for gold, each in zip(batch["score"].tolist(), predictions, strict=True)
+        ]
 
     def state(self) -> dict[str, Any]:
         scale = self.scale

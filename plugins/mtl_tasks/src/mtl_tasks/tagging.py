@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtl import Batch, Builder, DataError, Features, Loss, Ragged, Table, Task, Unit
+from mtl import Batch, Builder, DataError, Features, Judgment, Loss, Ragged, Table, Task, Unit
 from mtl.data.columns import Column
 from mtl_tasks.config import TaggingTaskConfig
 from mtl_tasks.crf import LinearChainCRF
@@ -138,6 +138,18 @@ class TaggingTask(Task[TaggingTaskConfig]):
         """Return the tags of each row: `{"tags": ["O", "B-PER"]}`."""
         rows = zip(output.tags.cpu().tolist(), output.lengths.cpu().tolist(), strict=True)
         return [{"tags": [self.tags[tag] for tag in tags[:length]]} for tags, length in rows]
+
+    def judgments(self, predictions: Sequence[Mapping[str, Any]], batch: Batch) -> list[Judgment]:
+        """Return whether the tags of each row are right, all of them."""
+        rows = batch["tags"].tolist()
+        gold = [
+            [self.tags[tag] for tag in row[: len(each["tags"])]]
+            for row, each in zip(rows, predictions, strict=True)
+        ]
+        return [
+            Judgment(tags, each["tags"], tags == each["tags"])
+            for tags, each in zip(gold, predictions, strict=True)
+        ]
 
     def state(self) -> dict[str, Any]:
         return {"tags": self.tags}

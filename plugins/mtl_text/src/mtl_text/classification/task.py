@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from attrs import evolve
 from torch import nn
 
-from mtl import Batch, Builder, ConfigError, Dense, Features, Rows, Table, Task
+from mtl import Batch, Builder, ConfigError, Dense, Features, Judgment, Rows, Table, Task
 from mtl.data.columns import Column
 from mtl_text.classification.config import ClassificationTaskConfig
 from mtl_text.classification.labels import SeenLabels, number_labels, saved_labels, saved_weights
@@ -139,6 +139,13 @@ class ClassificationTask(Task[ConfigT]):
         return [
             {"label": self.labels[place], "probabilities": dict(zip(self.labels, row, strict=True))}
             for place, row in zip(best, probabilities.tolist(), strict=True)
+        ]
+
+    def judgments(self, predictions: Sequence[Mapping[str, Any]], batch: Batch) -> list[Judgment]:
+        gold = [self.labels[place] for place in batch["label"].tolist()]
+        return [
+            Judgment(label, each["label"], label == each["label"], each["probabilities"][each["label"]])
+            for label, each in zip(gold, predictions, strict=True)
         ]
 
     def state(self) -> dict[str, Any]:
