@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import torch
@@ -157,8 +157,8 @@ def judge(
     """
     chosen, model = run.task(task), run.model.tasks[task]
     given: Split | Path
-    if data == "train" or data == "eval" or data == "test":  # noqa: PLR1714 - the type checker follows
-        given = data
+    if data in get_args(Split):
+        given = cast(Split, data)
         rows = read_split(run, task, given)
     else:
         given = as_path("data", data)
