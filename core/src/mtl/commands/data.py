@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from attrs import evolve
 
 from mtl.commands.data_check import check
 from mtl.errors import PluginError, UsageError
@@ -76,7 +77,15 @@ def _dataset(name: str) -> Dataset:
     from mtl.components.instantiate import instantiate
     from mtl.plugins import discover
 
-    dataset: Dataset = instantiate(discover().find("dataset", name).with_defaults())
+    plugins = discover()
+    if name not in plugins.available("dataset"):
+        for family in plugins.available("dataset"):
+            component = plugins.find("dataset", family).with_defaults()
+            config = type(component.config).named(name)
+            if config is not None:
+                member: Dataset = instantiate(evolve(component, config=config))
+                return member
+    dataset: Dataset = instantiate(plugins.find("dataset", name).with_defaults())
     return dataset
 
 

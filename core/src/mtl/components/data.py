@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from attrs import field, frozen
 
@@ -242,18 +243,45 @@ class DataSource(ABC, Generic[ConfigT]):
 
 @frozen
 class Download:
-    """One archive to download: its addresses in the order to try, its MD5, and the files to unpack, as
-    {name in the archive: path below the base folder}. At most `max_bytes` are accepted from a server."""
+    """One archive or file to download: its addresses in the order to try, its MD5 or SHA-256, and the files
+    to unpack, as {name in the archive: path below the base folder}.
+
+    A name may be a pattern, such as `*/*-train.conllu`, that fits one file of the archive; a pattern in
+    `optional` may fit none. A download that is no archive (`is_archive` false) has one file. With neither
+    checksum, because none is published, users are told so, and the SHA-256 of what came. A server may send
+    `size` bytes, or at most `max_bytes` if the size is not known.
+    """
 
     urls: tuple[str, ...]
-    md5: str
-    files: Mapping[str, str]
+    md5: str = ""
+    files: Mapping[str, str] = field(factory=dict)
     max_bytes: int = 2**30
+    sha256: str = ""
+    size: int | None = None
+    is_archive: bool = True
+    optional: Collection[str] = ()
+
+    @property
+    def checksum(self) -> str | None:
+        """The checksum with its algorithm, as in `md5:9f81…`; None if none is published."""
+        if self.sha256:
+            return f"sha256:{self.sha256}"
+        return f"md5:{self.md5}" if self.md5 else None
+
+    @property
+    def key(self) -> str:
+        """What names the download in records: its checksum, or a hash of its first address."""
+        return self.sha256 or self.md5 or hashlib.sha256(self.urls[0].encode()).hexdigest()
 
 
 @configclass
 class DatasetConfig:
-    """A public dataset that `mtl data fetch` downloads; it has no settings."""
+    """A public dataset that `mtl data fetch` downloads."""
+
+    @classmethod
+    def named(cls, name: str) -> Self | None:
+        """Return the config of the member `name` of a family of datasets; None if it is not one of it."""
+        return None
 
 
 class Dataset(ABC):

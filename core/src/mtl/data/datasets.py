@@ -1,6 +1,6 @@
 """Download of public datasets, and small generated ones. Free of torch.
 
-A file is in its folder complete or not at all: archives are checked against their MD5, members
+A file is in its folder complete or not at all: archives are checked against their checksum, members
 are unpacked under temporary names and renamed together at the end.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import logging
 import lzma
 import os
 import shutil
@@ -17,7 +18,8 @@ import time
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,11 +30,13 @@ from mtl.files import atomic_write, file_digest, write_json
 if TYPE_CHECKING:
     import requests
 
+logger = logging.getLogger("mtl")
+
 CACHE: Final = ".mtl-downloads"
 """Folder of unfinished downloads, below the base folder; an interrupted one is resumed from there."""
 
 RECORD: Final = ".mtl-datasets.json"
-"""Record of what was fetched into the base folder: {MD5 of the archive: {path: SHA-256 of the file}}."""
+"""Record of what was fetched into the base folder: {checksum of the archive: {path: SHA-256 of the file}}."""
 
 ATTEMPTS: Final = 3
 WAIT_SECONDS = 1.0
@@ -74,6 +78,12 @@ def fetch(
         for download in downloads:
             if not _is_there(download, folder):
                 archive = _download(name, download, urls or download.urls, folder / CACHE, progress)
+                if download.checksum is None:
+                    logger.warning(
+                        "%s: no checksum is published; the SHA-256 of what came is %s",
+                        name,
+                        file_digest(archive),
+                    )
                 written += _unpack(name, download, archive, folder, force=force)
                 _remember(download, folder)
                 archive.unlink()
@@ -107,7 +117,7 @@ def _download(name: str, download: Download, urls: Sequence[str], cache: Path, p
     for url in urls:
         failure = _try(url, download, cache, progress)
         if failure is None:
-            return cache / f"{download.md5}.zip"
+            return cache / _archive_name(download)
         failures.append(f"{url}: {failure}")
     between = "\n  " if len(failures) > 1 else " "
     raise FetchError(
@@ -117,11 +127,19 @@ def _download(name: str, download: Download, urls: Sequence[str], cache: Path, p
 
 def _by_hand(download: Download, folder: Path) -> str:
     """Return how the files come into the folder without a network."""
-    placed = ", ".join(f"{member} as {folder / path}" for member, path in download.files.items())
-    return (
-        f"without a network, unpack {download.urls[0]} (MD5 {download.md5}) and place its files by hand:"
-        f" {placed}; `mtl data sample {folder}` makes small ones in the same format"
-    )
+    checksum = download.checksum or "no checksum is published"
+    known = checksum.replace("md5:", "MD5 ").replace("sha256:", "SHA-256 ")
+    if download.is_archive:
+        placed = ", ".join(f"{member} as {folder / path}" for member, path in download.files.items())
+        what = f"unpack {download.urls[0]} ({known}) and place its files by hand: {placed}"
+    else:
+        [path] = download.files.values()
+        what = f"place {download.urls[0]} ({known}) by hand as {folder / path}"
+    return f"without a network, {what}; `mtl data sample {folder}` makes small ones in the same format"
+
+
+def _archive_name(download: Download) -> str:
+    return f"{download.key}{'.zip' if download.is_archive else '.file'}"
 
 
 def _try(url: str, download: Download, cache: Path, progress: Progress) -> str | None:
@@ -131,7 +149,7 @@ def _try(url: str, download: Download, cache: Path, progress: Progress) -> str |
 
     pooch.get_logger().setLevel("WARNING")
     cache.mkdir(exist_ok=True)
-    part = cache / f"{download.md5}.part"
+    part = cache / f"{download.key}.part"
     failure = ""
     for attempt in range(ATTEMPTS):
         time.sleep(attempt * WAIT_SECONDS)
@@ -139,10 +157,10 @@ def _try(url: str, download: Download, cache: Path, progress: Progress) -> str |
         try:
             pooch.retrieve(
                 url,
-                known_hash=f"md5:{download.md5}",
-                fname=f"{download.md5}.zip",
+                known_hash=download.checksum,
+                fname=_archive_name(download),
                 path=cache,
-                downloader=_Resuming(part, progress, download.max_bytes),
+                downloader=_Resuming(part, progress, download.size or download.max_bytes),
             )
             return None
         except _TooLarge as error:
@@ -244,6 +262,8 @@ def _reason(error: BaseException) -> str:
 
 def _unpack(name: str, download: Download, archive: Path, folder: Path, *, force: bool) -> list[str]:
     """Unpack the named members; return the paths that were not there already."""
+    if not download.is_archive:
+        return _place(download, archive, folder, force=force)
     broken = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
     try:
         with zipfile.ZipFile(archive) as opened, contextlib.ExitStack() as temporaries:
@@ -258,6 +278,19 @@ def _unpack(name: str, download: Download, archive: Path, folder: Path, *, force
             return list(new)
     except broken as error:
         raise FetchError(f"the archive of {name} cannot be unpacked: {error}") from error
+
+
+def _place(download: Download, file: Path, folder: Path, *, force: bool) -> list[str]:
+    """Copy a download that is no archive to its place; return the path unless it was there already."""
+    [path] = download.files.values()
+    target = _below(folder, path)
+    if target.is_file() and file_digest(target) == file_digest(file):
+        return []
+    if not force and target.exists():
+        _refuse_to_replace([path], folder)
+    with atomic_write(target) as temporary:
+        shutil.copyfile(file, temporary)
+    return [path]
 
 
 def _members(
@@ -275,13 +308,14 @@ def _members(
                 f"the archive of {name} is refused: its entry {info.filename!r} is neither file nor folder"
             )
     names = Counter(archive.namelist())
-    twice = [member for member in download.files if names[member] > 1]
+    files = _matching(name, names, download)
+    twice = [member for member in files if names[member] > 1]
     if twice:
         raise FetchError(f"the archive of {name} is refused: it has {twice[0]!r} {names[twice[0]]} times")
-    missing = sorted(set(download.files) - names.keys())
+    missing = sorted(set(files) - names.keys())
     if missing:
         raise FetchError(f"the archive of {name} lacks {', '.join(missing)}")
-    members = {path: archive.getinfo(member) for member, path in download.files.items()}
+    members = {path: archive.getinfo(member) for member, path in files.items()}
     unpacked = sum(info.file_size for info in members.values())
     if unpacked > MAX_UNPACKED_RATIO * size:
         raise FetchError(
@@ -289,6 +323,24 @@ def _members(
             f" more than {MAX_UNPACKED_RATIO} times as many"
         )
     return members
+
+
+def _matching(name: str, names: Collection[str], download: Download) -> dict[str, str]:
+    """Return the members and their paths, patterns replaced by what they fit."""
+    files: dict[str, str] = {}
+    for member, path in download.files.items():
+        if "*" not in member:
+            files[member] = path
+            continue
+        found = sorted(each for each in names if fnmatchcase(each, member))
+        if len(found) > 1:
+            raise FetchError(
+                f"the archive of {name} has {len(found)} files in place of one {member!r}: {', '.join(found)}"
+            )
+        if not found and member not in download.optional:
+            raise FetchError(f"the archive of {name} lacks {member}")
+        files |= dict.fromkeys(found, path)
+    return files
 
 
 def _climbs_out(path: str) -> bool:
@@ -340,16 +392,20 @@ def _is(path: Path, member: zipfile.ZipInfo) -> bool:
 
 
 def _is_there(download: Download, folder: Path) -> bool:
-    known = _record(folder).get(download.md5)
-    return isinstance(known, dict) and all(
-        (folder / path).is_file() and file_digest(folder / path) == known.get(path)
-        for path in download.files.values()
+    known = _record(folder).get(download.key)
+    paths = {path for member, path in download.files.items() if member not in download.optional}
+    return (
+        isinstance(known, dict)
+        and paths <= known.keys()
+        and all((folder / path).is_file() and file_digest(folder / path) == known[path] for path in known)
     )
 
 
 def _remember(download: Download, folder: Path) -> None:
     record = _record(folder) | {
-        download.md5: {path: file_digest(folder / path) for path in download.files.values()}
+        download.key: {
+            path: file_digest(folder / path) for path in download.files.values() if (folder / path).is_file()
+        }
     }
     write_json(folder / RECORD, record)
 

@@ -169,15 +169,18 @@ def samples_alike(bench: Bench) -> None:
 
 @rule("`mtl data fetch` must verify what it writes and stay within the folder")
 def says_what_it_downloads(bench: Bench) -> None:
-    """Each download has web addresses, an MD5, and relative paths without `..`."""
+    """Each download has web addresses, whole checksums if any, and relative paths without `..`."""
     for download in _dataset(bench).downloads():
         for url in download.urls:
             if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).netloc:
                 raise Failed(f"{url!r} is not a web address")
         if not download.urls or not download.files:
             raise Failed("a download has no addresses, or no files")
-        if not re.fullmatch(r"[0-9a-f]{32}", download.md5):
-            raise Failed(f"an MD5 has 32 hexadecimal digits, unlike {download.md5!r}")
+        for kind, checksum, digits in (("MD5", download.md5, 32), ("SHA-256", download.sha256, 64)):
+            if checksum and not re.fullmatch(f"[0-9a-f]{{{digits}}}", checksum):
+                raise Failed(f"an {kind} has {digits} hexadecimal digits, unlike {checksum!r}")
+        if not download.is_archive and len(download.files) != 1:
+            raise Failed(f"{download.urls[0]} is no archive, but has {len(download.files)} files")
         for path in download.files.values():
             _check_below(path)
 

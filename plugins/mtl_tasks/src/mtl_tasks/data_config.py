@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import re
+from typing import ClassVar, Literal, Self
 
 from attrs import Factory
 
@@ -111,6 +112,35 @@ class SQuADConfig(DataSourceConfig):
 
     def __attrs_post_init__(self) -> None:
         check_distinct({name: str(part) for name, part in self.columns.items()})
+
+
+@configclass
+class PublicDatasetConfig(DatasetConfig):
+    """A public dataset as its authors, or those of a benchmark, publish it."""
+
+
+_TREEBANK = re.compile(r"UD_[A-Z][A-Za-z_]*-[A-Za-z0-9]+")
+
+
+@configclass
+class UDConfig(DatasetConfig):
+    """A treebank of Universal Dependencies."""
+
+    treebank: str = option(
+        "UD_English-LinES", "The treebank, as its repository is called: `UD_LANGUAGE-NAME`."
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if not _TREEBANK.fullmatch(self.treebank):
+            raise ValueError(
+                "`treebank` must be called like UD_English-LinES, as its repository is, but is"
+                f" {self.treebank!r}"
+            )
+
+    @classmethod
+    def named(cls, name: str) -> Self | None:
+        """Return the config of the treebank `UD_LANGUAGE-NAME`."""
+        return cls(treebank=name) if _TREEBANK.fullmatch(name) else None
 
 
 @configclass

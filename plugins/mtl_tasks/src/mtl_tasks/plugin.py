@@ -17,6 +17,15 @@ def _source(name: str, module: str, summary: str) -> ComponentSpec:
     return ComponentSpec(name=name, config=config, factory=factory, summary=summary)
 
 
+def _dataset(name: str, factory: str, summary: str) -> ComponentSpec:
+    return ComponentSpec(
+        name=name,
+        config="mtl_tasks.data_config:PublicDatasetConfig",
+        factory=f"mtl_tasks.datasets:{factory}",
+        summary=summary,
+    )
+
+
 @hookimpl
 def mtl_tasks() -> list[ComponentSpec]:
     return [
@@ -47,7 +56,24 @@ def mtl_datasets() -> list[ComponentSpec]:
             config="mtl_tasks.data_config:TaskSamplesConfig",
             factory="mtl_tasks.datasets:TaskSamples",
             summary="Generated sentences, pairs, tags and questions, in the layouts of public corpora",
-        )
+        ),
+        _dataset("glue", "GLUE", "All nine tasks of GLUE and its diagnostic pairs"),
+        _dataset("cola", "CoLA", "Linguistic acceptability (GLUE)"),
+        _dataset("mrpc", "MicrosoftParaphrases", "Paraphrases (GLUE)"),
+        _dataset("stsb", "STSBenchmark", "Similarity of sentences, 0 to 5 (GLUE)"),
+        _dataset("qqp", "QuoraPairs", "Duplicate questions (GLUE)"),
+        _dataset("mnli", "MultiNLI", "Entailment in several genres, three classes (GLUE)"),
+        _dataset("qnli", "QuestionNLI", "Sentences that answer a question (GLUE)"),
+        _dataset("rte", "TextualEntailment", "Entailment, two classes (GLUE)"),
+        _dataset("wnli", "WinogradNLI", "Winograd schemas as pairs (GLUE)"),
+        _dataset("glue-diagnostic", "GLUEDiagnostic", "Diagnostic pairs without labels (GLUE)"),
+        _dataset("wnut17", "WNUT17", "Emerging entities in noisy text"),
+        ComponentSpec(
+            name="ud",
+            config="mtl_tasks.data_config:UDConfig",
+            factory="mtl_tasks.datasets:UniversalDependencies",
+            summary="A treebank of Universal Dependencies: `mtl data fetch UD_English-LinES`",
+        ),
     ]
 
 
