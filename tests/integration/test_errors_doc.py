@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import os
 import re
@@ -53,7 +54,7 @@ class Place:
         status, out = self.invoke("plan", "config.json", "--json", *options)
         assert status == 0, out
         planned = json.loads(out[: out.rindex("}") + 1])
-        expected = ("are training rows", "does not read `id`", "split and written alike?")
+        expected = ("are training rows", "does not read `id`", "need a `tokenizer`")
         assert [each for each in planned["notices"] if not each.endswith(expected)] == []
         facts: dict[str, Any] = planned["tasks"]["SST2"]["train"]
         return {name: value for name, value in facts.items() if name != "path"}
@@ -468,6 +469,97 @@ def _(place: Place) -> tuple[int, str]:
 @fault("Commands", "a GPU that is not there")
 def _(place: Place) -> tuple[int, str]:
     return place.plan("device=cuda")
+
+
+# Notices.
+
+
+def noticed(rows: bytes, *overrides: str, evaluated: bytes | None = None) -> Fault:
+    """The plan of these training rows, and of these evaluation rows."""
+
+    def make(place: Place) -> tuple[int, str]:
+        place.write("train.tsv", rows)
+        if evaluated is not None:
+            place.write("eval.tsv", evaluated)
+        return place.plan(*overrides)
+
+    return make
+
+
+def labelled(*counts: tuple[str, int]) -> bytes:
+    """Rows of which so many have each label."""
+    texts = itertools.count()
+    return b"sentence\tlabel\n" + b"".join(
+        b"film %d\t%s\n" % (next(texts), label.encode()) for label, count in counts for _ in range(count)
+    )
+
+
+FAULTS["Notices"] = {
+    "columns that are not read": noticed(ROWS.replace(b"\n", b"\t7\n").replace(b"label\t7", b"label\tid")),
+    "a label in two spellings": noticed(labelled(("0", 8), ("0.0", 8), ("1", 8))),
+    "a label that is several": noticed(
+        labelled(("ok", 9), ("rude", 9), ("ok,rude", 9)), evaluated=labelled(("ok", 1))
+    ),
+    "a label with few rows": noticed(labelled(("0", 9), ("1", 9), ("l", 2))),
+    "a label that nearly all rows have": noticed(labelled(("0", 5), ("1", 120))),
+    "a mark of rows without a label": noticed(labelled(("0", 9), ("1", 9), ("-", 6))),
+    "numbers in quantity": noticed(
+        labelled(*((f"{n / 7:.2f}", 6) for n in range(20))), evaluated=labelled(("1.00", 1))
+    ),
+    "rows without a label, with `ignore_labels`": noticed(
+        labelled(("0", 9), ("1", 9), ("-", 6)), f'{TASK}.ignore_labels=["-"]'
+    ),
+    "JSON lines: a label as a number and as a string": noticed(
+        OBJECTS.replace(b'"label": 1', b'"label": "1"', 3),
+        f'{DATA}={{"JSONL": {{"train_path": "train.tsv"}}}}',
+    ),
+    "evaluation words that training does not know": noticed(ROWS, evaluated=b"sentence\tlabel\nun mot\t1\n"),
+    "evaluation rows that are training rows": noticed(ROWS, evaluated=b"sentence\tlabel\na warm film\t1\n"),
+    "evaluation data that is the training data": noticed(ROWS, f"{DATA}.eval_path=train.tsv"),
+    "texts longer than `max_tokens`": noticed(ROWS, f"{TASK}.max_tokens=2"),
+    "a metric that the evaluation rows do not define": noticed(
+        ROWS, f"{TASK}.selection_metric=roc_auc", evaluated=b"sentence\tlabel\na film\t1\n"
+    ),
+}
+FAULTS["Rows"]["a label that stands for none"] = noticed(ROWS, evaluated=rows_with(b"a film\t-1"))
+
+
+# Predictions.
+
+
+def predicted(content: bytes, *options: str) -> Fault:
+    """The predictions for the rows of a file."""
+
+    def make(place: Place) -> tuple[int, str]:
+        run = ["train", "config.json", "--output", "run", "--set", "trainer.max_steps=1", "--quiet"]
+        status, said = place.invoke(*run)
+        assert status == 0, said
+        place.write("rows.tsv", content)
+        return place.invoke("predict", "run", "rows.tsv", *options)
+
+    return make
+
+
+FAULTS["Predictions"] = {
+    "a header without the text": predicted(b"premise\tlabel\na film\t1\n"),
+    "a header with other names": predicted(b"id\tpremise\n7\ta film\n8\ta plot\n"),
+    "an empty text": predicted(b"id\tsentence\n7\ta film\n8\t \n"),
+    "an empty text, with `--on-bad-row error`": predicted(b"id\tsentence\n8\t \n", "--on-bad-row", "error"),
+    "a row of another width": predicted(b"id\tsentence\n7\ta film\n8\n"),
+    "a file in another encoding": predicted("sentence\nun mot\n".encode("utf-16")),
+    "a label behind a text, with `--text`": predicted(b"a film\t1\n", "--text"),
+    "JSON lines: a missing key": predicted(b'{"label": 1}\n', "--format", "jsonl"),
+    "JSON lines: no JSON": predicted(b"{'text': 'a film'}\n", "--format", "jsonl"),
+    "a task that the run does not have": predicted(ROWS, "--task", "SST"),
+}
+
+
+@fault("Predictions", "one text for a task of two")
+def _(place: Place) -> tuple[int, str]:
+    place.write("pairs.tsv", b"text1\ttext2\tlabel\n" + b"a film\ta plot\t1\na b\tc d\t0\n" * 4)
+    task = {"PairClassificationTask": {"data": {"train_path": "pairs.tsv"}}}
+    place.write("config.json", json.dumps({"tasks": {"Pairs": task}, "device": "cpu"}))
+    return predicted(b"a film\n", "--text")(place)
 
 
 CASES = [(heading, name) for heading, faults in FAULTS.items() for name in faults]

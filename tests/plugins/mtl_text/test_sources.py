@@ -111,6 +111,16 @@ def test_inputs_are_read_without_targets_beside_the_other_columns(
     assert table.others.to_dict(as_series=False) == others
 
 
+@pytest.mark.parametrize(
+    "data", [b"id\tpremise\n7\ta film\n8\ta plot\n", b"7\ta film\n", b"a\tb c\nd\te\nf\tg h\ni\tj k\n"]
+)
+def test_inputs_whose_text_is_not_where_the_task_has_it_are_refused(data: bytes) -> None:
+    with pytest.raises(DataError, match=r"column 0, which would be `text`, has no spaces, but column 1 has"):
+        tsv().parse_inputs(data, "rows", BOTH)
+    stated = tsv(columns={"text": 0, "label": 1}).parse_inputs(data, "rows", BOTH)
+    assert stated.frame["text"][0] == data.decode().split("\t")[0]
+
+
 def test_bad_inputs_are_given_back_with_their_reasons() -> None:
     data = b"id\tsentence\n1\tfine\n2\t\n3\n4\tgood\n"
     table = tsv().parse_inputs(data, "rows", BOTH)

@@ -250,6 +250,8 @@ class TableSource(LineSource[TableConfigT]):
             positions = self._by_position(read)  # the file has the input columns alone
         else:
             self._refuse_ambiguous(next(iter(blocks)), usual, wanted.columns)
+            if wanted.for_inputs and usual == len(names) > len(read):
+                self._refuse_other_text(next(iter(blocks)), positions, wanted.columns)
         kept = {name: positions[name] for name in read}
         width = max([usual, *(1 + at for at in kept.values())])
         is_name = labels is not None and LABEL in kept and labels.is_name(self.config.header)
@@ -289,6 +291,35 @@ class TableSource(LineSource[TableConfigT]):
                     f"{lines.source}: has no header, and column {positions[text]} looks like `{label}`, with"
                     f" {texts.n_unique()} values such as {texts[0]!r}, not `{text}`; set"
                     f' `"columns": {right}`, or {as_is} if it is right'
+                )
+
+    def _refuse_other_text(
+        self, lines: Lines, positions: Mapping[str, int], columns: Sequence[ColumnSpec]
+    ) -> None:
+        """Raise `DataError` if the text of rows to predict looks like what another column has.
+
+        A file may have as many columns as the task, but others: an index and a text, say.
+        """
+        texts = [
+            c.name
+            for c in columns
+            if c.input and c.type is ColumnType.TEXT and c.name not in self.config.columns
+        ]
+        if len(texts) != 1:
+            return
+        [text] = texts
+        table = self._cells(lines)
+        if table.column(positions[text]).str.contains(r"\s").any():
+            return
+        for column in columns:
+            cells = table.column(positions[column.name])
+            rows = cells[1:] if len(cells) > 1 else cells  # the first may be a header after all
+            if not column.input and 2 * int(rows.str.contains(r"\s").sum()) > len(rows):
+                names = " or ".join(f"`{name}`" for name in names_in_file(text))
+                raise DataError(
+                    f"{lines.source}: has no header with a name that the task reads, {names}, and column"
+                    f" {positions[text]}, which would be `{text}`, has no spaces, but column"
+                    f" {positions[column.name]} has; name the column in a header"
                 )
 
 
