@@ -1,4 +1,4 @@
-"""What must survive any folder from a stranger: models and checkpoints."""
+"""Targets for model and checkpoint folders of unknown origin."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def run_folder() -> Path:
 
 
 def model(data: bytes) -> None:
-    """A model folder, one file of which is another."""
+    """Load a model folder in which one file was replaced."""
     copy = _spoiled("model", data)
     mtl.load(copy.parent, device="cpu", plugins=plugins())
 
 
 def checkpoint(data: bytes) -> None:
-    """A checkpoint, one file of which is another."""
+    """Load a checkpoint in which one file was replaced."""
     open_checkpoint(_spoiled("checkpoint", data)).tensors()
 
 
@@ -40,7 +40,7 @@ def _original(kind: str) -> Path:
 
 @cache
 def _copy(kind: str) -> tuple[Path, dict[str, bytes]]:
-    """Return a folder to spoil, and what its files hold."""
+    """Return a folder to damage, and the contents of its files."""
     copy = FOLDER / "stranger" / kind
     shutil.copytree(_original(kind), copy)
     return copy, {path.name: path.read_bytes() for path in sorted(copy.iterdir())}

@@ -1,4 +1,4 @@
-"""Valid inputs made wrong in the ways that files go wrong, and in those that a stranger would try."""
+"""Mutations of valid inputs: accidental damage, and what an attacker would try."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Mutation = Callable[[bytes, random.Random], bytes]
 
 
 def mutated(data: bytes, source: random.Random, *, prefix: int = 0) -> bytes:
-    """Return `data` with a few mistakes in it; its first `prefix` bytes, which choose what is done, change
+    """Return `data` with a few mutations; its first `prefix` bytes, which choose what is done, change
     now and then."""
     head, data = data[:prefix], data[prefix:]
     for _ in range(source.choice([1, 1, 1, 2, 4])):
@@ -123,7 +123,7 @@ MUTATIONS: list[Mutation] = [
 
 @frozen
 class _Framed:
-    """A JSON value within bytes, and how it goes back."""
+    """A JSON value within bytes, and how to write it back."""
 
     value: Any
     back: Callable[[bytes], bytes]

@@ -1,4 +1,4 @@
-"""What must survive any rows to predict, and any arguments from Python: one run of two steps, loaded once.
+"""Targets for rows to predict and for arguments of the Python functions: one run of two steps, loaded once.
 
 An answer is JSON, and each row has one, or an `error`.
 """
@@ -90,7 +90,7 @@ def score_file(data: bytes) -> None:
 
 
 class Hostile:
-    """An object that fails at whatever is asked of it."""
+    """An object that raises on every operation."""
 
     def __repr__(self) -> str:
         raise RuntimeError
@@ -180,7 +180,7 @@ def python_call(data: bytes) -> None:
 
 
 def _train(*, source: Any, output: Any, **options: Any) -> None:
-    """Training, but for what would train: a config that is right is planned."""
+    """Call `mtl.train`; a valid config is only planned."""
     if isinstance(output, str | Path):
         output = FOLDER / "predictions"  # which holds a run: it is refused after the arguments are checked
     mtl.train(source, output=output, plugins=plugins(), **options)

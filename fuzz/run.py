@@ -1,8 +1,8 @@
 """Run a target on many inputs: `python fuzz/run.py TARGET --runs 100000`.
 
-With atheris (`pip install atheris`) the inputs follow what the code does with them, up to the first
-finding; without it, or with `--plain`, they are mutations of valid ones. `--input FILE` runs on the
-file of a finding alone, and shows its traceback.
+With atheris (`pip install atheris`) coverage guides the inputs, up to the first finding; without it, or with
+`--plain`, they are mutations of valid ones. `--input FILE` runs on the file of a finding alone and shows its
+traceback.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TooSlow(BaseException):
 
 
 def main() -> int:
-    """Run the targets that are asked for; the exit status is the number of different findings."""
+    """Run the targets; the exit status is the number of different findings."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,6 +1,6 @@
-"""What must survive any bytes, texts first: a function a target, for hypothesis, atheris and `run.py`.
+"""Fuzz targets, one function each, for hypothesis, atheris and `run.py`: text inputs first.
 
-A target gives a result or raises an `mtl.MtlError`; any other exception is a finding.
+A target returns a result or raises an `mtl.MtlError`; any other exception is a finding.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def format_seeds(format: Format) -> list[bytes]:
 
 
 def override(data: bytes) -> None:
-    """`--set`: an argument a line."""
+    """`--set`: one argument per line."""
     text = data.decode(errors="surrogateescape").replace("\0", "")
     loaded = load_config(classifier(), plugins=plugins(), overrides=text.split("\n"), check_paths=False)
     json.dumps(dump(loaded.config), ensure_ascii=False).encode()
@@ -260,7 +260,7 @@ def vocabulary_file(data: bytes) -> None:
 
 
 def saved_state(data: bytes) -> None:
-    """What featurizers and tasks take back from a model folder."""
+    """Restore the states of featurizers and tasks from a model folder."""
     try:
         state = json.loads(data)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The shared modules of one run: modules with one key are one module."""
+"""Builds the modules of a run, those with the same key once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mtl.weights import note_input
 
 @frozen
 class Owner:
-    """The component of a module's config, and the name that its state is saved by."""
+    """The component of a module's config, and the key under which its state is saved."""
 
     key: str
     component: Component
@@ -27,7 +27,7 @@ class Owner:
 
 @frozen
 class BuiltModule:
-    """A module of the run, with what it was built from; `users` are JSON paths, the first built it."""
+    """A module of the run, its config and shapes; `users` are JSON paths, of which the first built it."""
 
     module: nn.Module
     config: ModuleConfig
@@ -38,7 +38,7 @@ class BuiltModule:
 class Builder:
     """Builds the modules of one run, each key once.
 
-    Called with the component in a slot and the shapes that its place asks for:
+    Called with the component of a slot and the required shapes:
     `build(config.lstm, input_dim=100)`.
 
     `owners` are the components of the run by the `id` of their configs. `states` are those of the modules

@@ -23,7 +23,7 @@ MANIFEST = "manifest.json"
 
 
 class DamagedFolder(UsageError):
-    """A folder whose files are not those that were written."""
+    """The files of a folder differ from those that were written."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def as_json(value: Any) -> str:
-    """JSON as files have it."""
+    """Return a value as JSON text, as in files."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -57,10 +57,10 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def atomic_write(path: Path, *, make_parents: bool = True) -> Iterator[Path]:
-    """A temporary path beside `path`, for a file or a folder, that takes its place at the end.
+    """Yield a temporary path beside `path`, for a file or a folder that replaces it at the end.
 
-    Without `make_parents` the folder of `path` must be there. On an error the temporary is removed and
-    what stood at `path` stays.
+    Without `make_parents` the folder of `path` must exist. On an error the temporary is removed and `path`
+    stays as it was.
     """
     if make_parents:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,9 +88,9 @@ _OLD = "old"
 
 
 def sweep(path: Path) -> None:
-    """Remove what a killed process left half-written of `path`, whose name may be a pattern.
+    """Remove temporaries that a killed process left of `path`, whose name may be a pattern.
 
-    A folder that was just being replaced is put back as it was.
+    A folder that was being replaced is restored.
     """
     for holder in path.parent.glob(f".{path.name}-*"):
         name, _, _ = holder.name.removeprefix(".").rpartition("-")
@@ -100,7 +100,7 @@ def sweep(path: Path) -> None:
 
 
 def file_name(name: str) -> str:
-    """Return a name of any characters as that of a file: letters, digits, "-", "_" and "." stay."""
+    """Return a name as a file name: letters, digits, "-", "_" and "." stay, others are replaced."""
     safe = "".join(c if c.isalnum() or c in "-_." else f"%{ord(c):X}" for c in name)
     return f"%2E{safe[1:]}" if safe.startswith(".") else safe
 
@@ -169,10 +169,10 @@ def _flush(path: Path) -> None:
 
 @define(eq=False)
 class BackgroundWriter:
-    """Runs jobs that write files in a thread of its own, in order, while its user goes on.
+    """Runs jobs that write files in a background thread, in order.
 
-    What a job raises, the user's next call raises; no job runs after one that failed. As a context
-    manager it finishes its jobs at the end, or, where its user was interrupted, the one under way.
+    What a job raises, the next call raises; no job runs after one that failed. As a context manager it
+    finishes its jobs at the end or, after an interrupt, only the current one.
     """
 
     _executor: ThreadPoolExecutor = field(init=False, factory=lambda: ThreadPoolExecutor(1, "mtl-writer"))
@@ -180,16 +180,16 @@ class BackgroundWriter:
     _failed: bool = field(init=False, default=False)
 
     def submit(self, job: Callable[[], None], then: Callable[[], None] = lambda: None) -> None:
-        """Run `job` soon; `then` is called by the user's own thread, in a later call, once it is done.
+        """Queue `job`; once it is done, a later call in the caller's thread calls `then`.
 
-        Waits where more than one job is not done yet, so that what they hold is never much.
+        Blocks while more than one job is pending, which bounds the memory that they hold.
         """
         while len(self._jobs) > 1:
             self._take()
         self._jobs.append((self._executor.submit(self._run, job), then))
 
     def settle(self, *, wait: bool = False) -> None:
-        """Finish what is done, or, with `wait`, everything."""
+        """Call `then` of the jobs that are done; with `wait`, finish all."""
         while self._jobs and (wait or self._jobs[0][0].done()):
             self._take()
 

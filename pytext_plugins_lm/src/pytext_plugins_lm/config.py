@@ -54,11 +54,11 @@ class LMTaskConfig(TaskConfig):
     default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
 
     batch_size: int = option(8, "Rows per batch.", minimum=1)
-    data: Component = slot("data_source", "TextLines", "Data source with the column `text`.")
+    data: Component = slot("data_source", "TextLines", "Data source of the column `text`.")
     representation: Component = slot(
         "representation", "BiLSTM", "Tokens to one vector per token.", output=Output.SEQUENCE
     )
-    decoder: Component = slot("decoder", "MLPDecoder", "A token's vector to one score per word.")
+    decoder: Component = slot("decoder", "MLPDecoder", "Token vector to one score per word.")
     objective: Literal["auto", "next-word", "both-directions", "masked", "unmasked"] = option(
         "auto",
         "What is predicted: the next word; `both-directions`: also the previous one, from the half of a"
@@ -68,13 +68,11 @@ class LMTaskConfig(TaskConfig):
     )
     mask_probability: float | None = option(
         None,
-        "Share of a row's words that `masked` predicts, at least one; 0.15 if null.",
+        "Share of the words of a row that `masked` predicts (at least one word); 0.15 if null.",
         above=0,
         maximum=1,
     )
-    whole_words: bool = option(
-        False, "Whether `masked` hides all pieces of a word together, so that none gives the others away."
-    )
+    whole_words: bool = option(False, "Whole-word masking: `masked` hides all pieces of a word together.")
     head: Literal["decoder", "pretrained"] = option(
         "decoder",
         "Score words with `decoder`, or with the pretrained output layer of the featurizer; `decoder` is then"
@@ -100,11 +98,11 @@ class LMTaskConfig(TaskConfig):
     )
     max_tokens: int | None = option(
         None,
-        "Words that a row predicts at most; if null, 35 with `stream` and no limit with `lines`.",
+        "Maximum number of words that a row predicts; if null, 35 with `stream` and no limit with `lines`.",
         minimum=1,
     )
     long_lines: Literal["split", "truncate"] = option(
-        "split", "Whether a line over `max_tokens` becomes several rows or loses its end."
+        "split", "Whether a line longer than `max_tokens` is split into several rows or truncated."
     )
 
     @property
@@ -134,11 +132,11 @@ class LMTaskConfig(TaskConfig):
 
     @property
     def row_tokens(self) -> int | None:
-        """Words that a row predicts at most; None if lines stay whole."""
+        """Maximum number of words that a row predicts; None if lines stay whole."""
         return self.max_tokens or (STREAM_TOKENS if self.rows == "stream" else None)
 
     def check(self) -> Iterator[Problem]:
-        """Find an objective that would see what it predicts, and settings without effect."""
+        """Find an objective that would leak what it predicts, and settings without effect."""
         yield from self._check_objective()
         yield from self._check_features()
         yield from self._check_head()
@@ -164,7 +162,7 @@ class LMTaskConfig(TaskConfig):
         if self.cutoffs is not None and self.softmax != "adaptive":
             yield Problem("cutoffs", f'`cutoffs` needs `softmax` "adaptive", but it is {self.softmax!r}')
         if self.cutoffs is not None and self.cutoffs != sorted(set(self.cutoffs)):
-            yield Problem("cutoffs", f"`cutoffs` must rise, but is {self.cutoffs}")
+            yield Problem("cutoffs", f"`cutoffs` must increase, but is {self.cutoffs}")
         if self.long_lines == "truncate" and (self.rows == "stream" or self.max_tokens is None):
             needed = '`rows` "lines"' if self.rows == "stream" else "`max_tokens`"
             yield Problem("long_lines", f'`long_lines` "truncate" needs {needed}')
@@ -215,7 +213,7 @@ class LMTaskConfig(TaskConfig):
                 )
 
     def _check_head(self) -> Iterator[Problem]:
-        """Yield what does not go with a pretrained output layer."""
+        """Yield settings that do not fit a pretrained output layer."""
         if self.head != "pretrained":
             return
         if self.softmax != "full" or self.tie_weights:

@@ -9,7 +9,7 @@ from pytext_plugins_lm import sample
 
 
 class WikiText2(Dataset):
-    """WikiText-2 as its author publishes it: words apart, rare ones replaced by `<unk>`."""
+    """WikiText-2 as published by its author: tokenized, with rare words replaced by `<unk>`."""
 
     def downloads(self) -> Sequence[Download]:
         files = [f"wikitext-2/wiki.{split}.tokens" for split in ("train", "valid", "test")]

@@ -1,4 +1,4 @@
-"""What is predicted from which vector, and that no vector has seen what it predicts."""
+"""Objectives: what is predicted from which vector, without leaks."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Reading:
 
 @frozen
 class Objective(ABC):
-    """How a batch is shown to the representation and how its vectors are read."""
+    """What the representation gets of a batch, and what its vectors predict."""
 
     tokens: Tokens
     readings: ClassVar[tuple[str, ...]]
@@ -69,7 +69,7 @@ class Objective(ABC):
         return output_dim
 
     def show(self, batch: Batch, *, training: bool) -> Batch:
-        """Return the batch as the representation sees it."""
+        """Return the input of the representation."""
         return batch
 
     @abstractmethod
@@ -98,7 +98,7 @@ class NextWord(Objective):
 
 @frozen
 class Unmasked(Objective):
-    """The vector of each token predicts the next one, which it has seen: this leaks."""
+    """The vector of each token predicts the next one, which it may depend on: this leaks."""
 
     readings: ClassVar[tuple[str, ...]] = ("leaking",)
 

@@ -1,4 +1,4 @@
-"""Generated articles in WikiText's format: plain text that tells language models apart.
+"""Generated articles in WikiText's format, on which language models of different quality differ.
 
 Each article is about one film of one genre, each section about one side of it. What comes next
 follows from near and from far: a verb agrees with its subject across what stands between them, the
@@ -29,7 +29,7 @@ MONTHS = "January March April May July August October November".split()
 
 @frozen
 class Word:
-    """A word for one and for several: a noun, or the verb that goes with it."""
+    """Singular and plural of a noun, or of the verb that agrees with it."""
 
     one: str
     several: str
@@ -51,7 +51,7 @@ class Genre:
 
 @frozen
 class Article:
-    """What an article is about, the same from its first line to its last."""
+    """The topic of an article, the same from its first line to its last."""
 
     random: Random = field(repr=False)
     genre: Genre
@@ -236,7 +236,7 @@ SECTIONS: Mapping[str, Callable[[Article], str]] = {
 
 
 def _subject(article: Article, noun: Word, plural: bool) -> str:
-    """Return a noun whose verb may stand far off, behind a noun of the other number."""
+    """Return a noun whose verb may be far away, behind a noun of the other number."""
     random = article.random
     words = noun(plural)
     if random.random() < 0.4:
@@ -248,7 +248,7 @@ def _subject(article: Article, noun: Word, plural: bool) -> str:
 
 
 def _name(random: Random) -> str:
-    """Return a first name that many have and a surname that few have."""
+    """Return a frequent first name and a rare surname."""
     surname = "".join(random.choices(SYLLABLES, k=random.randint(2, 3)))
     return f"{random.choice(FIRST_NAMES)} {surname.capitalize()}"
 

@@ -1,4 +1,4 @@
-"""Output layers: scores of all words, of sampled words, or of groups of words."""
+"""Output layers: full, sampled and adaptive softmax."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ PIECES_NOTICE = (
 
 
 class LMTask(Task[LMTaskConfig]):
-    """Predicts the words of a text, as its objective says."""
+    """Predicts the words of a text according to the objective."""
 
     def __init__(self, config: LMTaskConfig, *, name: str, features: Features) -> None:
         super().__init__(config, name=name, features=features)
@@ -76,7 +76,7 @@ class LMTask(Task[LMTaskConfig]):
 
     @property
     def unit(self) -> Unit:
-        """What a token is."""
+        """The ids and the number of the tokens."""
         return self.config.features.unit
 
     @property
@@ -235,7 +235,7 @@ class LMTask(Task[LMTaskConfig]):
         ]
 
     def notices(self) -> list[str]:
-        """Return what the perplexity is not, and what was cut off."""
+        """Say how the perplexity must not be read, and what was cut off."""
         objective = self.config.resolved_objective
         softmax = [SOFTMAX_NOTICES[name] for name in SOFTMAX_NOTICES if name == self.config.softmax]
         lines, tokens = Counter[str](), Counter[str]()

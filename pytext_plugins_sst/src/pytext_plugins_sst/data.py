@@ -9,7 +9,7 @@ from pytext_plugins_sst import sample
 
 
 class SST2(Dataset):
-    """Sentiment of film reviews, as GLUE publishes it; its `test.tsv` has no labels and stays behind."""
+    """Sentiment of film reviews, as in GLUE; `test.tsv` has no labels and is not unpacked."""
 
     def downloads(self) -> Sequence[Download]:
         files = ("SST-2/train.tsv", "SST-2/dev.tsv")

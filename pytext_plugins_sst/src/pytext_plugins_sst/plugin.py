@@ -16,7 +16,7 @@ def mtl_tasks() -> Sequence[ComponentSpec]:
             name="DocClassificationTask",
             config="pytext_plugins_sst.config:DocClassificationTaskConfig",
             factory="pytext_plugins_sst.task:DocClassificationTask",
-            summary="Gives each document one of several labels",
+            summary="Assigns one of several labels to each document",
         )
     ]
 

@@ -1,7 +1,7 @@
-"""Generated film reviews in SST-2's format: a small task that tells models apart.
+"""Generated film reviews in SST-2's format, on which models of different quality differ.
 
 A review's label is the polarity of its last word on the matter. To find it, a model has to weigh
-more than which words occur: a negation turns an adjective round, of two contrasting clauses the
+more than which words occur: a negation reverses an adjective, of two contrasting clauses the
 main one decides, and an adjective may be there only to describe a character. Some adjectives are
 rare, and a few labels are wrong, as in real data.
 """
@@ -64,7 +64,7 @@ TIMES = ("one summer", "the last century", "two days", "the war years", "a singl
 
 @frozen
 class Review:
-    """A review, what it says (1 for good, 0 for bad), and the label it carries."""
+    """A review, its polarity (1 for positive, 0 for negative) and its label, which may be wrong."""
 
     text: str
     polarity: int
@@ -85,7 +85,7 @@ def files(seed: int) -> Mapping[str, str]:
 
 
 def reviews(seed: int) -> tuple[list[Review], list[Review]]:
-    """Return the training and the dev reviews: half of each say good, `NOISE` of each are labelled wrong."""
+    """Return the training and the dev reviews: half of each are positive, a share `NOISE` is mislabeled."""
     random = Random(f"sst2 {seed}")
     known: set[str] = set()
     train = _reviews(random, TRAIN_ROWS, phrases=0.35, known=known)
@@ -170,7 +170,7 @@ def _with_article(words: str) -> str:
 
 
 def _adjective(random: Random, polarity: int) -> str:
-    """Frequent ones far more often than rare ones: the last ones a few times in training."""
+    """Return a word, frequent ones far more often: the last ones occur a few times in training."""
     words = ADJECTIVES[polarity]
     return random.choices(words, weights=[rank**-1.2 for rank in range(1, len(words) + 1)])[0]
 

@@ -360,7 +360,7 @@ def test_a_dataset_that_would_write_elsewhere_is_refused(server: Server, tmp_pat
 
 def test_a_missing_member_is_named(server: Server, tmp_path: Path) -> None:
     server.content = archive({"Corpus/train.tsv": TEXT})
-    with pytest.raises(FetchError, match=r"the archive of corpus lacks Corpus/dev\.tsv"):
+    with pytest.raises(FetchError, match=r"the archive of corpus does not contain Corpus/dev\.tsv"):
         fetch("corpus", corpus(server), tmp_path)
     assert not (tmp_path / "corpus").exists()
 

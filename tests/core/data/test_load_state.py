@@ -45,7 +45,7 @@ def test_each_takes_back_its_own() -> None:
         ({}, DataError, "featurizers.A.words: must be an object of what was learned, but is null"),
         ({"A.words": [1]}, DataError, r"featurizers.A.words: must be an object .*, but is \[1\]"),
         ({"A.words": {"words": []}}, DataError, "featurizers.A.words: `words` must not be empty"),
-        ({"A.words": {}}, ComponentError, "Learner .* failed to take back what it had learned: KeyError"),
+        ({"A.words": {}}, ComponentError, "Learner .* failed to restore what it had learned: KeyError"),
     ],
 )
 def test_what_is_no_state_is_refused_by_its_place(state: Any, error: type[Exception], message: str) -> None:

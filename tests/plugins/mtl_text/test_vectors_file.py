@@ -126,7 +126,7 @@ def test_the_first_words_of_a_file_join_the_vocabulary(tmp_path: Path) -> None:
         (b"the 0.5 1\nfilm 1 2 3\nfilm 1\n", ":3: a vector must have 2 numbers, but has 1"),
         (b"the 0.5 1\nfilm 1 y\n", ":2: a word must be followed by numbers"),
         (b"the 0.5 nan\n", ":1: a vector must be finite, but has nan"),
-        (b"other 0.5 1\n", "must have a vector for some word"),
+        (b"other 0.5 1\n", "must have a vector for at least one word"),
         (b"", "must have a word and its numbers"),
         (b"the " + b"1 " * 2**20, "a line must have less than"),
         (b"9 2\nthe \0\0\0\0\0\0", "must have 9 vectors, but ends in number 1"),

@@ -70,7 +70,7 @@ class Epoch:
 
 
 class Schedule(ABC, Generic[ConfigT]):
-    """An order of tasks. It is stateless: the order is a function of `Epoch`."""
+    """The order of the tasks' steps. Stateless: the order is a function of `Epoch`."""
 
     adapts: ClassVar[bool] = False
     """Whether the order depends on the position in the run or on the scores. If so, `order` is called for
@@ -117,7 +117,7 @@ class Balancer(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def factor(self, task: str, loss: Tensor) -> Tensor | float:
-        """Return the factor of the gradient of a step of `task`; `loss` is its mean loss, detached."""
+        """Return the factor for the gradient of `task` in this step; `loss` is its mean loss, detached."""
 
     def combine(self, gradients: Tensor, losses: Mapping[str, Tensor]) -> Tensor:
         """Return one gradient, `[shared]`, for the parameters that several tasks of a step use.

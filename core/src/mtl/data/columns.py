@@ -1,4 +1,4 @@
-"""Numericalised rows, and the padded batches made of them."""
+"""Numericalized rows, and padded batches of them."""
 
 from __future__ import annotations
 

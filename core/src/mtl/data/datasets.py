@@ -126,7 +126,7 @@ def _download(name: str, download: Download, urls: Sequence[str], cache: Path, p
 
 
 def _by_hand(download: Download, folder: Path) -> str:
-    """Return how the files come into the folder without a network."""
+    """Return how to get the files into the folder without a network."""
     checksum = download.checksum or "no checksum is published"
     known = checksum.replace("md5:", "MD5 ").replace("sha256:", "SHA-256 ")
     if download.is_archive:
@@ -184,7 +184,7 @@ def _try(url: str, download: Download, cache: Path, progress: Progress) -> str |
 
 
 class _TooLarge(Exception):
-    """A server sends more than the archive may have."""
+    """The server sends more bytes than the archive may have."""
 
 
 class _Resuming:
@@ -314,7 +314,7 @@ def _members(
         raise FetchError(f"the archive of {name} is refused: it has {twice[0]!r} {names[twice[0]]} times")
     missing = sorted(set(files) - names.keys())
     if missing:
-        raise FetchError(f"the archive of {name} lacks {', '.join(missing)}")
+        raise FetchError(f"the archive of {name} does not contain {', '.join(missing)}")
     members = {path: archive.getinfo(member) for member, path in files.items()}
     unpacked = sum(info.file_size for info in members.values())
     if unpacked > MAX_UNPACKED_RATIO * size:
@@ -359,7 +359,7 @@ def _below(folder: Path, path: str) -> Path:
 
 @contextlib.contextmanager
 def _writing(name: str, folder: Path) -> Iterator[None]:
-    """Make the folder, and say a full disk or a read-only folder as a message."""
+    """Make the folder; a full disk or a read-only folder is a `FetchError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield

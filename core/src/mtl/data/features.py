@@ -1,4 +1,4 @@
-"""A task's featurizers together: texts to columns, columns to vectors."""
+"""The featurizers of a task: from texts to columns, from columns to vectors."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Features:
     path: str = "features"
 
     def split(self, text: pl.Series) -> pl.Series:
-        """Return the words of each text (`list[str]` per row), split as the featurizers want it; a column
-        that is lists of words already is returned as it is."""
+        """Return the words of each text (`list[str]` per row), split as the featurizers require; a column
+        of lists of words is returned unchanged."""
         return text if isinstance(text.dtype, pl.List) else split_words(text, self.config.tokenizer)
 
     def sequences(self, texts: Sequence[str]) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ class Tasks:
                 of_owner.rmdir()
 
     def load_files(self, folder: Path) -> None:
-        """Let each read the files that it wrote, if there are any."""
+        """Let each read the files that it wrote, if any."""
         for kind, name, owner in self._owners():
             of_owner = folder / kind / file_name(name)
             if of_owner.is_dir():
@@ -97,7 +97,7 @@ def _load_state(
     if not isinstance(learned, dict):
         raise DataError(f"{kind}.{name}: must be an object of what was learned, but is {describe(learned)}")
     try:
-        with component_errors(owner, "to take back what it had learned"):
+        with component_errors(owner, "to restore what it had learned"):
             owner.load_state(spec.migrate_state(learned))
     except DataError as error:
         raise DataError(f"{kind}.{name}: {error}") from None
@@ -117,7 +117,7 @@ class TaskData:
 
     @property
     def train(self) -> Rows:
-        """Rows to train on."""
+        """The training rows."""
         return cast(Rows, self.splits["train"])
 
     @property
@@ -254,7 +254,7 @@ def _encode_file(task: Task[Any], file: PreparedFile) -> Rows:
 
 
 def skipped_rows(read: Table | PreparedFile | Rows) -> str:
-    """Return how many bad rows were left out, and what is wrong with the first."""
+    """Say how many bad rows were skipped, and what is wrong with the first ones."""
     rows = "1 bad row is" if read.skipped == 1 else f"{read.skipped:,} bad rows are"
     return "; ".join([f"{rows} skipped", *read.skipped_first])
 

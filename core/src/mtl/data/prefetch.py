@@ -64,7 +64,7 @@ class Prefetcher(Generic[PlaceT]):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread, whatever is left. It must have been started."""
+        """Stop the thread, even if batches are left. It must have been started."""
         self._ends.set()
         while self._thread.is_alive():
             try:  # it may be waiting for room

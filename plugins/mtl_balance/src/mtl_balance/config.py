@@ -10,49 +10,51 @@ from mtl import configclass, option
 
 @configclass
 class UncertaintyConfig:
-    """Each loss times exp(-s), where s, its log-variance, is learned."""
+    """Scales each loss by exp(-s), where its log-variance s is learned."""
 
     lr: float = option(0.01, "Learning rate of the log-variances, by Adam.", above=0)
 
 
 @configclass
 class DynamicWeightAverageConfig:
-    """Weights by how fast the losses fell in the period before."""
+    """Weights each loss by how fast it fell in the previous period."""
 
-    period: int = option(100, "Steps of a task whose losses are averaged and then compared.", minimum=1)
-    temperature: float = option(2.0, "The higher, the more even the weights are.", above=0)
+    period: int = option(
+        100,
+        "Steps per task over which its loss is averaged, to be compared with the next average.",
+        minimum=1,
+    )
+    temperature: float = option(2.0, "Softmax temperature: the higher, the more even the weights.", above=0)
 
 
 @configclass
 class RandomLossWeightingConfig:
-    """The softmax of normal draws, times the number of tasks."""
+    """Random weights: the softmax of normal samples, times the number of tasks."""
 
 
 @configclass
 class GradNormConfig:
-    """Weights that even out the norms of the gradients, and the speeds at which the tasks learn."""
+    """Weights that balance the norms of the gradients and the training rates of the tasks."""
 
-    alpha: float = option(1.5, "How much more a task gets that learns more slowly than others.", minimum=0)
+    alpha: float = option(1.5, "How strongly tasks that learn more slowly are favored.", minimum=0)
     lr: float = option(0.025, "Learning rate of the weights, by Adam.", above=0)
 
 
 @configclass
 class PCGradConfig:
-    """Projection of each gradient onto the normal plane of those that it conflicts with."""
+    """Projects each gradient onto the normal plane of each gradient that it conflicts with."""
 
 
 @configclass
 class GradVacConfig:
-    """Each pair of gradients is turned to at least its usual cosine."""
+    """Rotates each pair of gradients until its cosine is at least the moving average."""
 
-    beta: float = option(
-        0.01, "Share of a step's cosine in the moving average of cosines.", minimum=0, maximum=1
-    )
+    beta: float = option(0.01, "Weight of a step's cosine in the moving average.", minimum=0, maximum=1)
 
 
 @configclass
 class MGDAConfig:
-    """The shortest vector among the weighted means of the gradients."""
+    """The convex combination of the gradients with the smallest norm."""
 
 
 @configclass
@@ -67,28 +69,28 @@ class NashMTLConfig:
 
 @configclass
 class AlignedMTLConfig:
-    """The principal components of the gradients, at the same scale."""
+    """Rescales the principal components of the gradients to one scale."""
 
     scale: Literal["min", "median", "rmse"] = option(
-        "min", "The scale: the smallest singular value, the median one, or the root of the mean square."
+        "min", "That scale: the smallest singular value, the median, or the root mean square."
     )
 
 
 @configclass
 class ConFIGConfig:
-    """The direction at the same angle to all gradients."""
+    """The direction that forms the same angle with all gradients."""
 
 
 @configclass
 class GradDropConfig:
-    """In each coordinate the entries of one sign, drawn by how much the gradients agree on it."""
+    """Keeps the entries of one sign in each coordinate, sampled by how much the gradients agree on it."""
 
-    leak: float = option(0.0, "Share of what would be dropped that is kept.", minimum=0, maximum=1)
+    leak: float = option(0.0, "Share of the dropped entries that is kept.", minimum=0, maximum=1)
 
 
 @configclass
 class SolverConfig:
-    """What needs a solver that is not always installed."""
+    """Settings of a method whose solver is an optional dependency."""
 
     modules: ClassVar[tuple[str, ...]]
     extra: ClassVar[str]
@@ -97,14 +99,14 @@ class SolverConfig:
         missing = [module for module in self.modules if find_spec(module) is None]
         if missing:
             raise ValueError(
-                f"{type(self).__name__.removesuffix('Config')} needs {' and '.join(missing)}, not installed"
-                f" here; `pip install 'mtl-balance[{self.extra}]'` does that"
+                f"{type(self).__name__.removesuffix('Config')} needs {' and '.join(missing)};"
+                f" run `pip install 'mtl-balance[{self.extra}]'`"
             )
 
 
 @configclass
 class CAGradConfig(SolverConfig):
-    """The update within a ball around the mean gradient that serves the worst-off task best."""
+    """The update within a ball around the mean gradient that is best for the worst-off task."""
 
     c: float = option(0.5, "Radius of the ball, as a share of the mean gradient's norm.", minimum=0, below=1)
 
@@ -114,7 +116,7 @@ class CAGradConfig(SolverConfig):
 
 @configclass
 class UPGradConfig(SolverConfig):
-    """Each gradient is projected onto the cone of the directions that hurt no task."""
+    """Projects each gradient onto the cone of directions that conflict with no task."""
 
     modules: ClassVar[tuple[str, ...]] = ("qpsolvers", "quadprog")
     extra: ClassVar[str] = "upgrad"
@@ -122,4 +124,4 @@ class UPGradConfig(SolverConfig):
 
 @configclass
 class DualProjConfig(UPGradConfig):
-    """The sum of the gradients is projected onto the cone of the directions that hurt no task."""
+    """Projects the sum of the gradients onto the cone of directions that conflict with no task."""

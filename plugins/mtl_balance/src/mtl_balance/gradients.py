@@ -1,8 +1,8 @@
-"""One gradient for what several tasks share, over the aggregators of TorchJD.
+"""Gradient methods: one gradient for the parameters that several tasks share, on top of TorchJD.
 
-A method sees the tasks' gradients of the shared parameters only, each times the task's `task_weights`; what a
-task has for itself takes its own gradient. All are scaled so that tasks with the same gradient get the
-plain sum, which makes one learning rate do for all of them.
+A method sees only the gradients of shared parameters, each multiplied by the task's `task_weights`;
+task-specific parameters keep their own gradient. Results are scaled so that tasks with equal gradients get
+their sum, so the same learning rate fits all methods.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ ConfigT = TypeVar("ConfigT")
 COLUMNS = 1 << 16
 """Columns of gradients that are multiplied at a time: they fit a processor's cache in float64."""
 NEGLIGIBLE = 1e-30
-"""Share of all squared norms below which a gradient counts as none: float64 tells it from noise no more."""
+"""Share of all squared norms below which a gradient counts as zero: in float64 it would be noise."""
 REGULARIZATION = 1e-8
-"""Added to the diagonal of a Gramian of unit gradients that must have an inverse."""
+"""Added to the diagonal of the Gramian of unit gradients, so that it has an inverse."""
 
 
 def gramian_of(gradients: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class GradientMethod(Balancer[ConfigT]):
 
 
 class GramianMethod(GradientMethod[ConfigT]):
-    """A weighted sum of the gradients, where the weights follow from how they lie to each other.
+    """A weighted sum of the gradients, whose weights follow from their inner products.
 
     A gradient that is zero, or as good as zero beside the others, has no say; where fewer than two are left,
     or one is not finite, the result is the plain sum. The weights are found on the CPU, in float64: a GPU
@@ -150,8 +150,8 @@ class NashMTL(GramianMethod[NashMTLConfig]):
 
     The weights a > 0 solve gramian @ a = 1 / a, which is where the convex a' gramian a / 2 - sum(log a) is
     smallest. Newton's method finds it; the paper, and TorchJD after it, go there by a sequence of convex
-    programs from the last step's weights, with a solver that Python 3.13 has no wheels of. The length of
-    the combined gradient is that of all gradients together times the root of the number of tasks.
+    programs from the last step's weights, with a solver that has no wheels for Python 3.13. The norm of
+    the combined gradient is that of all gradients together times the square root of the number of tasks.
     """
 
     def weights(self, gramian: Tensor, tasks: Sequence[str]) -> Tensor:
@@ -163,7 +163,7 @@ def bargain(cosines: Tensor) -> Tensor:
     """Return the a > 0 with cosines @ a = 1 / a, `[tasks]`, by damped Newton steps; `cosines` is `[tasks,
     tasks]`.
 
-    Where gradients cancel out there is none, and the result is large but finite.
+    If gradients cancel out there is no solution; the result is then large but finite.
     """
     cosines = cosines + REGULARIZATION * torch.eye(len(cosines), dtype=cosines.dtype)
     found: Tensor = torch.ones(len(cosines), dtype=cosines.dtype)
@@ -223,7 +223,7 @@ class ConFIG(GramianMethod[ConFIGConfig]):
 class GradDrop(GradientMethod[GradDropConfig]):
     """Chen et al. 2020, "Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout".
 
-    It draws a number a parameter, on the device.
+    Samples one number per parameter, on the device.
     """
 
     def combine(self, gradients: Tensor, losses: Mapping[str, Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
-"""Weights for the tasks' losses. They need no joint steps, but for `GradNorm`.
+"""Loss weights. Only `GradNorm` needs joint steps.
 
-Every factor comes times the task's `task_weights`. No method makes a GPU wait for its figures.
+Every factor is multiplied by the task's `task_weights`. No method synchronizes with a GPU.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from mtl_balance.config import (
 TINY = 1e-12
 """Keeps divisions away from zero."""
 APART = 0x1F_83D9_AB
-"""Makes draws others than dropout's, from the same seed."""
+"""Mixed into the seed, so that samples differ from those of dropout."""
 
 
 def adam_state(value: Tensor) -> Tensor:
-    """Return what `adam_step` keeps of parameters, `[tasks]`: value, two moments and steps so far, `[tasks,
-    4]`."""
+    """Return the state of `adam_step` for parameters `[tasks]`: value, two moments and steps so far,
+    `[tasks, 4]`."""
     return torch.stack([value, *[torch.zeros_like(value)] * 3], dim=-1)
 
 
 def adam_step(state: Tensor, gradient: Tensor, rate: float) -> Tensor:
-    """Adam (Kingma and Ba 2015) for parameters that each take a step when their own task does, `[..., 4]`."""
+    """Take a step of Adam (Kingma and Ba 2015) on parameters `[..., 4]`, each when its own task steps."""
     value, mean, square, steps = state.unbind(-1)
     steps = steps + 1
     mean = 0.9 * mean + 0.1 * gradient
@@ -45,7 +45,7 @@ class Uncertainty(Balancer[UncertaintyConfig]):
     """Weights by learned variances: Kendall, Gal and Cipolla 2018, "Multi-Task Learning Using Uncertainty
     to Weigh Losses for Scene Geometry and Semantics", in its form for classification.
 
-    The task's objective is exp(-s) loss + s / 2. Its log-variance s begins at 0, a factor of 1, and moves
+    The task's objective is exp(-s) loss + s / 2. Its log-variance s starts at 0, a factor of 1, and moves
     toward log(2 loss), a factor of 1 / (2 loss), by a step of Adam after each step of the task.
     """
 
@@ -114,10 +114,10 @@ class DynamicWeightAverage(Balancer[DynamicWeightAverageConfig]):
 
 
 class RandomLossWeighting(Balancer[RandomLossWeightingConfig]):
-    """Weights by lot: Lin, Ye, Zhang and Tsang 2022, "Reasonable Effectiveness of Random Weighting: A
+    """Random weights: Lin, Ye, Zhang and Tsang 2022, "Reasonable Effectiveness of Random Weighting: A
     Litmus Test for Multi-Task Learning".
 
-    The factors of a step are tasks x softmax(normal draws), 1 in the mean.
+    The factors of a step are tasks x softmax(normal samples), 1 on average.
     """
 
     def __init__(self, config: RandomLossWeightingConfig, *, tasks: Mapping[str, float]) -> None:
@@ -125,7 +125,7 @@ class RandomLossWeighting(Balancer[RandomLossWeightingConfig]):
         self.trained = [task for task, weight in tasks.items() if weight]
 
     def factor(self, task: str, loss: Tensor) -> float:
-        # The loop seeds torch anew for each step: this seed, and so the draw, is that of all tasks of a step.
+        # The loop reseeds torch for each step, so all tasks of a step get the same samples.
         generator = torch.Generator().manual_seed(torch.initial_seed() ^ APART)
         draws = torch.randn(len(self.trained), generator=generator)
         share = len(self.trained) * draws.softmax(dim=0)[self.trained.index(task)].item()
@@ -133,7 +133,7 @@ class RandomLossWeighting(Balancer[RandomLossWeightingConfig]):
 
 
 class GradNorm(Balancer[GradNormConfig]):
-    """Weights that even out the gradients' norms: Chen, Badrinarayanan, Lee and Rabinovich 2018, "GradNorm:
+    """Weights that balance gradient norms: Chen, Badrinarayanan, Lee and Rabinovich 2018, "GradNorm:
     Gradient Normalization for Adaptive Loss Balancing in Deep Multitask Networks".
 
     The norms are those of the gradients of all parameters that the tasks of a joint step share; the

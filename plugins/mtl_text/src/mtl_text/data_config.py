@@ -37,7 +37,7 @@ class WordFeatConfig(FeaturizerConfig):
     training data of all tasks that share the features. Special tokens come first and do not count.
     """
 
-    embed_dim: int = option(100, "Width of a word's vector.", minimum=1)
+    embed_dim: int = option(100, "Width of a word vector.", minimum=1)
     vocab_file: InputPath | None = option(
         None, "Vocabulary file with one word per line; what follows a tab, such as a count, is ignored."
     )
@@ -65,7 +65,7 @@ class WordFeatConfig(FeaturizerConfig):
         None, "The words of a NumPy array in `vectors_file`, one per line in the order of its rows."
     )
     vocab_from_vectors: int = option(
-        0, "Take this many of the first words of `vectors_file`, its most frequent, as well.", minimum=0
+        0, "Also take the first N words of `vectors_file`, its most frequent ones.", minimum=0
     )
     init_range: float | None = option(
         None,
@@ -108,7 +108,7 @@ class CharFeatConfig(FeaturizerConfig):
     highway layers.
     """
 
-    embed_dim: int = option(100, "Width of a character's vector.", minimum=1)
+    embed_dim: int = option(100, "Width of a character vector.", minimum=1)
     kernel_sizes: list[int] = option(
         Factory(lambda: [3, 4]),
         "Width of each convolution, in characters.",
@@ -168,9 +168,9 @@ class NgramFeatConfig(FeaturizerConfig):
 
 @configclass
 class LineSourceConfig(DataSourceConfig):
-    """A row per line.
+    """One row per line.
 
-    Files may be compressed with gzip, bzip2, xz or zstd, or be the one file in a zip archive.
+    Files may be compressed with gzip, bzip2, xz or zstd, or be the only file in a zip archive.
     """
 
     encoding: str = option("utf-8", "Encoding of the text, such as `cp1252`, `utf-16` or `gb18030`.")
@@ -220,7 +220,7 @@ class TableConfig(LineSourceConfig):
 
 @configclass
 class TSVConfig(TableConfig):
-    """A row per line, its cells separated by tabs; columns are found as in any table.
+    """One row per line, with cells separated by tabs; columns are found as in any table.
 
     Lines of fastText (`__label__x text`) are recognised.
     """
@@ -228,7 +228,7 @@ class TSVConfig(TableConfig):
     endings: ClassVar[tuple[str, ...]] = (".tsv", ".tab")
 
     quotes: Literal["auto", "text"] = option(
-        "auto", "Refuse a table with cells in double quotes, as CSV has them, or read quotes as text."
+        "auto", "`auto` refuses a table with cells in double quotes, as in CSV; `text` reads quotes as text."
     )
     delimiter: str = option("\t", "The text between two columns.")
 
@@ -240,7 +240,7 @@ class TSVConfig(TableConfig):
 
 @configclass
 class JSONLConfig(LineSourceConfig):
-    """A JSON object per line."""
+    """One JSON object per line."""
 
     endings: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
 
@@ -261,7 +261,7 @@ class JSONLConfig(LineSourceConfig):
 
 @configclass
 class TextLinesConfig(LineSourceConfig):
-    """Plain text with a row per line; lines without a word are left out."""
+    """Plain text with one row per line; lines without a word are skipped."""
 
     endings: ClassVar[tuple[str, ...]] = (".txt", ".tokens")
 

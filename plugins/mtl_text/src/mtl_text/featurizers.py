@@ -160,11 +160,13 @@ class WordFeat(TokenFeaturizer[WordFeatConfig]):
         )
 
     def _note_coverage(self, counts: pl.DataFrame) -> None:
-        """Say how many words have a vector."""
+        """Report how many words have a vector."""
         assert self._vectors is not None
         found = self._vectors[1]
         if not found.any():
-            raise DataError(f"{self.config.vectors_file}: must have a vector for some word, but has none")
+            raise DataError(
+                f"{self.config.vectors_file}: must have a vector for at least one word, but has none"
+            )
         frame = pl.DataFrame({"word": self.vocabulary.words, "found": found})
         read = counts.join(frame, on="word", how="left").with_columns(pl.col("found").fill_null(False))
         covered, total = int(read.filter("found")["count"].sum()), max(int(read["count"].sum()), 1)

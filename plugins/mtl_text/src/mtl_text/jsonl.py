@@ -31,7 +31,7 @@ ROWS_FOR_KEYS = 100
 
 
 class JSONL(LineSource[JSONLConfig]):
-    """A JSON object per line; blank lines are skipped. A target that is text may also be an integer or a
+    """One JSON object per line; blank lines are skipped. A target that is text may also be an integer or a
     boolean."""
 
     def _reader(self, blocks: Iterable[Lines], wanted: Wanted) -> Reader:

@@ -26,7 +26,7 @@ QUOTED_SHARE = 0.9
 
 @define
 class Labels:
-    """What the labels of a table without a header say about that of the first line."""
+    """Whether the first line of a table is a header, judged by the labels of the others."""
 
     first: str | None
     others: int = 0

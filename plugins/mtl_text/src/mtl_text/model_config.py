@@ -26,13 +26,13 @@ class BiLSTMConfig(RepresentationConfig):
 
     Graves and Schmidhuber, "Framewise Phoneme Classification with Bidirectional LSTM and Other
     Neural Network Architectures", Neural Networks 18, 2005. With one layer, the first half of a
-    vector has read the tokens up to its own, the second those from its own on.
+    vector depends on the tokens up to its own, the second half on those from its own on.
     """
 
-    lstm_dim: int = option(32, "Width of one direction's vectors.", minimum=1)
+    lstm_dim: int = option(32, "Hidden size per direction.", minimum=1)
     num_layers: int = option(1, "Layers.", minimum=1, maximum=1000)
-    dropout: float = option(0.4, "Dropout probability of each layer's input.", minimum=0, below=1)
-    bidirectional: bool = option(True, "Also read from the end to the start.")
+    dropout: float = option(0.4, "Dropout probability of the input of each layer.", minimum=0, below=1)
+    bidirectional: bool = option(True, "Also read from right to left.")
 
     @property
     def output(self) -> Output:
@@ -41,7 +41,7 @@ class BiLSTMConfig(RepresentationConfig):
 
     @property
     def direction(self) -> Direction:
-        """Split if no layer reads what a layer below has joined."""
+        """Split if no layer reads both directions of the layer below."""
         if not self.bidirectional:
             return Direction.CAUSAL
         return Direction.SPLIT if self.num_layers == 1 else Direction.BIDIRECTIONAL
@@ -59,12 +59,12 @@ class TransformerConfig(RepresentationConfig):
     et al., "On Layer Normalization in the Transformer Architecture", ICML 2020.
     """
 
-    model_dim: int = option(128, "Width of the vectors.", minimum=1)
+    model_dim: int = option(128, "Model width.", minimum=1)
     num_layers: int = option(2, "Layers.", minimum=1, maximum=1000)
     num_heads: int = option(4, "Attention heads; `model_dim` must be a multiple.", minimum=1)
     feedforward_dim: int = option(512, "Width of the feed-forward layers.", minimum=1)
-    dropout: float = option(0.1, "Dropout probability, everywhere.", minimum=0, below=1)
-    causal: bool = option(False, "Attend only to a token itself and those before it.")
+    dropout: float = option(0.1, "Dropout probability of all layers.", minimum=0, below=1)
+    causal: bool = option(False, "Causal attention: a token attends to itself and to those before it.")
 
     def __attrs_post_init__(self) -> None:
         if self.model_dim % self.num_heads:
@@ -99,7 +99,7 @@ class BiLSTMDocAttentionConfig(RepresentationConfig):
         "representation", "BiLSTM", "Tokens to one vector per token.", output=Output.SEQUENCE
     )
     pooling: Component = slot(
-        "pooling", "SelfAttention", "The tokens' vectors to one.", input=PoolingInput.SEQUENCE
+        "pooling", "SelfAttention", "Token vectors to one document vector.", input=PoolingInput.SEQUENCE
     )
     mlp_dims: list[int] = option(
         Factory(list), "Widths of dense layers with ReLU after the pooling.", minimum=1
@@ -132,7 +132,7 @@ class DocNNConfig(RepresentationConfig):
         Factory(lambda: [3, 4, 5]), "Width of each convolution, in tokens.", minimum=1
     )
     kernel_num: int = option(100, "Filters per convolution.", minimum=1)
-    dropout: float = option(0.4, "Dropout probability of the document's vector.", minimum=0, below=1)
+    dropout: float = option(0.4, "Dropout probability of the document vector.", minimum=0, below=1)
 
     def __attrs_post_init__(self) -> None:
         if not self.kernel_sizes:
@@ -174,7 +174,7 @@ class PooledRepresentationConfig(RepresentationConfig):
 class StackConfig(RepresentationConfig):
     """Sequence encoders, each over the vectors of the one before: one vector per token.
 
-    A stack of causal layers is causal. A stack is split only if it has one layer, which is: the next
+    A stack of causal layers is causal. It is split only if it has a single layer that is split: a next
     layer would read both halves.
     """
 

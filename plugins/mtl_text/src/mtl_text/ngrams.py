@@ -24,8 +24,8 @@ class NgramFeat(Featurizer[NgramFeatConfig]):
     """One vector per word: the mean of the vectors of its character n-grams, which are hashed into `buckets`
     rows.
 
-    A word gets a mark at either end, so that "<th" is not "th" within a word. Words that training lacks
-    share n-grams with words that it has: Bojanowski et al., "Enriching Word Vectors with Subword
+    A word gets a mark at either end, so that "<th" differs from "th" within a word. Unseen words share
+    n-grams with known ones: Bojanowski et al., "Enriching Word Vectors with Subword
     Information", TACL 2017. Nothing is learned from the data.
     """
 

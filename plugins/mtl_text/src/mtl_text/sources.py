@@ -1,4 +1,4 @@
-"""Files that have a row per line, and plain text."""
+"""Files with one row per line, and plain text."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Reader:
 
 
 class LineSource(DataSource[SourceConfigT]):
-    """Reads files that have a row per line, plain or compressed."""
+    """Reads files with one row per line, plain or compressed."""
 
     longest_line: ClassVar[int | None] = 1_000_000
     """Characters that a row may have; a longer line is a sign that the file has other lines, or none."""
@@ -206,7 +206,7 @@ class Regrouped:
 
 
 class TextLines(LineSource[TextLinesConfig]):
-    """Plain text with a row per line; lines without a word are left out. Some corpora are one line."""
+    """Plain text with one row per line; lines without a word are skipped. Some corpora are one line."""
 
     longest_line: ClassVar[int | None] = None
 
@@ -259,7 +259,7 @@ def listed_names(names: Iterable[str]) -> str:
 
 
 def check_columns(stated: Iterable[str], asked: Sequence[ColumnSpec], source: str) -> None:
-    """Refuse a column in the config that the task does not read: it would be ignored in silence."""
+    """Refuse a column in the config that the task does not read: it would be ignored silently."""
     names = [column.name for column in asked]
     for name in stated:
         if name not in names:

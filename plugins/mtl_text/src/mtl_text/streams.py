@@ -91,7 +91,7 @@ def as_text(file: BufferedReader[Any], size: int, source: str, encoding: str) ->
 
 
 def _refuse_other_formats(head: bytes, source: str, encoding: str) -> None:
-    """Name a file that is not text, or not in the encoding that it should be in."""
+    """Raise `DataError` for a file that is not text, or not in the stated encoding."""
     for magic, what in OTHER_FORMATS.items():
         if head.startswith(magic):
             raise DataError(f"{source}: must be text, but looks like {what}")
@@ -130,8 +130,8 @@ def _recoded(file: BufferedReader[Any], source: str, encoding: str) -> Iterator[
 
 
 def _unpack_zstd(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield what the frames of a file hold; zstandard's own reader takes a file that was cut off for
-    whole. Raises `EOFError`, or `ValueError` for what is not in the format."""
+    """Yield the contents of the frames of a file; zstandard's own reader accepts a truncated
+    file as complete. Raises `EOFError`, or `ValueError` for what is not in the format."""
     import zstandard  # only here, so that all other files are read without it
 
     packed = file.read(ZSTD_CHUNK_BYTES)
@@ -193,7 +193,7 @@ def _unpacked(
             if total > max(EXPANSION_FLOOR, MAX_EXPANSION * size):
                 raise DataError(
                     f"{source}: must hold at most {MAX_EXPANSION} times its size, {size:,} bytes, but holds"
-                    " more; unpack it by hand if it is what you want"
+                    " more; unpack it yourself if this is intended"
                 )
             yield chunk
     except _DAMAGED as error:

@@ -15,7 +15,7 @@ from mtl_text.pooling import padding_mask
 
 
 class EncoderLayer(nn.TransformerEncoderLayer):
-    """torch's layer, normalized before each part, with dropout whose masks are drawn fast on a CPU."""
+    """A pre-norm layer of torch with dropout masks that are sampled fast on a CPU."""
 
     def __init__(self, dim: int, heads: int, feedforward_dim: int, dropout: float) -> None:
         super().__init__(
@@ -31,7 +31,7 @@ class EncoderLayer(nn.TransformerEncoderLayer):
         key_padding_mask: Tensor | None,
         is_causal: bool = False,
     ) -> Tensor:
-        """Attend as torch does, which draws the masks of the attention weights itself.
+        """Attend as torch does; the dropout of attention weights is torch's own.
 
         Masks are floats that are added to the scores, `[time, time]` and `[batch, time]`.
         """
@@ -56,9 +56,9 @@ class EncoderLayer(nn.TransformerEncoderLayer):
 
 
 class Transformer(nn.Module):
-    """Layers of self-attention, normalized before each part (Vaswani et al. 2017; Xiong et al. 2020).
+    """Pre-norm layers of self-attention (Vaswani et al. 2017; Xiong et al. 2020).
 
-    Positions are sines, so that a text may have any length. A causal encoder attends to a position's own
+    Positions are sinusoidal, so a text may have any length. A causal encoder attends to a position's own
     token and those before it; padding is never attended to.
 
     *Shape:* `embedded` `[batch, time, input_dim]`, `lengths` `[batch]` to `[batch, time, model_dim]`,
@@ -92,7 +92,8 @@ class Transformer(nn.Module):
 
 
 def _future(time: int, device: torch.device) -> Tensor:
-    """Return a mask that is True where a position (first dimension) may not see another: `[time, time]`."""
+    """Return a mask that is True where a position (first dimension) must not attend to another:
+    `[time, time]`."""
     return torch.ones(time, time, dtype=torch.bool, device=device).triu(1)
 
 

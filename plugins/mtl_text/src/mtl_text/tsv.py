@@ -13,7 +13,7 @@ from mtl_text.tables import Cells, Layout, TableSource
 
 
 class TSV(TableSource[TSVConfig]):
-    """A row per line, its cells separated by tabs, with or without a header; blank lines are skipped."""
+    """One row per line, with cells separated by tabs, with or without a header; blank lines are skipped."""
 
     def _delimiter(self, lines: Lines) -> str:
         return self.config.delimiter
@@ -44,7 +44,7 @@ class TSV(TableSource[TSVConfig]):
     # --- fastText's format ---------------------------------------------------------------------------
 
     def _reads_fasttext(self, wanted: Wanted) -> bool:
-        """Whether nothing is stated that fastText's lines do not have."""
+        """Whether the settings allow lines in the format of fastText."""
         config = self.config
         kinds = [(column.input, column.type) for column in wanted.columns]
         return (
@@ -83,4 +83,4 @@ def _refuse_quotes(table: Cells, source: str) -> None:
     """Raise `DataError` for a table with a column in quotes, as CSV has them."""
     width = int(table.cells.list.len().max() or 0)  # type: ignore[arg-type]
     if any(is_quoted(table.column(at)) for at in range(width)):
-        raise DataError(f'{source}: {QUOTED_CSV}, or say `"quotes": "text"` if quotes are part of the text')
+        raise DataError(f'{source}: {QUOTED_CSV}, or set `"quotes": "text"` if quotes are part of the text')

@@ -47,7 +47,7 @@ class VectorFile:
 
     @classmethod
     def open(cls, path: Path, word_list: Path | None) -> VectorFile:
-        """Find out what a file holds; `word_list` names the words of a NumPy array, one per line.
+        """Detect the format of a file; `word_list` names the words of a NumPy array, one per line.
 
         Raises `DataError` for a file that has no word vectors.
         """

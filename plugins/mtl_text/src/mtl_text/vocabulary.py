@@ -1,4 +1,4 @@
-"""Vocabularies: words and their rows."""
+"""Vocabularies: words and their ids."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Vocabulary:
 
 @frozen
 class WordList:
-    """The content of a vocabulary file: its words in order, each once, and the number of lines without a
+    """The contents of a vocabulary file: its words in order, each once, and the number of lines without a
     word and of lines that repeat one."""
 
     words: pl.Series
@@ -54,7 +54,7 @@ class WordList:
 
 
 def read_word_list(path: Path, *, lowercase: bool, normalization: Normalization) -> WordList:
-    """Return the words of a file: one per line, optionally followed by a tab and something that is not read.
+    """Return the words of a file: one per line, optionally followed by a tab and text that is ignored.
 
     Raises `DataError` with file and line if the file is missing, is not UTF-8, lists no words, or has a
     space within a word.

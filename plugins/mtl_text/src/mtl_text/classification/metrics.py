@@ -20,7 +20,7 @@ MOST_LABELS_SHOWN = 100
 
 
 class ClassificationMetrics(Metrics[ClassifierOutput]):
-    """Counts what was predicted for which label.
+    """Metrics of a classifier, computed from its confusion matrix.
 
     Undefined metrics are None: all of them without rows, the precision of a class that was never
     predicted, the recall of one that never occurred, ROC AUC and Matthews correlation if only one label

@@ -1,4 +1,4 @@
-"""Classification of rows, whatever their texts."""
+"""Classification of rows with one text or more."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class ClassificationTask(Task[ConfigT]):
         return dict(zip(self.labels, counts, strict=True))
 
     def notices(self) -> list[str]:
-        """Return labels that only the config has, rows without a label and words that were cut off."""
+        """Name labels that only the config has, rows without a label and words that were cut off."""
         unseen = [f"no training row has the label {label!r}" for label in self.unseen]
         return [*unseen, *self._ignored_rows(), *self._cut_words()]
 

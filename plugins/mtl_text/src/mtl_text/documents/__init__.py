@@ -1,1 +1,1 @@
-"""Tasks that make one vector of a row's text or texts."""
+"""Tasks that encode the texts of a row as one vector."""

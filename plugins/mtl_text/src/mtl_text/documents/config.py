@@ -1,4 +1,4 @@
-"""Settings of tasks that make one vector of a row's text or texts. Free of torch."""
+"""Settings of tasks that encode the texts of a row as one vector. Free of torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAIR = ("text1", "text2")
 
 @configclass
 class DocumentTaskConfig(TaskConfig):
-    """The parts of a task that makes one vector of a row's text or texts."""
+    """Settings of a task that encodes the texts of a row as one vector."""
 
     default_features: ClassVar[tuple[str, ...]] = ("word_feat",)
 

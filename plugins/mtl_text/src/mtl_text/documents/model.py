@@ -1,4 +1,4 @@
-"""The text or texts of a row as one vector."""
+"""The texts of a row as one vector."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DocumentModel(nn.Module):
         return combined
 
     def scores(self, batch: Batch) -> Tensor:
-        """Return what the decoder makes of each row's vector, float32 `[batch, scores]`."""
+        """Return the decoder's output for each row's vector, float32 `[batch, scores]`."""
         scores: Tensor = self.decoder(self.vector(batch))
         return scores.float()
 
@@ -63,7 +63,7 @@ def document_modules(
     output_dim: int,
     output_names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Build what a `DocumentModel` is made of, as its arguments.
+    """Build the modules of a `DocumentModel` and return them as its arguments.
 
     Texts that the featurizers read jointly are one sequence.
     """
