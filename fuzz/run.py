@@ -74,12 +74,14 @@ def load_targets(*, instrumented: bool) -> dict[str, Target]:
         with atheris.instrument_imports(include=PACKAGES):
             from folders import FOLDERS
             from predictions import PREDICTIONS
+            from sources import SOURCES
             from targets import TARGETS
     else:
         from folders import FOLDERS
         from predictions import PREDICTIONS
+        from sources import SOURCES
         from targets import TARGETS
-    return TARGETS | FOLDERS | PREDICTIONS
+    return TARGETS | FOLDERS | PREDICTIONS | SOURCES
 
 
 def run_once(target: Target, data: bytes) -> None:

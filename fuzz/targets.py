@@ -188,8 +188,8 @@ def tsv(data: bytes) -> None:
     """A table; the first byte chooses the settings."""
     settings, _ = _TSV[(data[0] if data else 0) % len(_TSV)]
     source = TSV(TSVConfig(train_path=HERE, **settings))
-    _answerable(source.parse_inputs(data[1:], "rows", BOTH))
-    _filled(source.parse(data[1:], "rows", BOTH))
+    answerable(source.parse_inputs(data[1:], "rows", BOTH))
+    filled(source.parse(data[1:], "rows", BOTH))
 
 
 _TYPED = (
@@ -215,26 +215,28 @@ def jsonl(data: bytes) -> None:
     """JSON lines; the first byte chooses whether bad ones are skipped."""
     on_bad_row: Any = "skip" if data[:1] == b"\1" else "error"
     source = JSONL(JSONLConfig(train_path=HERE, on_bad_row=on_bad_row, max_skipped_share=1.0))
-    _answerable(source.parse_inputs(data[1:], "rows", BOTH))
-    _filled(source.parse(data[1:], "rows", BOTH))
+    answerable(source.parse_inputs(data[1:], "rows", BOTH))
+    filled(source.parse(data[1:], "rows", BOTH))
 
 
 def text_lines(data: bytes) -> None:
     """Plain text; the first byte chooses whether bad lines are skipped."""
     on_bad_row: Any = "skip" if data[:1] == b"\1" else "error"
     config = TextLinesConfig(train_path=HERE, on_bad_row=on_bad_row, max_skipped_share=1.0)
-    _filled(TextLines(config).parse(data[1:], "rows", TEXT))
+    filled(TextLines(config).parse(data[1:], "rows", TEXT))
 
 
-def _filled(table: mtl.Table) -> None:
+def filled(table: mtl.Table) -> None:
+    """Check that a table of rows has no empty cell."""
     assert table.frame.null_count().sum_horizontal().sum() == 0
     assert table.frame["line"].is_sorted()
 
 
-def _answerable(table: mtl.Table) -> None:
+def answerable(table: mtl.Table) -> None:
+    """Check that rows to predict and bad rows are apart."""
     assert table.others is not None and len(table.others) in (0, len(table.frame))
     assert not set(table.bad) & set(table.frame["line"])
-    _filled(table)
+    filled(table)
 
 
 def predictions_input(data: bytes) -> None:

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutations import mutated
 from predictions import PREDICTIONS
+from sources import SOURCES
 from targets import TARGETS, Target
 
 from mtl import MtlError
 
-ALL = TARGETS | FOLDERS | PREDICTIONS
+ALL = TARGETS | FOLDERS | PREDICTIONS | SOURCES
 
 
 def survives(target: Target, data: bytes) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from attrs import define
 
@@ -307,6 +308,85 @@ def _(place: Place) -> tuple[int, str]:
     os.mkfifo("pipe")
     place.invoke("train", "config.json", "--output", "run", "--set", "trainer.max_steps=1", "--quiet")
     return place.invoke("test", "run", "--task", "SST2", "--data", "pipe")
+
+
+# Sources of mtl-tasks.
+
+
+def of_source(
+    task: str, source: str, content: bytes, columns: dict[str, Any] | None = None, **settings: Any
+) -> Fault:
+    """A file that another source reads, for a task that needs it."""
+
+    def make(place: Place) -> tuple[int, str]:
+        place.write("rows", content)
+        data = {source: {"train_path": "rows", "columns": columns or {}}}
+        return place.plan(f"tasks={json.dumps({'SST2': {task: {'data': data, **settings}}})}")
+
+    return make
+
+
+def questions(*answers: dict[str, Any], **more: Any) -> bytes:
+    """A question about `Ada in Rome`, as SQuAD's JSON."""
+    asked = {"id": "1", "question": "Where?", "answers": list(answers), **more}
+    paragraphs = [{"context": "Ada in Rome", "qas": [asked]}]
+    return json.dumps({"data": [{"title": "T", "paragraphs": paragraphs}]}).encode()
+
+
+FRAME = pl.DataFrame({"review": ["a film"] * 4, "label": [0.5, 1.5, 2.5, 3.5]})
+
+
+def as_parquet(frame: pl.DataFrame) -> bytes:
+    stream = io.BytesIO()
+    frame.write_parquet(stream)
+    return stream.getvalue()
+
+
+FAULTS["Other sources"] = {
+    "`CSV`: a quote that is not closed": of_source(
+        "DocClassificationTask", "CSV", b'text,label\n"a film,1\ndull,0\n'
+    ),
+    "`CSV`: text after a quoted cell": of_source(
+        "DocClassificationTask", "CSV", b'text,label\n"a" film,1\ndull,0\n'
+    ),
+    "`CSV`: a row with another number of cells": of_source(
+        "DocClassificationTask", "CSV", b"text,label\na film,1\na long, dull film,0\n"
+    ),
+    "`CoNLL`: a line with another number of columns": of_source(
+        "TaggingTask", "CoNLL", b"Ada B-PER\nslept\n\nRome B-LOC\n"
+    ),
+    "`CoNLL`: a column by name, without names": of_source(
+        "TaggingTask", "CoNLL", b"Ada B-PER\n", columns={"tags": "UPOS"}
+    ),
+    "`CoNLL`: a column that is not there": of_source(
+        "TaggingTask", "CoNLL", b"Ada B-PER\n", columns={"tags": 3}
+    ),
+    "`CoNLL`: a tag that continues no span": of_source(
+        "TaggingTask", "CoNLL", b"Ada B-PER\nin O\nRome I-LOC\n", scheme="BIO"
+    ),
+    "`Parquet`: a file that is cut off": of_source(
+        "DocClassificationTask", "Parquet", as_parquet(FRAME)[:-20], columns={"text": "review"}
+    ),
+    "`Parquet`: another file": of_source("DocClassificationTask", "Parquet", ROWS),
+    "`Parquet`: a column that is not there": of_source("DocClassificationTask", "Parquet", as_parquet(FRAME)),
+    "`Parquet`: a column of another type": of_source(
+        "DocClassificationTask", "Parquet", as_parquet(FRAME), columns={"text": "review"}
+    ),
+    "`SQuAD`: no JSON": of_source("SpanTask", "SQuAD", b'{"data": [}'),
+    "`SQuAD`: other JSON": of_source("SpanTask", "SQuAD", b'[{"question": "Where?"}]'),
+    "`SQuAD`: an answer that is not where it should be": of_source(
+        "SpanTask", "SQuAD", questions({"text": "Rome", "answer_start": 6})
+    ),
+    "`SQuAD`: an answer beyond the context": of_source(
+        "SpanTask", "SQuAD", questions({"text": "Rome", "answer_start": 60})
+    ),
+    "`SQuAD`: a question without answers to train on": of_source(
+        "SpanTask", "SQuAD", questions().replace(b', "answers": []', b"")
+    ),
+    "`JSONL`: a dotted key that leads nowhere": of_source(
+        "DocClassificationTask", "JSONL", b'{"a": {"b": "film"}, "label": 1}\n', columns={"text": "a.c"}
+    ),
+}
 
 
 # Splits.

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from mtl import ColumnSpec, DataError, InputPaths, Table
+from mtl import ColumnSpec, ColumnType, DataError, InputPaths, Table
 from mtl_text import JSONL, TSV, JSONLConfig, TextLines, TextLinesConfig, TSVConfig
 from mtl_text.sources import LineSource
 
@@ -409,6 +409,29 @@ def test_jsonl_reads_strings_and_labels_of_other_kinds() -> None:
 
 """
     assert rows(jsonl().parse(data, "rows", BOTH)) == [(1, "a b", "1"), (2, "c", "true"), (3, "d", "x")]
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [("a.text", ["x", "y"]), ("m.words", ["p"]), ("l.0", ["q"]), ("l.1", ["r"]), ("a.b", ["z"])],
+)
+def test_jsonl_columns_by_dotted_keys_and_from_lists(key: str, expected: list[str]) -> None:
+    row = {
+        "a": [{"text": "x"}, {"text": "y"}],
+        "m": {"words": ["p"]},
+        "l": [["q"], ["r"]],
+        "a.b": ["z"],
+        "n": 1,
+    }
+    source = jsonl(columns={"words": key})
+    columns = (ColumnSpec("words", ColumnType.TEXTS),)
+    table = source.parse(json.dumps(row).encode(), "rows", columns)
+    assert table.frame["words"].to_list() == [expected]
+    first = key if key in row else key[0]
+    unread = ", ".join(f"`{name}`" for name in row if name != first)
+    assert f"reads `{key}` as `words`; does not read {unread}" in table.notices[0]
+    others = source.parse_inputs(json.dumps(row).encode(), "rows", columns).others
+    assert others is not None and set(others.columns) == set(row) - {first}
 
 
 def test_jsonl_columns_by_key() -> None:

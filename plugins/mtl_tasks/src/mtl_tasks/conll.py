@@ -11,7 +11,7 @@ from attrs import frozen
 from mtl import ColumnSpec, ColumnType, DataError, table_schema
 from mtl_tasks.data_config import CoNLLConfig
 from mtl_text.layouts import NUMBER
-from mtl_text.lines import Lines, divide_lines
+from mtl_text.lines import Lines, bad_lines, divide_lines
 from mtl_text.sources import (
     LineRows,
     LineSource,
@@ -91,7 +91,9 @@ class CoNLL(LineSource[CoNLLConfig]):
             if not (text.startswith((self.config.comment or "#", DOCUMENT))):
                 first = text
                 break
-        first = first or next(text for text in lines.texts if text.strip())
+        first = first or next((text for text in lines.texts if text.strip()), "")
+        if not first:
+            raise bad_lines(lines, lines.bad).error(lines.last)
         is_tabbed = "\t" in first if self.config.delimiter == "auto" else self.config.delimiter == "tab"
         cells = first.split("\t") if is_tabbed else first.split()
         is_conllu = is_tabbed and len(cells) == len(CONLLU) and _ID.fullmatch(cells[0])

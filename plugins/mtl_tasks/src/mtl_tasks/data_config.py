@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from attrs import Factory
 
-from mtl import ColumnType, DatasetConfig, DataSourceConfig, configclass, option
+from mtl import ColumnType, DatasetConfig, DataSourceConfig, FolderOrName, configclass, option
 from mtl_text.data_config import LineSourceConfig, TableConfig, check_distinct
 
 
@@ -141,6 +141,41 @@ class UDConfig(DatasetConfig):
     def named(cls, name: str) -> Self | None:
         """Return the config of the treebank `UD_LANGUAGE-NAME`."""
         return cls(treebank=name) if _TREEBANK.fullmatch(name) else None
+
+
+@configclass
+class HFDatasetConfig(DataSourceConfig):
+    """A row per row of a dataset of the Hugging Face Hub, or of a folder in one of its formats.
+
+    `train_path`, `eval_path` and `test_path` name splits. No code of a dataset is run.
+    """
+
+    dataset: FolderOrName = option(
+        help="A folder with a dataset, or the name of one on the Hugging Face Hub."
+    )
+    subset: str | None = option(None, "Subset (configuration) of the dataset, such as `sst2` of GLUE.")
+    revision: str | None = option(None, "Branch, tag or commit of a dataset on the Hub.")
+    streaming: bool = option(
+        True,
+        "Read rows as they arrive; otherwise the dataset is downloaded into the library's cache, from where"
+        " it can be read without network.",
+    )
+    train_path: str = option("train", "Split to train on.")
+    eval_path: str | None = option(None, "Split that chooses the best model.")
+    test_path: str | None = option(None, "Split that is scored once, with the best model.")
+    columns: dict[str, str] = option(
+        Factory(dict),
+        "The name of each of the task's columns in the dataset, dotted for a field of a struct; `text` (or"
+        " `sentence`) and `label` if absent.",
+    )
+
+    @property
+    def column_types(self) -> frozenset[ColumnType]:
+        """All."""
+        return frozenset(ColumnType)
+
+    def __attrs_post_init__(self) -> None:
+        check_distinct(self.columns)
 
 
 @configclass

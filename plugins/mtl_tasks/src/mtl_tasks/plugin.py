@@ -44,6 +44,7 @@ def mtl_data_sources() -> list[ComponentSpec]:
         _source("CSV", "csv_files", "A row per record of CSV, cells in quotes or not"),
         _source("CoNLL", "conll", "A sentence per row, one word with its tags per line; CoNLL-U"),
         _source("Parquet", "parquet", "A row per row of a Parquet or Arrow file"),
+        _source("HFDataset", "hf_dataset", "A row per row of a dataset of the Hugging Face Hub"),
         _source("SQuAD", "squad", "A row per question of a file in SQuAD's JSON"),
     ]
 

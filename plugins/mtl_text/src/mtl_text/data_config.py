@@ -246,7 +246,8 @@ class JSONLConfig(LineSourceConfig):
 
     columns: dict[str, str] = option(
         Factory(dict),
-        "The key of each of the task's columns in the objects; `text` (or `sentence`) and `label` if absent.",
+        "The key of each of the task's columns in the objects, dotted for one within an object or for one of"
+        " each object of a list; `text` (or `sentence`) and `label` if absent.",
     )
 
     @property

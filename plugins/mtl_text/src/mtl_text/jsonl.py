@@ -53,8 +53,9 @@ class JSONL(LineSource[JSONLConfig]):
             keys |= dict.fromkeys(row)
         read: dict[str, str] = {}
         for column, names in self._keys(wanted).items():
-            read |= {name: column.name for name in names if name in keys}
-        unread = [key for key in keys if key not in read]
+            read |= {name: column.name for name in names if name in keys or _first(name) in keys}
+        used = {name if name in keys else _first(name) for name in read}
+        unread = [key for key in keys if key not in used]
         return columns_notice(lines.source, read, unread)
 
     def _rows(self, lines: Lines, wanted: Wanted, labels: MixedLabels) -> LineRows:
@@ -121,10 +122,37 @@ def _refuse_other_json(first: str, source: str) -> None:
 
 def _json_others(rows: Sequence[dict[str, Any]], read: Iterable[Sequence[str]]) -> pl.DataFrame:
     """Return the values of the keys that are not read, as text."""
-    taken = [next((key for key in names if row.get(key) is not None), None) for row in rows for names in read]
-    names = dict.fromkeys(key for row in rows for key in row if key not in taken)
+    found = [
+        next((key for key in names if _at(row, key) is not None), None) for row in rows for names in read
+    ]
+    names = dict.fromkeys(key for row in rows for key in row)
+    taken = {key if key in names else _first(key) for key in found if key is not None}
+    names = {name: None for name in names if name not in taken}
     cells = {name: [_json_cell(row.get(name)) for row in rows] for name in names}
     return pl.DataFrame(cells, schema=dict.fromkeys(names, pl.String))
+
+
+def _first(key: str) -> str:
+    """Return the first part of a dotted key."""
+    return key.partition(".")[0]
+
+
+def _at(value: Any, key: str) -> Any:
+    """Return what stands in an object at a key, or else at a dotted one; None if nothing does.
+
+    In a list, a number is a position; any other key gives the list of what stands there in its items.
+    """
+    if isinstance(value, dict) and key in value:
+        return value[key]
+    first, dot, rest = key.partition(".")
+    if isinstance(value, dict):
+        inner = value.get(first)
+        return _at(inner, rest) if dot else None
+    if isinstance(value, list) and first.isdecimal():
+        if int(first[:9]) >= len(value):
+            return None
+        return _at(value[int(first[:9])], rest) if dot else value[int(first[:9])]
+    return [_at(each, key) for each in value] if isinstance(value, list) else None
 
 
 def _json_cell(value: Any) -> str | None:
@@ -162,7 +190,7 @@ def _json_object(text: str) -> dict[str, Any]:
 def _json_value(column: ColumnSpec, keys: Sequence[str], row: Mapping[str, Any]) -> Any:
     """Return the value of a column, of its type. Raises `ValueError` if it is not one."""
     name, type_ = column.name, column.type
-    key = next((key for key in keys if row.get(key) is not None), None)
+    key = next((key for key in keys if _at(row, key) is not None), None)
     if key is None and column.may_be_empty:
         return None
     if key is None:
@@ -170,7 +198,7 @@ def _json_value(column: ColumnSpec, keys: Sequence[str], row: Mapping[str, Any])
         if null is not None:
             raise ValueError(f"`{null}` must be {_right(column)}, but is null")
         raise ValueError(f"`{name}` must be there, {as_names(keys)}, but the keys are {listed_names(row)}")
-    value = row[key]
+    value = _at(row, key)
     if type_ is ColumnType.TEXT and not column.input and isinstance(value, bool | int):
         return json.dumps(value)
     if not type_.holds(value):
