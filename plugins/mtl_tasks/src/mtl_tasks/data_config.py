@@ -160,9 +160,11 @@ class HFDatasetConfig(DataSourceConfig):
         "Read rows as they arrive; otherwise the dataset is downloaded into the library's cache, from where"
         " it can be read without network.",
     )
-    train_path: str = option("train", "Split to train on.")
-    eval_path: str | None = option(None, "Split that chooses the best model.")
-    test_path: str | None = option(None, "Split that is scored once, with the best model.")
+    train_path: str = option("train", "Split to train on.")  # type: ignore[assignment]
+    eval_path: str | None = option(None, "Split that chooses the best model.")  # type: ignore[assignment]
+    test_path: str | None = option(  # type: ignore[assignment]
+        None, "Split that is scored once, with the best model."
+    )
     columns: dict[str, str] = option(
         Factory(dict),
         "The name of each of the task's columns in the dataset, dotted for a field of a struct; `text` (or"
