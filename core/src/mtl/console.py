@@ -23,6 +23,10 @@ from mtl.render.plan import plan_summary
 from mtl.render.results import result_table
 from mtl.render.terminal import errors, output
 
+BEFORE_AN_ESTIMATE = 1.0
+"""Seconds of steps before their speed says anything."""
+WORTH_AN_ESTIMATE = 10.0
+"""Seconds of a run whose length is said when it begins."""
 SECONDS_BETWEEN_LINES = 10.0
 """Between two progress lines where there is no terminal; metrics.jsonl holds every record."""
 COSINES, MODULES = 20, 3
@@ -50,6 +54,7 @@ class Console:
         self._first: tuple[int, float] | None = None
         self._last_line = 0.0
         self._evaluating = ""
+        self._estimated = False
         self._records: dict[str, Mapping[str, Any]] = {}
         self._evaluated: dict[str, Mapping[str, Any]] = {}
         self._cosines: dict[str, deque[float]] = {}
@@ -83,10 +88,22 @@ class Console:
 
     @hookimpl
     def mtl_step_ended(self, step: int, epoch: int, task: str) -> None:
-        """Record the position in the run for the next refresh of the display."""
+        """Record the position in the run for the next refresh of the display; say once how long it takes."""
         if self._first is None:
             self._first = step - 1, time.monotonic()
         self._step, self._epoch = step, epoch
+        if not self._estimated and not self.quiet:
+            self._say_estimate()
+
+    def _say_estimate(self) -> None:
+        """Say how long the run will take, as soon as some steps tell."""
+        left = self._seconds_left()
+        if left is not None:
+            self._estimated = True
+            if left > WORTH_AN_ESTIMATE:
+                steps = count(self._total - self._step, "step")
+                text = f"about {duration(left)} for {steps}, at the speed of the first ones"
+                self.errors.print(Text(text, style="dim"), soft_wrap=True)
 
     @hookimpl
     def mtl_recorded(self, record: Mapping[str, Any]) -> None:
@@ -162,14 +179,18 @@ class Console:
         return int(self.plan["schedule"]["steps"])
 
     def _left(self) -> str:
-        """Return the time left at the run's mean speed, evaluations included."""
+        left = self._seconds_left()
+        return "" if left is None else f"{duration(left)} left"
+
+    def _seconds_left(self) -> float | None:
+        """Return the time left at the run's mean speed, evaluations included; None before it is known."""
         if self._first is None:
-            return ""
+            return None
         first, since = self._first
-        done, elapsed = self._step - first, time.monotonic() - since
-        if done < 10 or elapsed < 2:
-            return ""
-        return f"{duration((self._total - self._step) * elapsed / done)} left"
+        done, elapsed = self._step - first - 1, time.monotonic() - since
+        if done < 2 * len(self.plan["tasks"]) or elapsed < BEFORE_AN_ESTIMATE:
+            return None
+        return (self._total - self._step) * elapsed / done
 
     def _place(self) -> str:
         return f"epoch {max(self._epoch, 1)} of {self.plan['schedule']['epochs']}"

@@ -72,6 +72,8 @@ def _summary_table(plan: Mapping[str, Any]) -> Table:
     counted = _counted(plan)
     numbers = ("train rows", "eval", "test", *counted, *headers.values())
     made = table("task", "component", *numbers, right=numbers)
+    made.padding = (0, 2, 0, 0)
+    made.columns[0].overflow = made.columns[1].overflow = "fold"
     for task, facts in plan["tasks"].items():
         rows = [number((facts[split] or {}).get("rows")) for split in SPLITS]
         statistics = [_shares_by_split(facts, name) for name in names]
