@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from mtl.render.cells import (
         ABSENT,
         count,
+        decimals,
+        difference,
         duration,
         is_plain,
         message,
@@ -19,13 +21,17 @@ if TYPE_CHECKING:
         share,
         size,
         table,
+        with_deviation,
     )
     from mtl.render.export import Latex, csv_table, latex, latex_table
     from mtl.render.live import LiveDisplay
     from mtl.render.plain import escaped
     from mtl.render.terminal import errors, output
 
-_CELLS = "ABSENT count duration is_plain message number rate section share size table".split()
+_CELLS = (
+    "ABSENT count decimals difference duration is_plain message number rate section share size table"
+    " with_deviation"
+).split()
 _LAZY = {
     **dict.fromkeys("Latex csv_table latex latex_table".split(), "mtl.render.export"),
     "LiveDisplay": "mtl.render.live",
@@ -41,6 +47,8 @@ __all__ = [
     "LiveDisplay",
     "count",
     "csv_table",
+    "decimals",
+    "difference",
     "duration",
     "errors",
     "escaped",
@@ -55,6 +63,7 @@ __all__ = [
     "share",
     "size",
     "table",
+    "with_deviation",
 ]
 
 __getattr__, __dir__ = lazy_attributes(__name__, _LAZY)

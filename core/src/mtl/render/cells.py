@@ -31,6 +31,31 @@ def number(value: Any) -> str:
     return f"{value:,.{1 if size >= 1000 else 2 if size >= 100 else 3 if size >= 10 else 4}f}"
 
 
+def decimals(value: Any) -> int:
+    """Return the digits after the point of a number as `number` writes it, at most 4: those of its column."""
+    if value is None or isinstance(value, int) or (float(value).is_integer() and abs(value) >= 100):
+        return 0
+    return min(len(number(value).partition("e")[0].partition(".")[2]), 4)
+
+
+def with_deviation(mean: float | None, deviation: float | None) -> str:
+    """Format a mean and its deviation, both with the decimals of the mean: `0.8750 ± 0.0125`."""
+    if mean is None:
+        return ABSENT
+    if deviation is None:
+        return number(mean)
+    places = max(decimals(mean), 0 if float(deviation).is_integer() else decimals(mean))
+    return f"{mean:,.{places}f} ± {deviation:,.{places}f}"
+
+
+def difference(value: float | None, like: float | None) -> str:
+    """Format a difference with its sign and the decimals of `like`, a value of the same metric."""
+    if value is None:
+        return ABSENT
+    text = f"{abs(value):,.{decimals(like)}f}"
+    return f"{'+' if value > 0 else '-' if value < 0 else ''}{text}"
+
+
 def rate(value: float | None) -> str:
     """Format a speed, without decimals unless it is small."""
     return ABSENT if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"

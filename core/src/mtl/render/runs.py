@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mtl.render.cells import ABSENT, duration, message, number, section, size, table
+from mtl.render.cells import ABSENT, difference, duration, message, number, section, size, table
 from mtl.runs.listing import RunSummary, setting
 
 STYLES = {"completed": "green", "running": "cyan", "interrupted": "yellow", "damaged": "red"}
@@ -115,4 +115,4 @@ def _change(values: Sequence[Any], pair: bool) -> Iterator[str]:
     if pair:
         numeric = all(isinstance(each, int | float) and not isinstance(each, bool) for each in values)
         change = values[1] - values[0] if numeric else None
-        yield ABSENT if change is None else f"{'+' if change > 0 else ''}{number(change)}"
+        yield difference(change, values[0])

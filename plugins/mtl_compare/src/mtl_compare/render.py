@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mtl.render import ABSENT, count, duration, message, number, table
+from mtl.render import ABSENT, count, decimals, duration, message, number, table, with_deviation
 from mtl_compare.statistics import HELPS, HURTS
 
 STYLES = {HELPS: "bold green", HURTS: "bold red"}
@@ -44,7 +44,7 @@ def _task(name: str, task: Mapping[str, Any]) -> Iterator[RenderableType]:
     made = _table("", "mean ± deviation", "difference ± 95 %", "p seeds", "p rows")
     made.add_row("together", _mean(task["together"]))
     for label, baseline in baselines.items():
-        made.add_row(label, _mean(baseline), *_difference(baseline["difference"]))
+        made.add_row(label, _mean(baseline), *_difference(baseline["difference"], baseline["mean"]))
     yield made
     metrics = list(task["metrics"].items())[:OTHER_METRICS]
     if metrics:
@@ -66,7 +66,7 @@ def _configs(report: Mapping[str, Any], name: str) -> Iterator[RenderableType]:
         if each["difference"] is None:
             made.add_row(config, _mean(each))
             continue
-        made.add_row(config, _mean(each), *_difference(each["difference"]))
+        made.add_row(config, _mean(each), *_difference(each["difference"], each["mean"]))
         yield _config_verdict(name, config, baseline, each["difference"])
     yield made
 
@@ -96,14 +96,13 @@ def _verdict(task: str, label: str, difference: Mapping[str, Any]) -> Text:
 
 
 def _mean(summary: Mapping[str, Any]) -> str:
-    if summary["deviation"] is None:
-        return number(summary["mean"])
-    return f"{number(summary['mean'])} ± {number(summary['deviation'])}"
+    return with_deviation(summary["mean"], summary["deviation"])
 
 
-def _difference(difference: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return the difference with half its interval, and the probabilities."""
-    text = _signed(difference["mean"], difference["interval"], number)
+def _difference(difference: Mapping[str, Any], like: float | None) -> tuple[str, str, str]:
+    """Return the difference with half its interval, in the decimals of `like`, and the probabilities."""
+    places = decimals(like)
+    text = _signed(difference["mean"], difference["interval"], lambda value: f"{value:,.{places}f}")
     return text, _p(difference["p_seeds"]), _p(difference["p_rows"])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mtl.render import ABSENT, count, duration, escaped, number, rate, share, size
+from mtl.render import ABSENT, count, decimals, duration, escaped, number, rate, share, size, with_deviation
 from mtl_report.records import numeric
 
 LONGEST_VALUE = 400
@@ -39,6 +39,7 @@ def _environment() -> Environment:
         cell=cell,
         gain=relative,
         json=as_json,
+        mean=mean,
         p=p_value,
         rate=speed,
         share=percent,
@@ -60,12 +61,17 @@ def cell(value: Any) -> str:
     return value[:LONGEST_VALUE] if isinstance(value, str) else ABSENT
 
 
-def signed(value: Any) -> str:
-    """Return a difference with its sign."""
-    amount = numeric(value)
+def mean(summary: Mapping[str, Any]) -> str:
+    """Return a mean with its deviation, in the same decimals."""
+    return with_deviation(numeric(summary.get("mean")), numeric(summary.get("deviation")))
+
+
+def signed(value: Any, like: Any = None) -> str:
+    """Return a difference with its sign, in the decimals of `like` if that is given."""
+    amount, column = numeric(value), numeric(like)
     if amount is None:
         return ABSENT
-    text = number(abs(amount))
+    text = number(abs(amount)) if column is None else f"{abs(amount):,.{decimals(column)}f}"
     return f"+{text}" if amount > 0 else f"\N{MINUS SIGN}{text}" if amount < 0 else text
 
 
