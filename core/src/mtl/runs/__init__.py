@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mtl.runs.judging import Judged, judge
     from mtl.runs.loading import LoadedRun, load
     from mtl.runs.planning import plan
+    from mtl.runs.predicting import encode_inputs
     from mtl.runs.preparation import Prepared, prepare, torch_settings
     from mtl.runs.records import read_records
     from mtl.runs.result import Result
@@ -48,6 +49,7 @@ _LAZY = {
     "Timeline": "mtl.training.timeline",
     "check_data": "mtl.runs.checking",
     "discover": "mtl.plugins",
+    "encode_inputs": "mtl.runs.predicting",
     "dump": "mtl.config.dumping",
     "identity": "mtl.runs.resume",
     "judge": "mtl.runs.judging",
@@ -89,6 +91,7 @@ __all__ = [
     "check_data",
     "discover",
     "dump",
+    "encode_inputs",
     "identity",
     "judge",
     "load",

@@ -89,6 +89,19 @@ def predict_input(
         logger.warning("%s not predicted, the first: %s", count, first)
 
 
+def encode_inputs(run: LoadedRun, task: str, rows: Any) -> Rows:
+    """Return rows to predict, given as `LoadedRun.predict` takes them, as the columns that the model reads.
+
+    Raises `UsageError` for rows of any other form, `DataError` for a row that cannot be predicted.
+    """
+    chosen = run.task(task)
+    checked = [_checked(row, chosen.config.input_columns) for row in python_rows(chosen, rows)]
+    for row in checked:
+        if row.problem is not None:
+            raise DataError(f"row {row.line}: {row.problem}")
+    return _encoded(chosen, checked)
+
+
 def _checked(row: InputRow, inputs: Sequence[ColumnSpec]) -> InputRow:
     """Note what is wrong with the values of a row."""
     if row.problem is not None:

@@ -51,6 +51,8 @@ class LinearChainCRF(nn.Module):
     @torch.no_grad()
     def decode(self, scores: Tensor, lengths: Tensor) -> Tensor:
         """Return the most likely tags, int64 `[B, T]`, 0 in padding (Viterbi 1967)."""
+        if torch.compiler.is_exporting():
+            return self._decode_by_scan(scores, lengths)
         time = scores.shape[1]
         best = self.start + scores[:, 0]
         pointers: list[Tensor] = []
@@ -68,3 +70,26 @@ class LinearChainCRF(nn.Module):
         tags = torch.stack(path[::-1], dim=1)
         inside = torch.arange(time, device=scores.device) < lengths[:, None]
         return tags.masked_fill(~inside, 0)
+
+    def _decode_by_scan(self, scores: Tensor, lengths: Tensor) -> Tensor:
+        """Do what `decode` does, as an exported model must: a loop would have the time of the example."""
+        from torch._higher_order_ops.scan import scan
+
+        states = torch.arange(scores.shape[2], device=scores.device)
+        transitions, start = self.transitions, self.start
+
+        def forward(best: Tensor, step: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            of_word, number = step
+            values, before = (best[:, :, None] + transitions).max(dim=1)
+            inside = (number < lengths)[:, None]
+            values = torch.where(number == 0, (start + of_word).expand_as(values), values + of_word)
+            return torch.where(inside, values, best), torch.where(inside, before, states.expand_as(before))
+
+        def backward(tag: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+            return before.gather(1, tag[:, None]).squeeze(1), tag.clone()
+
+        steps = torch.arange(scores.shape[1], device=scores.device)
+        best, pointers = scan(forward, torch.zeros_like(scores[:, 0]), (scores.transpose(0, 1), steps))
+        _, path = scan(backward, (best + self.end).argmax(dim=1), pointers, reverse=True)
+        tags: Tensor = path.transpose(0, 1)
+        return tags.masked_fill(steps >= lengths[:, None], 0)

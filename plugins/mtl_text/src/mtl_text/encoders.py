@@ -61,7 +61,7 @@ def _mirror(lengths: Tensor, time: int) -> Callable[[Tensor], Tensor]:
         return lambda sequence: sequence.flip(1)
     place = torch.arange(time, device=lengths.device)
     mirrored = torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)
-    starts = time * torch.arange(len(lengths), device=lengths.device)
+    starts = time * torch.arange(lengths.shape[0], device=lengths.device)
     # One index into the flattened positions is several times faster than two.
     flat = (starts[:, None] + mirrored).flatten()
     return lambda sequence: sequence.flatten(0, 1).index_select(0, flat).view_as(sequence)

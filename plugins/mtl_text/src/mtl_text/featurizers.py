@@ -394,7 +394,8 @@ class CharEmbedding(nn.Module):
         lengths = (flat != PAD_ID).sum(dim=1, keepdim=True)
         embedded = self.embedding(flat).transpose(1, 2)
         pooled = [self._pool(convolution, embedded, lengths) for convolution in self.convolutions]
-        return torch.cat(pooled, dim=1).view(*characters.shape[:2], -1)
+        vectors = torch.cat(pooled, dim=1)
+        return vectors.view(*characters.shape[:2], vectors.shape[-1])
 
     @staticmethod
     def _pool(convolution: nn.Module, embedded: Tensor, lengths: Tensor) -> Tensor:

@@ -104,4 +104,4 @@ class NgramEmbedding(nn.Module):
     def forward(self, columns: Mapping[str, Tensor]) -> Tensor:
         ngrams = columns["ngrams"]
         vectors: Tensor = self.bag(ngrams.flatten(0, 1))
-        return vectors.view(*ngrams.shape[:2], -1)
+        return vectors.view(*ngrams.shape[:2], vectors.shape[-1])

@@ -125,7 +125,7 @@ class LastStep(nn.Module):
         self.both_ends = config.both_ends
 
     def forward(self, sequence: Tensor, lengths: Tensor) -> Tensor:
-        rows = torch.arange(len(lengths), device=lengths.device)
+        rows = torch.arange(lengths.shape[0], device=lengths.device)
         vectors = sequence[rows, (lengths - 1).clamp(min=0)]
         if self.both_ends:
             half = sequence.shape[-1] // 2

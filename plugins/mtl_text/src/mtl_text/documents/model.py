@@ -45,7 +45,7 @@ class DocumentModel(nn.Module):
         vectors = self.vectors(batch)
         if self.combination is None:
             return vectors[0]
-        counts = torch.full((len(vectors[0]),), len(vectors), device=vectors[0].device)
+        counts = torch.full((vectors[0].shape[0],), len(vectors), device=vectors[0].device)
         combined: Tensor = self.combination(torch.stack(vectors, dim=1), counts)
         return combined
 

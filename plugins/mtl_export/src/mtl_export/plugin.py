@@ -1,0 +1,15 @@
+"""What this distribution brings: the command `mtl export`. Free of torch and onnx."""
+
+from __future__ import annotations
+
+import typer
+
+from mtl import hookimpl
+from mtl_export.command import export
+
+mtl_api = ">=1,<2"
+
+
+@hookimpl
+def mtl_commands(app: typer.Typer) -> None:
+    app.command()(export)
