@@ -97,6 +97,16 @@ def test_tasks_that_cannot_be_compared_are_named(
     assert status == 2 and "its test rows differ between one and other" in err
 
 
+def test_configs_with_other_held_out_rows_are_not_compared(tiny: Config, compare: Compare) -> None:
+    config = alone(tiny, "SST2")
+    data = {"train_path": "train.tsv", "eval_fraction": 0.5}
+    config["tasks"]["SST2"]["DocClassificationTask"]["data"] = {"TSV": data}
+    status, _, err = compare(
+        {"a": config}, "--vary", "tasks.SST2.DocClassificationTask.data.TSV.eval_fold=0,1", "--seeds", "1"
+    )
+    assert status == 2 and "its eval rows differ between eval_fold=0 and eval_fold=1" in err
+
+
 def test_names_and_mistakes(tiny: Config, compare: Compare) -> None:
     assert list(variations(["x/a.json", "y/a.json", "b.json"], [])) == ["x/a", "y/a", "b"]
     made = variations(["a.json"], ["trainer.epochs=1,2", "p.dims=[8,8],[]", "seed=1"])

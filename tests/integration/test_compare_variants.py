@@ -220,6 +220,21 @@ def test_no_run_writes_where_another_one_writes(tiny: Config, prepared: Prepare)
     assert any("save_path" in note for note in found["together"].notes)
 
 
+def test_held_out_rows_are_the_same_for_all_seeds(tiny: Config, prepared: Prepare) -> None:
+    data = tiny["tasks"]["SST2"]["DocClassificationTask"]["data"]
+    data |= {"eval_path": None, "eval_fraction": 0.2}
+    found = variants(prepared({**tiny, "seed": 3}))
+    for variant in found.values():
+        stated = variant.config["tasks"]["SST2"]["DocClassificationTask"]["data"]["TSV"]
+        assert stated["split_seed"] == 3
+    assert "the held-out rows of SST2 are those of seed 3 in all runs" in found["together"].notes
+
+    data["split_seed"] = 7
+    together = variants(prepared({**tiny, "seed": 3}))["together"]
+    assert together.config["tasks"]["SST2"]["DocClassificationTask"]["data"]["TSV"]["split_seed"] == 7
+    assert together.notes == ()
+
+
 def test_a_task_may_be_called_anything(tiny: Config, prepared: Prepare) -> None:
     tiny["tasks"]["a/b \\"] = tiny["tasks"].pop("LM")
     names = [variant.file_name for variant in variants(prepared(tiny)).values()]

@@ -12,7 +12,7 @@ from mtl.runs import LoadedConfig, Plugins, Prepared, dump, prepare, task_weight
 from mtl_compare.comparison import CompareFolder, Comparison, fingerprints, make_runs
 from mtl_compare.report import Subject
 from mtl_compare.scores import reported
-from mtl_compare.variants import Variant, check_trained, drop_save_paths, planned_steps
+from mtl_compare.variants import Variant, check_trained, drop_save_paths, hold_splits, planned_steps
 
 
 def make_config_comparison(
@@ -82,19 +82,22 @@ def _notes(subjects: Sequence[Subject], names: Sequence[str]) -> Iterator[str]:
 
 def _variant(name: str, prepared: Prepared) -> Variant:
     config = dump(prepared.config)
-    notes: tuple[str, ...] = ()
+    notes = tuple(hold_splits(config["tasks"], prepared))
     if drop_save_paths(config["tasks"]):
-        notes = ("no run writes to a `save_path`, as runs would overwrite each other",)
+        notes = (*notes, "no run writes to a `save_path`, as runs would overwrite each other")
     total = sum(phase.timeline.total_steps for phase in prepared.phases)
     return Variant(name, config, planned_steps(prepared), total, notes)
 
 
-def _content(prepared: Prepared, task: str, split: Any) -> tuple[int, tuple[str, ...]]:
-    """Return the number of the rows that are reported, and the digests of their files."""
+def _content(prepared: Prepared, task: str, split: Any) -> tuple[int, tuple[object, ...]]:
+    """Return the number of the rows that are reported, the digests of their files, and the lines that were
+    held out of the training files."""
     data = prepared.config.tasks[task].config.data.config
     rows = prepared.data[task].splits[split]
     paths = [path for path in data.paths(split) or data.paths("train") if isinstance(path, Path)]
-    return 0 if rows is None else len(rows), tuple(map(_digest, paths))
+    held_out = rows is not None and data.fraction(split) is not None
+    lines = (hashlib.sha256(rows.lines.tobytes()).hexdigest(),) if rows is not None and held_out else ()
+    return 0 if rows is None else len(rows), (*map(_digest, paths), *lines)
 
 
 def _digest(path: Path) -> str:

@@ -50,6 +50,7 @@ def make_variants(
     notes = []
     if drop_save_paths(together["tasks"]):
         notes.append("no run writes to a `save_path`, as runs would overwrite each other")
+    notes += hold_splits(together["tasks"], prepared)
     if any(phase.timeline.schedule.adapts for phase in prepared.phases):
         notes.append(
             "the schedule may follow the scores: the steps alone are those that it plans without them"
@@ -112,6 +113,20 @@ def drop_save_paths(value: Any) -> bool:
             value["save_path"] = None
         value = list(value.values())
     return any([found, *map(drop_save_paths, value)]) if isinstance(value, list) else found
+
+
+def hold_splits(tasks: dict[str, Any], prepared: Prepared) -> list[str]:
+    """Give the tasks of a dumped config whose rows are divided the same split for all seeds, so that runs are
+    compared row by row; return a note if one had none of its own."""
+    changed = []
+    for name, component in prepared.config.tasks.items():
+        data = component.config.data
+        if data.config.is_divided and data.config.split_seed is None:
+            tasks[name][component.name]["data"][data.name]["split_seed"] = prepared.config.seed
+            changed.append(name)
+    if not changed:
+        return []
+    return [f"the held-out rows of {', '.join(changed)} are those of seed {prepared.config.seed} in all runs"]
 
 
 def _variant(prepared: Prepared, together: Mapping[str, Any], name: str, tasks: Sequence[str]) -> Variant:
