@@ -71,7 +71,8 @@ def _checked(table: Table, columns: Sequence[ColumnSpec], path: Path) -> pl.Data
             raise Failed(f"the column `{column.name}` must not have nulls")
     if len(frame):
         lines = frame["line"].to_list()
-        count = path.read_bytes().count(b"\n") + 1
+        content = path.read_bytes()
+        count = len(content) if b"\0" in content else content.count(b"\n") + 1
         if lines != sorted(set(lines)) or lines[0] < 1 or lines[-1] > count:
             raise Failed(f"`line` must count up within the file's {count} lines, but is {lines[:5]}")
     return frame

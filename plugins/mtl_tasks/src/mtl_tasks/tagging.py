@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtl import Batch, Builder, DataError, Features, Judgment, Loss, Ragged, Table, Task, Unit
+from mtl import Batch, Builder, DataError, Features, Judgment, Loss, Ragged, Rows, Table, Task, Unit
 from mtl.data.columns import Column
 from mtl_tasks.config import TaggingTaskConfig
 from mtl_tasks.crf import LinearChainCRF
@@ -156,6 +156,22 @@ class TaggingTask(Task[TaggingTaskConfig]):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.tags = _saved(state)
+
+    def label_counts(self, rows: Rows) -> dict[str, int]:
+        """Return how many rows have each tag, or each type of span if tags mark spans."""
+        column = rows.columns.get("tags")
+        if not isinstance(column, Ragged):
+            return {}
+        labels = self.tags
+        if self.config.scheme != "none":
+            labels = [tag.partition("-")[2] for tag in self.tags]
+        names = sorted({*labels} - {""})
+        numbers = torch.tensor([names.index(label) if label else -1 for label in labels])
+        row = torch.repeat_interleave(torch.arange(len(rows)), column.lengths)
+        label = numbers[column.values]
+        pairs = torch.unique(row[label >= 0] * len(names) + label[label >= 0])
+        counts = torch.bincount(pairs % max(len(names), 1), minlength=len(names)).tolist()
+        return dict(zip(names, counts, strict=True))
 
     def notices(self) -> list[str]:
         """Say how many rows had tags that were repaired."""
