@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from mtl.commands.cli import build_app
 from mtl.commands.completion import SCRIPTS, candidates
 
 
@@ -35,7 +37,7 @@ from mtl.commands.completion import SCRIPTS, candidates
     ],
 )
 def test_what_a_word_may_be(words: list[str], some: list[str], none: list[str]) -> None:
-    found = candidates(words)
+    found = candidates(get_command(build_app(with_plugins=True)), words)
     assert set(some) <= set(found) and not set(none) & set(found)
     assert some or not found
     assert all(each.startswith(words[-1]) for each in found)
@@ -43,7 +45,8 @@ def test_what_a_word_may_be(words: list[str], some: list[str], none: list[str]) 
 
 def test_tasks_of_a_run_are_known(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"tasks": {"SST2": {}, "LM": {}}}))
-    assert candidates(["predict", str(tmp_path), "--task", ""]) == ["LM", "SST2"]
+    root = get_command(build_app(with_plugins=True))
+    assert candidates(root, ["predict", str(tmp_path), "--task", ""]) == ["LM", "SST2"]
 
 
 def test_completing_imports_no_torch() -> None:

@@ -154,7 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     logging.getLogger("mtl").handlers = [StderrHandler()]
     try:
-        app = build_app(with_plugins=not words or words[0] not in OWN_COMMANDS)
+        own = {*OWN_COMMANDS} - {completion.__name__}
+        app = build_app(with_plugins=not words or words[0] not in own)
         command = get_command(app)
         with command_line(), command.make_context("mtl", words or ["--help"]) as context:
             command.invoke(context)

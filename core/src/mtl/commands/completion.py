@@ -49,6 +49,7 @@ complete -c mtl -a '(mtl completion fish --words -- (commandline -opc)[2..] (com
 
 
 def completion(
+    context: typer.Context,
     shell: Annotated[
         str,
         typer.Argument(metavar="bash|zsh|fish", parser=one_of("SHELL", *SCRIPTS), help="The shell."),
@@ -65,27 +66,24 @@ def completion(
 
     fish: mtl completion fish > ~/.config/fish/completions/mtl.fish
     """
+    root = context.find_root().command
     if line is not None:
         typed = _split(line)
-        print("\n".join(_after_break(each, typed[-1]) for each in candidates(typed)))
+        print("\n".join(_after_break(each, typed[-1]) for each in candidates(root, typed)))
     elif words:
-        print("\n".join(candidates(arguments or [""])))
+        print("\n".join(candidates(root, arguments or [""])))
     else:
         print(SCRIPTS[shell], end="")
 
 
-def candidates(words: Sequence[str]) -> list[str]:
-    """Return what the last of `words`, which follow `mtl` on the line, may be completed to.
+def candidates(root: Any, words: Sequence[str]) -> list[str]:
+    """Return what the last of `words`, which follow the command `root` on the line, may be completed to.
 
     Nothing where a file may stand, or anything else that is not known.
     """
-    from typer.main import get_command
-
-    from mtl.commands.cli import build_app
-
     *before, current = words
     with results_only():
-        command: Any = get_command(build_app(with_plugins=True))
+        command = root
         path: list[str] = []
         given: list[str] = []
         awaiting: Any = None

@@ -338,7 +338,7 @@ def _matching(name: str, names: Collection[str], download: Download) -> dict[str
                 f"the archive of {name} has {len(found)} files in place of one {member!r}: {', '.join(found)}"
             )
         if not found and member not in download.optional:
-            raise FetchError(f"the archive of {name} lacks {member}")
+            raise FetchError(f"the archive of {name} does not contain {member}")
         files |= dict.fromkeys(found, path)
     return files
 
