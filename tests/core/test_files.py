@@ -77,7 +77,7 @@ def test_a_damaged_manifest_is_a_damaged_folder(tmp_path: Path, manifest: str) -
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "nul", "\ud800", "[" * 100_000, "9" * 5000])
-def test_json_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
+def test_json_without_an_object_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "value.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(UsageError, match=r"value\.json"):
         read_json(tmp_path / "value.json")

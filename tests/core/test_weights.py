@@ -138,7 +138,7 @@ def test_names_from_a_stranger_are_checked(path: Path, stored: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [["a"], ["a", "a"], ["a", "b", "c"]])
-def test_a_module_that_names_its_rows_wrongly_is_blamed(wrong: list[str]) -> None:
+def test_a_module_with_wrong_row_names_is_named(wrong: list[str]) -> None:
     module = Named(["a", "b"])
     module.labels = wrong
     with pytest.raises(ComponentError, match=r"Named .* failed to name its rows"):

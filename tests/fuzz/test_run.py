@@ -36,7 +36,7 @@ def test_each_kind_of_finding_is_kept_once(
         run.run_once(target, kept[0])
 
 
-def test_what_is_expected_is_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expected_errors_are_no_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run.run_plain("planted", Target(lambda data: planted(b"short"), lambda: [b"x"]), 50, seed=0) == 0
     assert list(tmp_path.iterdir()) == []

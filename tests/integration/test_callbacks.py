@@ -65,7 +65,7 @@ def kill() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_is_told_and_the_next_one_resumes(
+def test_the_interruption_hook_is_called_and_the_run_resumes(
     tiny: Config, tmp_path: Path, number: signal.Signals
 ) -> None:
     recorder = Recorder()
@@ -76,7 +76,7 @@ def test_an_interrupted_run_is_told_and_the_next_one_resumes(
     assert recorder.seen == [("started", 0), ("interrupted", number, 5), ("started", 5), ("ended", steps)]
 
 
-def test_a_failed_run_is_told_with_its_cause(
+def test_the_failure_hook_gets_the_cause(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -159,7 +159,7 @@ def test_evaluations_tell_how_far_they_are(tiny: Config, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("split", "after"), [("eval", 1), ("eval", 6), ("eval", 8), ("eval", 21), ("test", 2)]
 )
-def test_an_interrupted_evaluation_is_made_up_for(
+def test_an_interrupted_evaluation_is_repeated_on_resume(
     split: str, after: int, average: float | None, tiny: Config, tmp_path: Path, differences: Any
 ) -> None:
     """It ends after the batch; the resumed run is the one that was not interrupted."""

@@ -109,7 +109,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 
 @pytest.mark.parametrize("kind", TASKS)
-def test_nothing_is_said_of_a_clean_corpus(kind: str, corpus: Corpus, plugins: Plugins) -> None:
+def test_a_clean_corpus_has_no_notices(kind: str, corpus: Corpus, plugins: Plugins) -> None:
     rows = {"reviews": clean_reviews, "scores": scores, "sentences": sentences}[kind]()
     corpus.add("T", rows, kind)
 

@@ -100,7 +100,7 @@ TSV_AS_IT_IS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", TSV_AS_IT_IS)
-def test_what_is_right_is_read_as_it_is(name: str, place: Place) -> None:
+def test_valid_input_is_read_unchanged(name: str, place: Place) -> None:
     expected = place.facts()
     place.write("train.tsv", TSV_AS_IT_IS[name])
     facts = place.facts()
@@ -119,7 +119,7 @@ def test_json_lines_may_be_blank_too(place: Place) -> None:
     assert place.facts(f"{DATA}={data}") == expected
 
 
-def test_all_of_what_is_right_is_tested() -> None:
+def test_every_valid_example_is_tested() -> None:
     assert list(table("What is right")) == list(TSV_AS_IT_IS)
 
 
@@ -647,7 +647,7 @@ CASES = [(heading, name) for heading, faults in FAULTS.items() for name in fault
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("heading", "name"), CASES)
-def test_what_is_wrong_is_said_as_documented(
+def test_mistakes_give_the_documented_messages(
     heading: str, name: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)

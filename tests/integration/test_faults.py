@@ -274,7 +274,7 @@ def test_l4_a_damaged_checkpoint_is_reported_and_an_earlier_one_used(
     assert differences(tmp_path / "run", stopped / "whole") == []
 
 
-def test_l5_what_is_whole_is_kept_beside_a_damaged_checkpoint(stopped: Path, tmp_path: Path) -> None:
+def test_l5_an_intact_checkpoint_is_kept_beside_a_damaged_one(stopped: Path, tmp_path: Path) -> None:
     """Were the damaged one counted among the newest, nothing would be left to go on from."""
     folder = tmp_path / "run"
     shutil.copytree(stopped / "run", folder)
@@ -380,9 +380,7 @@ def test_other_orders_of_featurizers_and_tasks_are_refused(
     assert "features: in the order word_feat, char_feat before, char_feat, word_feat now" in said
 
 
-def test_another_version_than_the_run_began_with_is_told(
-    tiny: Config, command: Command, tmp_path: Path
-) -> None:
+def test_a_changed_version_is_reported_on_resume(tiny: Config, command: Command, tmp_path: Path) -> None:
     command(tiny, tmp_path / "run", "--set", "trainer.epochs=1")
     (checkpoint,) = (tmp_path / "run/checkpoints").iterdir()
     state = json.loads((checkpoint / "state.json").read_text())
@@ -451,7 +449,7 @@ def planted(tiny: Config) -> Config:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_l7_a_loss_that_is_not_finite_ends_the_run_and_names_task_step_and_rows(
+def test_l7_a_nonfinite_loss_ends_the_run_and_names_task_step_and_rows(
     value: float,
     planted: Config,
     command: Command,
@@ -739,7 +737,7 @@ def test_a_logger_that_cannot_be_made_is_named(
     assert "loggers[0]" in said and "KeyError: 'no such thing'" in said
 
 
-def test_a_run_that_another_process_is_at_work_on_is_left_alone(tiny_config: Config, tmp_path: Path) -> None:
+def test_a_run_in_use_by_another_process_is_refused(tiny_config: Config, tmp_path: Path) -> None:
     run = tmp_path / "run"
     mtl.train(tiny_config, output=run)
     longer = {**tiny_config, "trainer": {**tiny_config["trainer"], "epochs": 3}}

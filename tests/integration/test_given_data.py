@@ -223,6 +223,6 @@ def test_other_data_is_refused(data: Any, error: type[Exception], said: str) -> 
     assert said in str(caught.value)
 
 
-def test_a_name_of_a_table_is_no_file_in_a_config() -> None:
+def test_a_config_cannot_name_a_table() -> None:
     with pytest.raises(mtl.ConfigError, match="stands for rows that were given in Python"):
         mtl.plan(config(train_path="table:12"))

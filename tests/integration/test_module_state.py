@@ -219,7 +219,7 @@ def test_without_a_whole_checkpoint_modules_start_again(
 
 
 @pytest.mark.parametrize("state", [{1, 2}, {"width": float("nan")}, 3])
-def test_a_state_that_is_not_json_is_blamed_on_its_module(
+def test_a_state_that_is_not_json_names_its_module(
     config: Config, acme: Plugins, tmp_path: Path, state: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Found, "state", lambda self: state)

@@ -178,7 +178,7 @@ class Seen:
         self.metrics.append(selection["metric"])
 
 
-def test_watchers_are_told_the_metric_that_selects_in_each_phase(plain: Config, tmp_path: Path) -> None:
+def test_callbacks_get_the_selecting_metric_of_each_phase(plain: Config, tmp_path: Path) -> None:
     plain["phases"] = [{"tasks": ["LM"], "epochs": 1}, {"epochs": 2}]
     seen = Seen()
     mtl.train(plain, output=tmp_path / "run", callbacks=[seen])

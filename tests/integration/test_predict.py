@@ -182,7 +182,7 @@ def test_one_task_needs_its_own_plugins_only(run: Path) -> None:
         mtl.load(run, task="LM", plugins=plugins)
 
 
-def test_another_version_than_the_runs_is_said(
+def test_another_version_than_the_runs_is_reported(
     run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     copy = shutil.copytree(run, tmp_path / "run")

@@ -106,7 +106,7 @@ def test_lines_are_bytes(run: LoadedRun, lines: Any) -> None:
         list(run.predict_lines("SST2", lines))
 
 
-def test_a_name_that_no_file_can_have_is_no_path(run: LoadedRun) -> None:
+def test_an_impossible_file_name_is_refused(run: LoadedRun) -> None:
     for call in (mtl.load, lambda path: run.test("SST2", path), lambda path: run.predict_file("SST2", path)):
         with pytest.raises(mtl.UsageError, match="must be a path"):
             call("x" * 5000)

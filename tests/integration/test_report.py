@@ -110,9 +110,7 @@ def test_rows_that_are_no_lines_are_shown_by_their_words(
     assert found.worst and max(counts) <= 8
 
 
-def test_data_that_is_not_there_is_said_to_be_missing(
-    tiny: dict[str, Any], tiny_corpus: Path, tmp_path: Path
-) -> None:
+def test_missing_data_is_reported(tiny: dict[str, Any], tiny_corpus: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     shutil.copytree(tiny_corpus, corpus)
     tiny["base_dir"] = str(corpus)

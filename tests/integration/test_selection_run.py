@@ -45,7 +45,7 @@ def strict(path: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("undefined", [math.nan, math.inf, -math.inf])
-def test_a_metric_that_is_not_finite_is_never_the_best(
+def test_a_nonfinite_metric_is_never_the_best(
     one: Config,
     tmp_path: Path,
     undefined: float,
@@ -73,7 +73,7 @@ def test_early_stopping_ends_a_run_whose_metric_is_never_defined(
     assert mtl.load(tmp_path / "run").task_names == ["SST2"], "the last model is kept"
 
 
-def test_it_is_said_before_training_if_the_rows_show_it(one: Config, tmp_path: Path) -> None:
+def test_an_undefined_metric_is_reported_before_training(one: Config, tmp_path: Path) -> None:
     task = one["tasks"]["SST2"]["DocClassificationTask"]
     dev = tmp_path / "dev.tsv"
     dev.write_text("sentence\tlabel\n" + "".join(f"the film is a {word}\t0\n" for word in "abcde"))
@@ -101,7 +101,7 @@ def test_the_tasks_that_select_and_stop_are_the_users(tiny: Config, tmp_path: Pa
 
 
 @pytest.mark.parametrize("key", ["tasks", "early_stopping_tasks"])
-def test_a_task_that_is_not_there_is_refused(tiny: Config, key: str) -> None:
+def test_an_unknown_task_is_refused(tiny: Config, key: str) -> None:
     tiny["selection"] = {key: {"SST": 1.0}}
     with pytest.raises(ConfigError, match=f"`{key}` must name a task, .* `SST`.*did you mean `SST2`"):
         mtl.runs.plan(tiny)

@@ -272,7 +272,7 @@ def test_the_last_model_is_kept_where_nothing_is_evaluated(single: Config, tmp_p
     assert list(mtl.load(tmp_path / "run").predict("SST2", [{"text": "a fine film"}]))
 
 
-def test_a_used_folder_is_refused_and_left_alone(single: Config, tmp_path: Path) -> None:
+def test_a_used_folder_is_refused_and_unchanged(single: Config, tmp_path: Path) -> None:
     mtl.train(single, output=tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match="resume=True"):
@@ -280,7 +280,7 @@ def test_a_used_folder_is_refused_and_left_alone(single: Config, tmp_path: Path)
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
 
 
-def test_a_loss_that_is_not_finite_names_task_step_and_rows(single: Config, tmp_path: Path) -> None:
+def test_a_nonfinite_loss_names_task_step_and_rows(single: Config, tmp_path: Path) -> None:
     single["trainer"]["optimizer"] = {"SGD": {"lr": 1e30}}
     with pytest.raises(
         MtlError, match=r"the loss of SST2 is (nan|inf) at step \d+, on the rows .*train\.tsv: \d+"

@@ -48,7 +48,7 @@ def test_stream_rows_join_lines(kit: Any) -> None:
 
 @pytest.mark.parametrize("tie_weights", [False, True])
 @pytest.mark.parametrize("hidden_dims", [[], [7]])
-def test_both_directions_predict_as_by_hand(kit: Any, hidden_dims: list[int], tie_weights: bool) -> None:
+def test_both_directions_equal_plain_torch(kit: Any, hidden_dims: list[int], tie_weights: bool) -> None:
     decoder = kit.component("decoder", "MLPDecoder", hidden_dims=hidden_dims)
     task = kit.task(kit.config(objective="both-directions", decoder=decoder, tie_weights=tie_weights))
     model = kit.build(task).eval()
@@ -109,7 +109,7 @@ def test_d4_a_batch_of_one_empty_line_works(kit: Any, objective: str) -> None:
     assert answer["tokens"] == output.loss.weight
 
 
-def test_perplexity_weighs_predictions_alike_and_too_large_a_one_is_none() -> None:
+def test_perplexity_weighs_predictions_equally_and_overflow_is_undefined() -> None:
     def output(*losses: float) -> LMOutput:
         part = torch.tensor(losses)
         reading = ScoredReading(part, torch.zeros(len(losses), dtype=torch.long))

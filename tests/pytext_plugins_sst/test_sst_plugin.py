@@ -68,7 +68,7 @@ def test_settings_that_do_not_fit_the_labels(
     assert words in problem.message
 
 
-def test_a_wrong_class_weight_is_told_the_nearest_label(config: Callable[..., Any]) -> None:
+def test_an_unknown_class_weight_suggests_the_nearest_label(config: Callable[..., Any]) -> None:
     [problem] = config(labels=["good", "bad"], class_weights={"god": 2.0}).check()
     assert problem.hint == "did you mean `good`? known: 'bad', 'good'"
 

@@ -187,7 +187,7 @@ def test_a_live_display_on_a_terminal(
     assert "\x1b[?25h" in err, "the cursor is shown again"
 
 
-def test_the_live_display_says_how_the_gradients_of_what_is_shared_agree() -> None:
+def test_the_live_display_shows_gradient_cosines_of_shared_modules() -> None:
     callback = Console()
     callback.plan = PLAN
     for cosine in (None, 0.5, -0.1, 0.2):
@@ -210,7 +210,7 @@ def test_colour_without_a_terminal_makes_no_bars(monkeypatch: pytest.MonkeyPatch
     assert not Console().animated
 
 
-def test_the_summary_names_what_is_shared_and_unknown() -> None:
+def test_the_summary_names_shared_modules_and_unknown_words() -> None:
     shown = text(plan_summary(PLAN, "runs/one"))
     for part in (
         "67,349",

@@ -104,7 +104,7 @@ def test_all_problems_of_a_config_are_shown(invoke: Any, monkeypatch: pytest.Mon
         ("plan a b", "unexpected extra argument"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_said_in_one_line(line: str, said: str, invoke: Any) -> None:
+def test_a_command_line_mistake_is_one_line(line: str, said: str, invoke: Any) -> None:
     status, out, err = invoke(*line.split())
     assert (status, out) == (2, "")
     assert said in err

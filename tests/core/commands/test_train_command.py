@@ -80,7 +80,7 @@ def test_c3_says_what_it_waits_for_on_a_terminal(
     assert err.startswith("mtl: waiting for a config (JSON) on standard input; Ctrl-D ends it\n")
 
 
-def test_standard_input_that_is_no_text(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_that_is_not_text(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", standard_input(b"{\xff}"))
     assert invoke("plan")[::2] == (2, "mtl: standard input:1:2: must be UTF-8, but this byte is not\n")
 

@@ -134,7 +134,7 @@ def test_numbers_that_are_none_are_reported_and_the_rest_is_read(number: str) ->
     assert math.isnan(document.value["a"])
 
 
-def test_the_place_of_what_is_not_there_is_that_of_what_is_around_it() -> None:
+def test_the_position_of_a_missing_key_is_that_of_its_object() -> None:
     document = parse('{\n "a": {"b": [1]}}')
     assert document.position(("a", "b", 0)) == (2, 14)
     assert document.position(("a", "b", 7, "c")) == document.position(("a", "b")) == (2, 13)
@@ -184,7 +184,7 @@ def test_a_mapping_is_taken_as_it_is(value: dict[str, Any]) -> None:
     assert from_value(value).value == value
 
 
-def test_a_mapping_that_is_no_json_is_refused() -> None:
+def test_a_mapping_that_is_not_json_is_refused() -> None:
     loop: list[Any] = []
     loop.append(loop)
     with pytest.raises(ConfigError) as caught:

@@ -123,7 +123,7 @@ def test_paths_are_relative_below_base_dir_and_absolute_elsewhere(
     )
 
 
-def test_every_default_is_said(config: Any, load: Any) -> None:
+def test_every_default_is_shown(config: Any, load: Any) -> None:
     dumped = dump(load(config).config)
     assert dumped["trainer"]["optimizer"]["Adam"]["lr"] == 1e-3
     assert dumped["tasks"]["sort"]["SortTask"]["features"]["words"]["dim"] == 10

@@ -42,7 +42,7 @@ GUESS = "tasks.guess.GuessTask"
 # --- what is right -------------------------------------------------------------------------------
 
 
-def test_defaults_fill_what_is_not_said(config: Any, load: Any, base_dir: Path) -> None:
+def test_omitted_keys_take_defaults(config: Any, load: Any, base_dir: Path) -> None:
     loaded = load(config)
     sort = loaded.config.tasks["sort"]
     assert isinstance(sort, Component)

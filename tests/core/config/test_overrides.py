@@ -90,7 +90,7 @@ def test_a_value_is_json_or_else_a_string(text: str, value: Any) -> None:
         ({"a.b": 1}, '["a.b"]=2', {"a.b": 2}),
     ],
 )
-def test_an_override_goes_into_what_is_there(before: Any, text: str, after: Any) -> None:
+def test_an_override_extends_existing_settings(before: Any, text: str, after: Any) -> None:
     assert overridden(before, text) == after
 
 
@@ -151,7 +151,7 @@ def test_a_wrong_value_says_that_it_comes_from_the_command_line(
     assert said[3].startswith("run.json:1:")
 
 
-def test_an_argument_that_is_no_utf_8_is_refused() -> None:
+def test_an_argument_that_is_not_utf_8_is_refused() -> None:
     document = parse("{}")
     override(document, ["a=\udcff", "b.\udcff=1", "c=1"])
     assert [problem.message.split(",")[0] for problem in document.problems] == [

@@ -229,7 +229,7 @@ def test_an_empty_key_is_refused(base_dir: Path, refused: Any) -> None:
     ]
 
 
-def test_an_error_in_a_shared_module_is_said_once(base_dir: Path, refused: Any) -> None:
+def test_an_error_in_a_shared_module_is_reported_once(base_dir: Path, refused: Any) -> None:
     sort = {"representation": {"encoder": {"shared_module_key": "K", "width": 0, "widht": 3}}}
     problems = refused(two(base_dir, sort, {"representation": {"shared_module_key": "K"}}))
     assert [problem.path for problem in problems] == [

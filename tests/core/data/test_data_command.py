@@ -86,7 +86,7 @@ def test_two_datasets_that_write_one_file_are_named(
     assert "the samples of 'corpus' and 'other' both write corpus/a" in capsys.readouterr().err
 
 
-def test_no_sample_at_all_is_said(install: Install, tmp_path: Path, capsys: Capture) -> None:
+def test_missing_samples_are_reported(install: Install, tmp_path: Path, capsys: Capture) -> None:
     install(silent="Silent")
     assert main(["data", "sample", str(tmp_path)]) == 2
     assert "no installed dataset has a sample" in capsys.readouterr().err

@@ -157,7 +157,7 @@ def test_files_of_other_contents_are_replaced_only_by_force(server: Server, tmp_
     assert files_below(tmp_path) == WANTED
 
 
-def test_files_put_there_by_hand_are_recognized(server: Server, tmp_path: Path) -> None:
+def test_manually_placed_files_are_recognized(server: Server, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     for path, text in WANTED.items():
         (tmp_path / path).write_text(text)
@@ -288,7 +288,7 @@ def test_the_wrong_checksum_names_both_and_leaves_nothing(server: Server, tmp_pa
 
 
 @pytest.mark.parametrize("url", ["no address", "ftp://127.0.0.1/corpus.zip", "http://"])
-def test_an_address_that_is_none_is_a_message(server: Server, tmp_path: Path, url: str) -> None:
+def test_an_invalid_address_is_reported(server: Server, tmp_path: Path, url: str) -> None:
     with pytest.raises(FetchError, match=f"cannot fetch corpus: {url}: "):
         fetch("corpus", corpus(server), tmp_path, urls=(url,))
 
@@ -399,9 +399,7 @@ def test_an_archive_that_lies_about_its_size_unpacks_no_more_than_it_says(
 
 
 @pytest.mark.parametrize("damage", ["no archive", "a member's bytes"])
-def test_a_broken_archive_is_a_message_and_leaves_no_file(
-    server: Server, tmp_path: Path, damage: str
-) -> None:
+def test_a_broken_archive_is_reported_and_leaves_no_file(server: Server, tmp_path: Path, damage: str) -> None:
     content = bytearray(b"<html>moved</html>" if damage == "no archive" else server.content)
     content[1000:1001] = b"?"
     server.content = bytes(content)
@@ -414,7 +412,7 @@ def test_a_broken_archive_is_a_message_and_leaves_no_file(
 
 
 @pytest.mark.parametrize("limit", [20_000, 100_000], ids=["in the download", "in the unpacking"])
-def test_a_full_disk_is_a_message_and_leaves_no_file(server: Server, tmp_path: Path, limit: int) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file(server: Server, tmp_path: Path, limit: int) -> None:
     """A limit on the size of files stands in for the disk's end."""
     server.content = archive(compression=zipfile.ZIP_DEFLATED)
     assert 20_000 < len(server.content) < 100_000 < len(TEXT)

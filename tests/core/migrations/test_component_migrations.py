@@ -32,7 +32,7 @@ def line_of(text: str, key: str) -> int:
     return line
 
 
-def test_a_renamed_setting_counts_and_is_told_at_its_place(load: Load, text: Text) -> None:
+def test_a_renamed_setting_works_with_a_notice_at_its_path(load: Load, text: Text) -> None:
     config = text({"Encoder": {"dims": 5}})
     loaded = load(config)
     assert encoder(loaded).width == 5
@@ -41,7 +41,7 @@ def test_a_renamed_setting_counts_and_is_told_at_its_place(load: Load, text: Tex
     assert "`dims` of Encoder is `width` as of acme-parts 3.0 (`width` counts both directions)" in warning
 
 
-def test_a_setting_that_was_renamed_twice_is_told_at_its_place(load: Load, text: Text) -> None:
+def test_a_setting_renamed_twice_has_a_notice_at_its_path(load: Load, text: Text) -> None:
     config = text({"Encoder": {"size": 5}})
     loaded = load(config)
     assert encoder(loaded).width == 5
@@ -78,7 +78,7 @@ def test_a_setting_that_moved_into_a_slot(load: Load, text: Text, slot: dict[str
     assert inner.config.low == (0.5 if "low" in str(slot) else 0.0)
 
 
-def test_a_setting_of_a_component_that_is_not_in_the_slot(refused: Refused, text: Text) -> None:
+def test_a_setting_of_another_component_than_the_slots(refused: Refused, text: Text) -> None:
     (problem,) = refused(text({"Pooled": {"encoder_width": 7, "encoder": {"Pooled": {}}}}))
     assert problem.path == f"{HERE}.Pooled.encoder_width"
     assert "it now belongs to Encoder in `encoder`" in problem.message

@@ -75,7 +75,7 @@ def test_what_cannot_be_brought_up_to_date_writes_nothing(
     assert not new.exists()
 
 
-def test_validate_warns_of_what_is_old(
+def test_validate_warns_of_deprecated_settings(
     text: Text, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "old.json"

@@ -248,7 +248,7 @@ def test_what_a_plugin_prints_does_not_reach_the_results(
         ("import attrs\n@attrs.define\nclass Config: pass", "must be a config class below `TaskConfig`"),
     ],
 )
-def test_c8_a_config_class_that_cannot_be_had_is_said_when_it_is_used(
+def test_c8_a_broken_config_class_is_an_error_only_if_used(
     install: Install, site: Path, code: str, words: str
 ) -> None:
     install("acme-parts", GOOD.format(name="Sort", module="sorting"))
@@ -348,7 +348,7 @@ def test_run_time_hooks_reach_plugins_through_the_manager() -> None:
     assert heard == [(3, "SST2")]
 
 
-def test_c7_what_is_installed_is_found_in_a_fresh_process(install: Install, site: Path) -> None:
+def test_c7_installed_plugins_are_found_in_a_fresh_process(install: Install, site: Path) -> None:
     install("acme-parts")
     code = "from mtl.plugins import discover; print(discover().find('task', 'acme-parts:Sort').version)"
     found = subprocess.run(

@@ -87,7 +87,7 @@ def test_a_task_of_other_columns_asks_for_objects() -> None:
         (b"[" * 100_000, "must be a JSON object, but is nested too deeply"),
     ],
 )
-def test_a_line_that_is_no_object_is_a_bad_row(line: bytes, problem: str) -> None:
+def test_a_line_without_an_object_is_a_bad_row(line: bytes, problem: str) -> None:
     rows = read(b'{"text": "a"}\n\n' + line + b'\n{"text": "b"}\n')
     assert [row.line for row in rows] == [1, 3, 4]
     assert str(rows[1].problem).startswith(problem)

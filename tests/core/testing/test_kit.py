@@ -156,7 +156,7 @@ def test_pytest_says_what_failed_without_a_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout and "checks.py" not in done.stdout
 
 
-def test_pytest_without_the_options_is_left_alone(tmp_path: Path) -> None:
+def test_pytest_without_the_options_is_unaffected(tmp_path: Path) -> None:
     (tmp_path / "test_nothing.py").write_text(
         "import sys\ndef test_nothing(): assert 'torch' not in sys.modules\n"
     )

@@ -983,7 +983,7 @@ def test_a_planted_defect_is_found(
     assert found.message.count("; ") >= 1, "what failed, and why it matters"
 
 
-def test_a_missing_key_that_is_not_reported_is_found(
+def test_an_unreported_missing_key_is_found(
     plant: Callable[..., Any], check_rule: Callable[..., Check], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @configclass

@@ -143,5 +143,5 @@ def test_metrics_become_json(value: object) -> None:
 
 
 @given(st.recursive(st.none() | finite_floats | st.text(), lambda v: st.dictionaries(st.text(), v)))
-def test_what_is_finite_stays(value: object) -> None:
+def test_finite_values_stay(value: object) -> None:
     assert finite(value) == value

@@ -68,7 +68,7 @@ def test_variants_pass(name: str, settings: dict[str, Any]) -> None:
     ("name", "module", "extra"),
     [("UPGrad", "quadprog", "upgrad"), ("DualProj", "qpsolvers", "upgrad"), ("CAGrad", "cvxpy", "cagrad")],
 )
-def test_a_solver_that_is_not_there_is_said_at_once(
+def test_a_missing_solver_is_a_config_error(
     name: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(config, "find_spec", lambda wanted: None if wanted == module else find_spec(wanted))

@@ -152,7 +152,7 @@ def test_a_gradient_of_zeros_changes_nothing(name: str, gradients: Tensor, empty
 
 @every_method
 @pytest.mark.parametrize("value", [torch.inf, torch.nan])
-def test_a_gradient_that_is_not_finite_stays_so(name: str, value: float) -> None:
+def test_nonfinite_gradients_stay_nonfinite(name: str, value: float) -> None:
     """So that the loop finds it: it skips the step, or says where it was."""
     balancer = method(name)
     gradients = torch.tensor([[1.0, 2.0], [value, -1.0]])

@@ -102,7 +102,7 @@ def test_random_weights_of_a_step_are_one_draw() -> None:
     assert (means - 1).abs().max() < 0.15 and len({step[0] for step in steps}) == 300
 
 
-def test_a_task_that_is_not_trained_takes_no_share() -> None:
+def test_an_untrained_task_has_no_share() -> None:
     for name in ("RandomLossWeighting", "DynamicWeightAverage"):
         assert factors(weighting(name, {"A": 2.0, "B": 0.0}), [("A", 1.0)]) == [2.0]
 
@@ -163,7 +163,7 @@ def test_gradnorm_moves_the_tasks_of_the_step_alone() -> None:
 
 
 @pytest.mark.parametrize("value", [torch.inf, torch.nan])
-def test_gradnorm_gets_over_a_gradient_that_is_not_finite(value: float) -> None:
+def test_gradnorm_recovers_from_a_nonfinite_gradient(value: float) -> None:
     balancer, losses = (
         weighting("GradNorm", {"A": 1.0, "B": 1.0}),
         {"A": torch.tensor(value), "B": torch.tensor(1.0)},

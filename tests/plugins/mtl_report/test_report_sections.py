@@ -74,7 +74,7 @@ def test_what_needs_the_model_says_why_it_is_missing(made_run: MadeRun) -> None:
     assert "the report was made with --no-data" in section(without, "rows")
 
 
-def test_a_run_that_is_not_complete(made_run: MadeRun) -> None:
+def test_an_incomplete_run(made_run: MadeRun) -> None:
     folder = made_run(["SST2"], complete=False)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "train", "step": 5')
@@ -221,7 +221,7 @@ def test_lower_may_be_better() -> None:
     assert _transfer([]) is None
 
 
-def test_a_comparison_that_is_not_complete(made_comparison: MadeComparison, found: dict[str, Any]) -> None:
+def test_an_incomplete_comparison(made_comparison: MadeComparison, found: dict[str, Any]) -> None:
     empty = {"values": [], "seeds": [], "mean": None, "deviation": None}
     unknown = dict.fromkeys(("mean", "interval", "p_seeds", "p_rows", "seeds_needed"))
     unknown |= {"verdict": "cannot be told", "text": "cannot be told with 0 seeds"}

@@ -101,7 +101,7 @@ def test_conll_2003_and_wnut() -> None:
     ]
 
 
-def test_comments_are_told_from_words_with_a_hash() -> None:
+def test_comments_and_words_with_a_hash_are_distinguished() -> None:
     data = "# id 7\n# O\n#tag O\n\n# id 8\na O\n"
     assert read(data) == [(2, ["#", "#tag"], ["O", "O"]), (6, ["a"], ["O"])]
     data = "# id 7 x=y\na _ _ O\n"

@@ -135,7 +135,7 @@ def test_a_bad_record_is_named_by_its_first_line() -> None:
     assert "rows.csv:2: a row must have 2 columns, but has 3 columns" in said
 
 
-def test_a_quote_that_is_not_closed_costs_its_line_only() -> None:
+def test_an_unclosed_quote_affects_only_its_line() -> None:
     data = 'text,label\na,x\n"b,y\nc,z\nd,z\n'
     assert "rows.csv:3: a quote is opened, but not closed within the file" in refusal(data)
     assert read(data, **SKIP) == [(2, "a", "x"), (4, "c", "z"), (5, "d", "z")]

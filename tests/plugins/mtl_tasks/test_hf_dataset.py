@@ -87,7 +87,7 @@ def refusal(made: HFDataset, split: str = "train", columns: Any = BOTH) -> str:
     return str(caught.value)
 
 
-def test_what_cannot_be_read_is_said(folder: Path, tmp_path: Path) -> None:
+def test_unreadable_content_is_reported(folder: Path, tmp_path: Path) -> None:
     assert "a split must be one of `train`, `test`" in refusal(source(folder), "dev")
     assert "`words` must be there" in refusal(
         source(folder), columns=(ColumnSpec("words", ColumnType.TEXTS),)

@@ -121,7 +121,7 @@ def test_glue_is_complete() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_dataset_says_size_and_checksum_or_that_there_is_none(name: str) -> None:
+def test_each_dataset_has_a_size_and_a_checksum_or_none(name: str) -> None:
     dataset: Dataset = instantiate(discover().find("dataset", name).with_defaults())
     for download in dataset.downloads():
         assert download.urls[0].startswith("https://")

@@ -168,7 +168,7 @@ def test_per_class_metrics_are_none_where_nothing_defines_them() -> None:
     assert ours["c"] == {"precision": None, "recall": None, "f1": None, "rows": 0}
 
 
-def test_a_class_that_is_not_there_has_no_part_in_the_macro_metrics() -> None:
+def test_macro_metrics_leave_out_absent_classes() -> None:
     scores = torch.eye(3)[[0, 1]]
     assert computed(scores, torch.tensor([0, 1]), NAMES[:3])["macro_f1"] == 1.0
 

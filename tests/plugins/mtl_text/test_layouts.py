@@ -288,7 +288,7 @@ def test_labels_that_are_strings_in_some_rows_only_are_noticed(values: list[str]
     assert inputs.notices == []
 
 
-def test_null_lists_and_empty_lists_are_told_apart() -> None:
+def test_null_and_empty_lists_are_distinguished() -> None:
     column = ColumnSpec("x", ColumnType.TEXTS, may_be_empty=True)
     rows = '{"x": []}\n{"x": null}\n{}\n{"x": ["a"]}\n'
     assert jsonl(rows, (column,)).frame["x"].to_list() == [[], None, None, ["a"]]

@@ -164,7 +164,7 @@ def test_a_small_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("name", ["absent.tsv", ""])
-def test_d14_what_is_no_file_is_no_file_in_pieces(name: str, tmp_path: Path) -> None:
+def test_d14_paths_without_a_readable_file_in_pieces(name: str, tmp_path: Path) -> None:
     assert in_pieces(tsv(), tmp_path / name, TEXT, 4) == whole(tsv(), tmp_path / name, TEXT)
 
 

@@ -237,7 +237,7 @@ def test_d4_a_file_without_rows_is_an_empty_table(data: bytes) -> None:
         (b"one\ntwo\n", "train.tsv:1: a row must have 2 columns, but has 1 column"),
     ],
 )
-def test_d14_what_cannot_be_read_is_said_with_its_line(data: bytes, message: str) -> None:
+def test_d14_unreadable_content_is_reported_with_its_line(data: bytes, message: str) -> None:
     assert refusal(tsv(), data).startswith(message)
 
 
@@ -284,7 +284,7 @@ def test_settings_that_cannot_be(settings: dict[str, Any]) -> None:
         TSVConfig(train_path=HERE, **settings)
 
 
-def test_d14_what_is_no_file(tmp_path: Path) -> None:
+def test_d14_paths_without_a_readable_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").write_text("x\ty\n")
     for path, why in [
@@ -505,7 +505,7 @@ def test_text_lines_have_one_column() -> None:
     assert text_lines().parse_inputs(b"a\n", "wiki", BOTH).frame.columns == ["line", "text"]
 
 
-def test_d14_text_that_is_no_text_is_named_by_line() -> None:
+def test_d14_binary_content_is_reported_by_line() -> None:
     said = (
         'train.tsv: looks like Windows-1252 or Latin-1, not UTF-8: set `"encoding": "cp1252"`, or what it is'
         " (1 of 2 lines are bad; line 2: text must be UTF-8, but byte {} of the line is not)"

@@ -222,7 +222,7 @@ def test_d14_the_tutorials_stray_lines_are_left_out_and_counted(tmp_path: Path) 
         (b"a\nthe 7\n", ":2: a line must be a word, or a word, a tab and a count, but 'the 7' has a space"),
     ],
 )
-def test_d14_a_file_that_is_no_vocabulary_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_d14_a_file_without_a_vocabulary_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = write(tmp_path, content)
     with pytest.raises(DataError) as caught:
         featurizer({"A": [["a"]]}, vocab_file=path)
@@ -246,7 +246,7 @@ def test_d14_a_missing_vocabulary_file_is_refused(tmp_path: Path) -> None:
         (["a", "\ud800"], "half a surrogate pair"),
     ],
 )
-def test_a_saved_vocabulary_that_is_none_is_refused(
+def test_a_malformed_saved_vocabulary_is_refused(
     featurizer: WordFeat | CharFeat, saved: Any, message: str
 ) -> None:
     name = "words" if isinstance(featurizer, WordFeat) else "characters"

@@ -68,7 +68,7 @@ def test_t4_code_is_refused(model: Path) -> None:
         ({"model_type": "no-such-model"}, "cannot be loaded"),
     ],
 )
-def test_a_config_that_is_no_use_is_named(model: Path, changes: dict[str, Any], message: str) -> None:
+def test_an_unusable_config_is_named(model: Path, changes: dict[str, Any], message: str) -> None:
     edit(model / "config.json", **changes)
     with pytest.raises((ConfigError, ValueError), match=message):
         use(model)
