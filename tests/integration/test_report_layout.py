@@ -109,3 +109,8 @@ def test_the_measure_finds_what_leaves_the_page_and_what_overlaps(page: str, tmp
     )
     found = " ".join(problems(wide, 1280, tmp_path))
     assert "the page is wider" in found and "leaves the page" in found and "lies over" in found
+
+
+def test_errors_and_provenance_are_in_the_report(page: str) -> None:
+    assert re.search(r"\d+ of 9 rows are wrong; expected calibration error", page)
+    assert "Data files and their SHA-256" in page and "CPU threads" in page

@@ -11,7 +11,7 @@ from attrs import frozen
 from torch import nn
 
 from mtl import BuiltModule, LoadedRun, UsageError
-from mtl.runs import Rows, parse_path, predict_rows, read_split, render_path, row_texts, score_rows
+from mtl.runs import Rows, judge, parse_path, predict_rows, read_split, render_path, row_texts, score_rows
 from mtl_report.records import LARGEST_NUMBER
 
 MOST_ROWS = 1000
@@ -151,12 +151,17 @@ class ScoredRow:
 
 @frozen
 class WorstRows:
-    """The rows of the highest loss among `scored` of the `rows` rows of a file."""
+    """The rows of the highest loss among `scored` of the `rows` rows of a file.
+
+    `judged` says how many of the scored rows are wrong, with calibration and slices; None for a task that
+    judges no rows.
+    """
 
     path: str
     rows: int
     scored: int
     worst: Sequence[ScoredRow]
+    judged: Mapping[str, Any] | None = None
 
 
 def worst_rows(run: LoadedRun, name: str) -> WorstRows:
@@ -181,7 +186,8 @@ def worst_rows(run: LoadedRun, name: str) -> WorstRows:
     worst = sorted(losses, key=lambda row: (-losses[row], row))[:ROWS_SHOWN]
     texts = row_texts(run, name, "eval", {row: int(rows.lines[row]) for row in worst})
     scored = [_scored(run, name, rows, row, losses[row], texts[row]) for row in worst]
-    return WorstRows(rows.path, len(rows), len(chosen), scored)
+    judged = judge(run, name, "eval", most=MOST_ROWS)
+    return WorstRows(rows.path, len(rows), len(chosen), scored, judged.to_json() if judged else None)
 
 
 def _scored(
