@@ -41,5 +41,5 @@ def test_an_egg_has_its_metadata_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "\0", "Summary: Name\n"])
-def test_what_is_not_said_is_empty(tmp_path: Path, text: str | None) -> None:
+def test_omitted_values_are_empty(tmp_path: Path, text: str | None) -> None:
     assert name_and_version(made(tmp_path / "a.dist-info", text)) == ("", "")

@@ -56,7 +56,7 @@ def test_d11_skipped_rows_are_counted_in_the_plan_and_in_the_result(
     assert result["rows_total"] == 16
 
 
-def test_d11_skipped_rows_are_said_once_a_file_with_the_first(
+def test_d11_skipped_rows_are_reported_once_per_file_with_the_first(
     spoiled: dict[str, Any], tmp_path: Path
 ) -> None:
     notices = plan(spoiled)["notices"]
@@ -67,7 +67,7 @@ def test_d11_skipped_rows_are_said_once_a_file_with_the_first(
     ]
 
 
-def test_d11_rows_that_a_test_skips_are_said(
+def test_d11_rows_skipped_by_a_test_are_reported(
     spoiled: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     mtl.train(spoiled, output=tmp_path / "run")

@@ -85,7 +85,7 @@ def test_a_taken_folder_is_refused_and_the_default_one_numbered(
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_goes_on(
+def test_an_interrupted_run_continues(
     number: signal.Signals, status: int, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"

@@ -311,7 +311,7 @@ def signals() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_an_interrupted_comparison_goes_on(
+def test_an_interrupted_comparison_continues(
     tiny: Config, compare: Compare, tmp_path: Path, signals: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

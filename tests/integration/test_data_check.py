@@ -452,7 +452,7 @@ def test_baselines_say_what_a_model_must_beat(corpus: Corpus, invoke: Any) -> No
     assert "linear over 1-2-grams" in out and "macro_f1" in out
 
 
-def test_without_a_plugin_that_has_baselines_this_is_said(corpus: Corpus) -> None:
+def test_missing_baselines_are_reported(corpus: Corpus) -> None:
     corpus.add("T", clean_reviews())
     with pytest.raises(PluginError, match="no installed plugin has a baseline"):
         check_data(corpus.config, baseline=True, plugins=discover(blocked=["mtl-tasks"]))

@@ -617,7 +617,7 @@ def test_c4_a_task_that_fails_is_named(
 @pytest.mark.parametrize(
     ("method", "doing"), [("update", "to add a batch of "), ("compute", "to compute the metrics of ")]
 )
-def test_c4_metrics_that_fail_are_named_and_the_run_goes_on_once_they_are_mended(
+def test_c4_failing_metrics_are_named_and_the_run_resumes_once_fixed(
     method: str,
     doing: str,
     tiny: Config,
@@ -684,7 +684,7 @@ def test_c3_a_featurizer_that_fails_is_named(
     assert fails(said, "AcmeWordFeat", doing), said
 
 
-def test_c5_a_model_that_fails_is_named_and_the_run_goes_on_once_it_is_mended(
+def test_c5_a_failing_model_is_named_and_the_run_resumes_once_fixed(
     planted: Config, command: Command, plant: Plant, tmp_path: Path, differences: Differences
 ) -> None:
     plant("decoder", MLPDecoderConfig, failing(Decoder, "__init__"))
@@ -703,7 +703,7 @@ def test_c5_a_model_that_fails_is_named_and_the_run_goes_on_once_it_is_mended(
 @pytest.mark.parametrize(
     "hook", ["run_started", "step_ended", "recorded", "evaluated", "checkpoint_saved", "run_ended"]
 )
-def test_a_hook_that_fails_is_named_and_the_training_goes_on(
+def test_a_failing_hook_is_named_and_training_continues(
     hook: str, tiny: Config, command: Command, plant: Plant, tmp_path: Path, differences: Differences
 ) -> None:
     command(tiny, tmp_path / "whole")
@@ -716,7 +716,7 @@ def test_a_hook_that_fails_is_named_and_the_training_goes_on(
     assert differences(tmp_path / "run", tmp_path / "whole") == []
 
 
-def test_a_logger_that_fails_is_named_and_the_training_goes_on(
+def test_a_failing_logger_is_named_and_training_continues(
     tiny: Config, command: Command, plant: Plant, tmp_path: Path
 ) -> None:
     def logger(config: Any, *, folder: Path) -> Any:

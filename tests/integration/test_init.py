@@ -118,7 +118,7 @@ def test_the_source_is_chosen_by_the_file(name: str, source: str, folder: Path) 
         (["--task", "LMTask:data/train.txt", "--columns", "LM.text=1"], "no task is called `LM`"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_mistakes_are_reported(
     words: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["init", "c.yaml", *words]) == 2

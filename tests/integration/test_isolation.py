@@ -364,7 +364,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_who_names_one_is_told_what_is_wrong(name: str, mtl: Mtl, ours: Path, bad: Path) -> None:
+def test_naming_a_broken_one_gives_its_error(name: str, mtl: Mtl, ours: Path, bad: Path) -> None:
     override = f"tasks.LM.LMTask.representation={json.dumps({name: {}})}"
     done = mtl("config", "validate", ours, "--set", override, sites=[bad], status=2 if NAMED[name] else 0)
     assert NAMED[name] in done.stderr

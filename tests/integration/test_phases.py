@@ -155,7 +155,7 @@ def test_averages_and_the_best_model_begin_anew_with_a_phase(plain: Config, tmp_
     assert result["best"]["step"] == 18 and result["steps"] == 24
 
 
-def test_a_dataset_goes_on_from_one_phase_to_the_next(plain: Config, plugins: Plugins) -> None:
+def test_a_dataset_continues_in_the_next_phase(plain: Config, plugins: Plugins) -> None:
     plain["phases"] = [{"steps": 7}, {"steps": 6}]
     prepared = prepare(load_config(plain, plugins=plugins), plugins)
     planned = mtl.runs.planning.describe(prepared)["schedule"]["phases"]
@@ -275,7 +275,7 @@ PROBLEMS: list[tuple[Config, str]] = [
 
 
 @pytest.mark.parametrize(("change", "message"), PROBLEMS)
-def test_what_phases_and_schedules_cannot_be_is_said_before_data_are_read(
+def test_invalid_phases_and_schedules_are_refused_before_reading_data(
     change: Config, message: str, tiny: Config, plugins: Plugins
 ) -> None:
     tiny.pop("trainer")
@@ -517,7 +517,7 @@ def test_a_scale_is_asked_for_only_where_a_gradient_is_kept(plain: Config, plugi
     assert asked == [0, 1, 6, 7]
 
 
-def test_gradients_are_compared_every_so_many_steps_and_change_nothing(plain: Config, tmp_path: Path) -> None:
+def test_comparing_gradients_every_n_steps_changes_nothing(plain: Config, tmp_path: Path) -> None:
     plain["trainer"] |= {"epochs": 2}
     mtl.train(plain, output=tmp_path / "without")
     plain["trainer"]["compare_gradients_every"] = 6

@@ -247,7 +247,7 @@ def test_l4_killed_after_an_early_stop_it_stays_stopped(
 
 
 @pytest.mark.parametrize(("minutes", "saved"), [(1e-9, 24), (1e9, 2)])
-def test_checkpoints_are_written_every_so_many_minutes(
+def test_checkpoints_are_written_every_n_minutes(
     minutes: float, saved: int, tiny: Config, train: Train, tmp_path: Path
 ) -> None:
     class Count:

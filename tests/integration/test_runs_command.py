@@ -160,7 +160,7 @@ def test_a_citation_says_how_the_run_was_made(invoke: Invoke, runs: Path) -> Non
     assert status == 2 and "this run is interrupted" in err
 
 
-def test_checkpoints_of_completed_runs_are_removed_when_told(
+def test_checkpoints_of_completed_runs_are_removed_on_request(
     invoke: Invoke, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mtl.train(tiny, output=tmp_path / "done")

@@ -190,7 +190,7 @@ def test_the_state_is_all_that_a_loaded_task_needs(task: Make, table: Make) -> N
 
 
 @pytest.mark.parametrize("saved", [None, "01", ["0"], ["0", "0"], ["0", 1], [["0"], "1"]])
-def test_saved_labels_that_are_none_are_refused(task: Make, saved: Any) -> None:
+def test_invalid_saved_labels_are_refused(task: Make, saved: Any) -> None:
     with pytest.raises(DataError, match="`labels` must be a list of at least two different strings"):
         task().load_state({} if saved is None else {"labels": saved})
 

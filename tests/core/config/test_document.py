@@ -126,7 +126,7 @@ def test_c4_duplicate_keys_are_all_reported_with_the_line_of_the_first() -> None
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 500])
-def test_numbers_that_are_none_are_reported_and_the_rest_is_read(number: str) -> None:
+def test_invalid_numbers_are_reported_and_the_rest_is_read(number: str) -> None:
     document = parse(f'{{"a": {number}, "b": 2}}')
     [problem] = document.problems
     assert (problem.path, problem.line, problem.column) == ("a", 1, 7)

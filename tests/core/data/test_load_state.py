@@ -33,7 +33,7 @@ def load(state: Any) -> Tasks:
     return tasks
 
 
-def test_each_takes_back_its_own() -> None:
+def test_each_restores_its_own_state() -> None:
     tasks = load({"A.words": {"words": ["y"]}})
     assert tasks.featurizers["A.words"].featurizer.words == ["y"]  # type: ignore[attr-defined]
     assert tasks.tasks["A"].words == ["x"]  # type: ignore[attr-defined]

@@ -62,7 +62,7 @@ def test_a_value_that_is_written_otherwise(load: Load, text: Text) -> None:
     assert load(text({"Encoder": {"mode": "slow"}})).warnings == ()
 
 
-def test_a_removed_setting_is_left_out_and_told(load: Load, text: Text) -> None:
+def test_a_removed_setting_is_dropped_with_a_notice(load: Load, text: Text) -> None:
     loaded = load(text({"Encoder": {"fused": True, "width": 3}}))
     assert encoder(loaded).width == 3
     assert "`fused` of Encoder was removed in acme-parts 3.0 (it was always on)" in (loaded.warnings[0])

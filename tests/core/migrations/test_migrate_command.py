@@ -55,7 +55,7 @@ def test_standard_input(
     assert "fused" not in capsys.readouterr().out
 
 
-def test_what_is_still_wrong_is_said_of_the_result(
+def test_remaining_mistakes_of_the_result_are_reported(
     text: Text, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, new = tmp_path / "old.json", tmp_path / "new.json"

@@ -57,7 +57,7 @@ def test_a_label_behind_a_text_changes_nothing(text: str, more: list[str]) -> No
     assert row.values == {"text": plain.removeprefix("\ufeff")} and row.problem is None
 
 
-def test_what_is_not_read_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_unread_columns_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     read(b"one\none\tperfect\ntwo\tbad\n")
     assert [record.getMessage() for record in caplog.records] == [
         "rows:2: a tab ends the text; what follows it on a line, such as a label, is not read"

@@ -94,7 +94,7 @@ def rates(name: str, total: int, **settings: Any) -> list[float]:
 
 
 @given(st.sampled_from(["Constant", "Linear", "Cosine"]), st.integers(1, 40), st.floats(0, 1))
-def test_a_share_of_warm_up_is_so_many_steps(name: str, total: int, share: float) -> None:
+def test_a_warm_up_share_is_a_number_of_steps(name: str, total: int, share: float) -> None:
     steps = round(share * total)
     assert rates(name, total, warmup_share=share) == rates(name, total, warmup_steps=steps)
 

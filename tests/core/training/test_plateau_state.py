@@ -22,7 +22,7 @@ def scheduler(higher_is_better: bool) -> ReduceLROnPlateau:
 
 @pytest.mark.parametrize("higher_is_better", [True, False])
 @given(figures=st.lists(st.floats(-3, 3), max_size=8), place=st.integers(0, 8))
-def test_it_goes_on_from_its_state(higher_is_better: bool, figures: list[float], place: int) -> None:
+def test_it_continues_from_its_state(higher_is_better: bool, figures: list[float], place: int) -> None:
     whole, first = scheduler(higher_is_better), scheduler(higher_is_better)
     for figure in figures:
         whole.step(figure)

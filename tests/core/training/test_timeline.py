@@ -145,7 +145,7 @@ def test_d1_every_row_is_reached_though_epochs_cut_datasets_off(schedule: Schedu
 
 
 @given(schedules, sizes, st.sampled_from(["first", "all", "task", "steps"]), st.integers(1, 3))
-def test_a_dataset_goes_on_where_an_epoch_cut_it_off(
+def test_a_dataset_continues_where_the_epoch_ended(
     schedule: Schedule[Any], rows: list[int], kind: str, accumulate: int
 ) -> None:
     line = timeline(schedule, rows, EpochRule(kind, task="task0", steps=5), epochs=4, accumulate=accumulate)
@@ -200,7 +200,7 @@ def test_tasks_are_drawn_as_often_as_their_shares_say(schedule: Schedule[Any], s
         assert counts[task] / 20_000 == pytest.approx(share / sum(shares), abs=0.012)
 
 
-def test_a_phase_goes_on_where_the_one_before_is_planned_to_end() -> None:
+def test_a_phase_continues_where_the_previous_one_is_planned_to_end() -> None:
     first = timeline(SCHEDULES[0], [40, 10], EpochRule("all"), epochs=None, max_steps=9)
     second = evolve(timeline(SCHEDULES[0], [40, 10], EpochRule("all"), epochs=1), begin=first.end)
     [steps] = second.walk()

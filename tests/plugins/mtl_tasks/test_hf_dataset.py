@@ -113,7 +113,7 @@ def test_t4_code_and_pickles_in_a_folder_are_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_without_network_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_network_the_alternative_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: Any, **__: Any) -> None:
         raise ConnectionError("Couldn't reach 'glue' on the Hub")
 

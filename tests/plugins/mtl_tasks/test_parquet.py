@@ -95,7 +95,7 @@ def test_bad_rows_are_named_or_skipped(tmp_path: Path) -> None:
     assert set(table.bad) == {2, 3}
 
 
-def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
+def test_mistakes_in_a_file_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     FRAME.write_parquet(path)
     assert "`none` must be there, as `none`, but the columns are" in refusal(path, (ColumnSpec("none"),))

@@ -138,7 +138,7 @@ def test_metrics_are_plain_json(rows: tuple[Tensor, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_d4_an_empty_eval_set_defines_no_figure(size: int) -> None:
+def test_d4_an_empty_eval_set_defines_no_metric(size: int) -> None:
     ours = ClassificationMetrics(NAMES[:size]).compute()
     assert ("roc_auc" in ours) == (size == 2)
     matrix = ours.pop("confusion_matrix")

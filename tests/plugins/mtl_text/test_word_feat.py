@@ -376,7 +376,7 @@ def test_counts_are_kept_only_where_they_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("saved", [None, 3, [1], [1, 2, 3], [1, -1], [1, True], [1, 2.0]])
-def test_saved_counts_that_are_none_are_refused(saved: Any) -> None:
+def test_invalid_saved_counts_are_refused(saved: Any) -> None:
     made = WordFeat(WordFeatConfig(rare_word_dropout=1.0))
     with pytest.raises(DataError, match="`counts` must be a number from 0 for each of 2 words"):
         made.load_state({"words": ["a", "b"], "counts": saved})
