@@ -45,6 +45,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, plugins: Plugins) -> list[str]:
                     output=command.folder,
                     seed=command.seed,
                     device=command.device,
+                    overrides=command.overrides,
                     resume=command.folder.exists(),
                     plugins=plugins,
                 )

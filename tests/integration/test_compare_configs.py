@@ -107,6 +107,36 @@ def test_configs_with_other_held_out_rows_are_not_compared(tiny: Config, compare
     assert status == 2 and "its eval rows differ between eval_fold=0 and eval_fold=1" in err
 
 
+def test_folds_hold_out_each_row_once(
+    tiny: Config,
+    compare: Compare,
+    tmp_path: Path,
+    trained: list[str],  # noqa: F811
+) -> None:
+    config = alone(tiny, "SST2")
+    options = ("--vary", "trainer.epochs=1,2", "--folds", "3")
+    status, _, err = compare({"a": config}, *options)
+    assert status == 0, err
+    report = json.loads((tmp_path / "out/compare.json").read_text())
+    assert len(trained) == 6 and report["tasks"]["SST2"]["split"] == "eval"
+    assert any(note.startswith("3 folds: each run of a kind holds out") for note in report["notes"])
+    for name in ("epochs%3D1", "epochs%3D2"):
+        runs = [tmp_path / f"out/runs/{name}-seed-{fold}" for fold in range(3)]
+        data = [json.loads((run / "result.json").read_text())["data"] for run in runs]
+        assert sum(each["SST2.eval"]["rows"] for each in data) == 22 and "SST2.test" not in data[0]
+        assert len({each["SST2.eval"]["sha256"] for each in data}) == 3
+
+    assert compare({"a": config}, *options)[0] == 0 and len(trained) == 6
+    status, _, err = compare({"a": config}, *options, "--first-seed", "1")
+    assert status == 2 and "was made with other settings, data or vocabularies" in err
+    for wrong, said in (
+        (("--folds", "3", "--seeds", "2"), "exclude each other"),
+        (("--folds", "1"), "`--folds` must be at least 2, but is 1"),
+    ):
+        status, _, err = compare({"a": config}, "--vary", "trainer.epochs=1,2", *wrong, output="other")
+        assert status == 2 and said in err
+
+
 def test_names_and_mistakes(tiny: Config, compare: Compare) -> None:
     assert list(variations(["x/a.json", "y/a.json", "b.json"], [])) == ["x/a", "y/a", "b"]
     made = variations(["a.json"], ["trainer.epochs=1,2", "p.dims=[8,8],[]", "seed=1"])

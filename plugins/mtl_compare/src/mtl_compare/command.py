@@ -18,6 +18,7 @@ from mtl.commands.options import (
     results_only,
     whole_number,
 )
+from mtl_compare.folds import with_folds
 from mtl_compare.vary import folder_name, variations
 
 if TYPE_CHECKING:
@@ -58,6 +59,16 @@ def compare(
             metavar="N",
             parser=whole_number("--first-seed"),
             help="The first run's seed, the others follow it; 0 if absent.",
+            show_default=False,
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            parser=whole_number("--folds"),
+            help="Cross-validate: K runs of each kind or config, each of which holds out another part of the"
+            " training rows. In place of --seeds.",
             show_default=False,
         ),
     ] = None,
@@ -109,18 +120,23 @@ def compare(
             raise UsageError(f"`{option}` must be at least 1, but is 0")
     if as_json + as_csv + as_latex > 1:
         raise UsageError("`--csv`, `--json` and `--latex` exclude each other")
+    if folds is not None and seeds is not None:
+        raise UsageError("`--folds` and `--seeds` exclude each other: there is one run per fold")
     several = bool(vary) or len(configs or ()) > 1
     if several and (without or leave_one_out):
         raise UsageError("`--without` and `--leave-one-out` are for the tasks of one config")
     made = variations(configs or ["-"], vary or ())
     chosen = {name: load(path, [*(overrides or ()), *each], base_dir) for name, (path, each) in made.items()}
+    if folds is not None:
+        chosen = {name: (with_folds(each, of, folds, task or ()), of) for name, (each, of) in chosen.items()}
     (loaded, plugins), *_ = chosen.values()
     folder = output or Path("runs", f"{folder_name(made)}-compare")
     common: dict[str, Any] = {
         "output": folder,
-        "seeds": [(first_seed or 0) + number for number in range(seeds or DEFAULT_SEEDS)],
+        "seeds": [(first_seed or 0) + number for number in range(folds or seeds or DEFAULT_SEEDS)],
         "tasks": task or (),
         "device": device,
+        "folds": () if folds is None else list(task or loaded.config.tasks),
     }
     with results_only():
         if several:

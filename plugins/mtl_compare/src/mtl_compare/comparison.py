@@ -15,6 +15,7 @@ from attrs import define, frozen
 
 from mtl import Interrupted, MtlError, Split, UsageError
 from mtl.runs import LoadedConfig, Plugins, Prepared, identity, prepare, read_json, torch_settings, write_json
+from mtl_compare.folds import NOTE, fold_settings
 from mtl_compare.processes import Command, run_all
 from mtl_compare.progress import Progress
 from mtl_compare.report import Run, Subject, report
@@ -94,6 +95,8 @@ class Comparison:
     device: str | None
     runs: list[Run]
     baseline: str | None = None
+    folds: Sequence[str] = ()
+    """The tasks of which each run holds out another fold."""
 
     def run(self, *, at_once: int, quiet: bool) -> dict[str, Any]:
         """Train and score what is not there yet; the report. Raises `Interrupted` on Ctrl-C."""
@@ -141,7 +144,12 @@ class Comparison:
     def _command(self, run: Run) -> Command:
         variant, seed, folder = run.variant, run.seed, self.folder
         return Command(
-            folder.config(variant), folder.run(variant, seed), folder.log(variant, seed), seed, self.device
+            folder.config(variant),
+            folder.run(variant, seed),
+            folder.log(variant, seed),
+            seed,
+            self.device,
+            tuple(fold_settings(variant.config, self.folds, self.seeds.index(seed))),
         )
 
     def _take(self, run: Run) -> None:
@@ -181,11 +189,13 @@ def make_comparison(
     tasks: Sequence[str] = (),
     left_out: Sequence[str] | None = (),
     device: str | None = None,
+    folds: Sequence[str] = (),
 ) -> Comparison:
     """Read the data, derive the configs and claim the folder `output`.
 
     `tasks` are those to compare, all that have figures where none is named; `left_out` are those without
-    which the others are trained, None for each in turn.
+    which the others are trained, None for each in turn; `folds` are those of which each run holds out
+    another fold.
 
     Raises `UsageError` where there is nothing to compare, or the folder is used for something else.
     """
@@ -197,11 +207,25 @@ def make_comparison(
     alone = [subject.task for subject in subjects]
     variants = make_variants(prepared, trained if left_out is None else left_out, alone)
     folder = CompareFolder(output.absolute())
-    folder.claim(fingerprints(prepared, variants, seeds))
+    folder.claim(fingerprints(prepared, variants, seeds, folds))
+    notes += fold_notes(folds, seeds)
     notes += [note for variant in variants for note in variant.notes]
     return Comparison(
-        folder, name, variants, subjects, seeds, notes, device, make_runs(folder, variants, seeds)
+        folder,
+        name,
+        variants,
+        subjects,
+        seeds,
+        notes,
+        device,
+        make_runs(folder, variants, seeds),
+        folds=folds,
     )
+
+
+def fold_notes(folds: Sequence[str], seeds: Sequence[int]) -> list[str]:
+    """Return what a reader should know about folds."""
+    return [NOTE.format(folds=len(seeds), tasks=", ".join(folds))] if folds else []
 
 
 def make_runs(folder: CompareFolder, variants: Sequence[Variant], seeds: Sequence[int]) -> list[Run]:
@@ -215,7 +239,9 @@ def make_runs(folder: CompareFolder, variants: Sequence[Variant], seeds: Sequenc
     ]
 
 
-def fingerprints(prepared: Prepared, variants: Sequence[Variant], seeds: Sequence[int]) -> dict[str, str]:
+def fingerprints(
+    prepared: Prepared, variants: Sequence[Variant], seeds: Sequence[int], folds: Sequence[str] = ()
+) -> dict[str, str]:
     """Return a digest of what each run is made from: its config and seed, its tasks' rows and what was
     learned."""
     now = identity(prepared)
@@ -230,12 +256,13 @@ def fingerprints(prepared: Prepared, variants: Sequence[Variant], seeds: Sequenc
                         if split.rpartition(".")[0] in variant.config["tasks"]
                     },
                     "learned": now["learned"],
+                    **({"fold": fold} if folds else {}),
                 },
                 sort_keys=True,
             ).encode()
         ).hexdigest()
         for variant in variants
-        for seed in seeds
+        for fold, seed in enumerate(seeds)
     }
 
 

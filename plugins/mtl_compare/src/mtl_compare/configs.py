@@ -9,7 +9,7 @@ from typing import Any
 
 from mtl import UsageError
 from mtl.runs import LoadedConfig, Plugins, Prepared, dump, prepare, task_weights, torch_settings
-from mtl_compare.comparison import CompareFolder, Comparison, fingerprints, make_runs
+from mtl_compare.comparison import CompareFolder, Comparison, fingerprints, fold_notes, make_runs
 from mtl_compare.report import Subject
 from mtl_compare.scores import reported
 from mtl_compare.variants import Variant, check_trained, drop_save_paths, hold_splits, planned_steps
@@ -23,10 +23,12 @@ def make_config_comparison(
     seeds: Sequence[int],
     tasks: Sequence[str] = (),
     device: str | None = None,
+    folds: Sequence[str] = (),
 ) -> Comparison:
     """Read the data of each config and claim the folder `output`; the first config is the baseline.
 
-    Tasks that all configs train are compared, or those in `tasks`.
+    Tasks that all configs train are compared, or those in `tasks`. `folds` are those of which each run holds
+    out another fold.
 
     Raises `UsageError` if there is nothing to compare, or if the folder is used for something else.
     """
@@ -45,7 +47,7 @@ def make_config_comparison(
                 metric = prepared.config.tasks[task].config.metric
                 subjects.setdefault(task, {})[name] = Subject(task, metric, of)
                 rows.setdefault(task, {})[name] = _content(prepared, task, of.split)
-        digests |= fingerprints(prepared, [variant], seeds)
+        digests |= fingerprints(prepared, [variant], seeds, folds)
         notes += [note for note in variant.notes if note not in notes]
     chosen = []
     for task, found in subjects.items():
@@ -57,12 +59,12 @@ def make_config_comparison(
             "there is nothing to compare: no task has the same evaluation or test data in all configs"
             + (f" ({notes[-1]})" if notes else "")
         )
-    notes += _notes(chosen, list(loaded))
+    notes += [*fold_notes(folds, seeds), *_notes(chosen, list(loaded))]
     folder = CompareFolder(output.absolute())
     folder.claim(digests)
     runs = make_runs(folder, variants, seeds)
     names = ", ".join(loaded)
-    return Comparison(folder, names, variants, chosen, seeds, notes, device, runs, variants[0].name)
+    return Comparison(folder, names, variants, chosen, seeds, notes, device, runs, variants[0].name, folds)
 
 
 def _notes(subjects: Sequence[Subject], names: Sequence[str]) -> Iterator[str]:

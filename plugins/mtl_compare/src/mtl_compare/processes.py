@@ -29,6 +29,7 @@ class Command:
     log: Path
     seed: int
     device: str | None
+    overrides: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> list[str]:
@@ -38,6 +39,7 @@ class Command:
             *(sys.executable, "-m", "mtl", "train", str(self.config), "--output", str(self.folder)),
             *("--seed", str(self.seed), "--quiet"),
             *(["--device", self.device] if self.device else []),
+            *(word for each in self.overrides for word in ("--set", each)),
             *(["--resume"] if begun else []),
         ]
 
