@@ -46,8 +46,8 @@ SCALES: Mapping[str, Json] = {
         "sizes": (1, 8, 32, 128), "memory": 100,
     },
     "short": {
-        "repeats": 3, "seconds": 8.0, "steps": 8, "rows": 8000, "predict": 500,
-        "sizes": (1, 8, 32), "memory": 30,
+        "repeats": 3, "seconds": 6.0, "steps": 6, "rows": 4000, "predict": 200,
+        "sizes": (1, 8, 32), "memory": 10,
     },
     "smoke": {
         "repeats": 1, "seconds": 0.0, "steps": 2, "rows": 400, "predict": 8,

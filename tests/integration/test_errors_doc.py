@@ -443,6 +443,117 @@ def _(place: Place) -> tuple[int, str]:
     return place.plan(f"{TASK}.features.word_feat.min_count=1000")
 
 
+of_file(
+    "Word vectors",
+    {
+        "vectors of another width": b"a 1 2 3\nfilm 4 5 6\n",
+        "a file without vectors": b"a\nfilm\n",
+        "a line with fewer numbers": b"a 1 2\nfilm 1\n",
+        "what is not a finite number": b"a 1 2\nfilm nan 2\n",
+        "words that do not occur": b"un 1 2\nchien 3 4\n",
+    },
+    "vectors.txt",
+    f'{TASK}.features={{"word_feat": {{"vectors_file": "vectors.txt", "embed_dim": 2}}}}',
+)
+
+
+@fault("Word vectors", "a NumPy array without its words")
+def _(place: Place) -> tuple[int, str]:
+    place.write("vectors.npy", b"")
+    return place.plan(f'{TASK}.features={{"word_feat": {{"vectors_file": "vectors.npy", "embed_dim": 2}}}}')
+
+
+def encoder(place: Place, task: str = TASK, files: dict[str, Any] | None = None, **settings: Any) -> str:
+    """A folder with a tiny pretrained model without weights, and the setting that names it."""
+    folder = place.path / "encoder"
+    folder.mkdir(exist_ok=True)
+    marks = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
+    post = {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}
+    model = {"type": "WordLevel", "vocab": {**marks, "film": 5}, "unk_token": "[UNK]"}
+    described: dict[str, Any] = {
+        "config.json": {
+            "model_type": "bert",
+            "hidden_size": 4,
+            "vocab_size": 6,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+            "intermediate_size": 4,
+            "max_position_embeddings": 16,
+        },
+        "tokenizer.json": {"version": "1.0", "model": model, "post_processor": post},
+        "tokenizer_config.json": {"pad_token": "[PAD]", "mask_token": "[MASK]"},
+        **(files or {}),
+    }
+    for name, content in described.items():
+        if content is not None:
+            place.write(f"encoder/{name}", content if isinstance(content, bytes) else json.dumps(content))
+    feature = json.dumps({"pretrained_feat": {"model": "encoder", "align": None, **settings}})
+    return f"{task}.features={feature}"
+
+
+POOLED = f'{TASK}.representation={{"PooledRepresentation": {{"encoder": "Identity", "pooling": "MeanPool"}}}}'
+LM = "tasks.SST2.LMTask"
+
+
+def with_encoder(name: str, files: dict[str, Any] | None = None, **settings: Any) -> None:
+    """A row of the document about a classifier over the tiny model."""
+
+    def make(place: Place) -> tuple[int, str]:
+        return place.plan(encoder(place, files=files, **settings), POOLED)
+
+    FAULTS.setdefault("Pretrained models", {})[name] = make
+
+
+with_encoder("a folder without a model", {"config.json": None})
+with_encoder("a folder without a fast tokenizer", {"tokenizer.json": None})
+with_encoder("a model without weights")
+with_encoder("pickled weights", {"pytorch_model.bin": b"PK"})
+with_encoder(
+    "a model that brings code",
+    {"config.json": {"model_type": "x", "auto_map": {"AutoModel": "x.X"}, "hidden_size": 4}},
+)
+with_encoder("a damaged tokenizer", {"tokenizer.json": {"model": 3}, "model.safetensors": b""})
+with_encoder("sequences longer than the model reads", max_length=600)
+with_encoder("another model than the config says", hidden_size=5)
+with_encoder("more frozen layers than there are", {"model.safetensors": b""}, freeze_layers=3)
+
+
+@fault("Pretrained models", "a name that is neither a folder nor in the cache, without network")
+def _(place: Place) -> tuple[int, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place.path / "cache"))
+        return place.plan(encoder(place, model="acme/no-such-model"), POOLED)
+
+
+def over_encoder(place: Place, objective: str, feature: str, **settings: Any) -> tuple[int, str]:
+    """Plan a language model instead of the classifier."""
+    task = {
+        "data": {"train_path": "train.tsv"},
+        "objective": objective,
+        "representation": "Identity",
+        **settings,
+    }
+    place.write("config.json", json.dumps({"tasks": {"SST2": {"LMTask": task}}, "device": "cpu"}))
+    return place.plan(feature)
+
+
+@fault("Pretrained models", "a next-word model over an encoder that sees all words")
+def _(place: Place) -> tuple[int, str]:
+    return over_encoder(place, "next-word", encoder(place, LM))
+
+
+@fault("Pretrained models", "a language model over pieces that are aligned to words")
+def _(place: Place) -> tuple[int, str]:
+    return over_encoder(place, "masked", encoder(place, LM, align="first"))
+
+
+@fault("Pretrained models", "whole words over features of words")
+def _(place: Place) -> tuple[int, str]:
+    feature = f'{LM}.features={{"word_feat": {{}}}}'
+    return over_encoder(place, "masked", feature, whole_words=True)
+
+
 # Configs.
 
 
