@@ -124,7 +124,14 @@ def _answers(
     run: LoadedRun, task: Task[Any], rows: Sequence[InputRow], answer_rows: AnswerRows
 ) -> list[dict[str, Any] | str]:
     """Return the answers of rows, or what the task says is wrong with one."""
-    problems = _problems(task, rows)
+    if not rows:
+        return []
+    try:
+        encoded = _encoded(task, rows)
+    except DataError:
+        problems = _problems(task, rows)
+    else:
+        return list(answer_rows(run, task.name, encoded))
     good = [row for row, problem in zip(rows, problems, strict=True) if problem is None]
     answers = iter(answer_rows(run, task.name, _encoded(task, good)) if good else ())
     return [next(answers) if problem is None else problem for problem in problems]

@@ -15,7 +15,7 @@ from torch import nn
 
 from mtl import Builder, Column, ConfigError, Problem, Ragged, SpecialTokens, TokenFeaturizer, Unit
 from mtl_transformers.config import PretrainedFeatConfig
-from mtl_transformers.layout import Layout, PieceRows
+from mtl_transformers.layout import Layout, PieceRows, offsets_of
 from mtl_transformers.lora import share_base
 from mtl_transformers.model_files import CONFIG, SPECIAL_NAMES, TOKENIZER, describe_model, fetch_model
 from mtl_transformers.modules import PADDING, PretrainedEmbedding, load_model
@@ -89,7 +89,7 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
             )
             raise ConfigError([Problem(self.json_path, message)])
         rows = self._rows(texts)
-        offsets = _offsets(rows.lengths)
+        offsets = offsets_of(rows.lengths)
         columns: dict[str, Column] = {
             "pieces": Ragged(torch.from_numpy(rows.ids), offsets, PADDING, Unit.PIECE),
             "segments": Ragged(torch.from_numpy(rows.segments), offsets, 0, Unit.PIECE),
@@ -101,7 +101,7 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
         else:
             counts = sum(text.list.len().cast(pl.Int64).to_numpy() for text in texts)
             columns["words"] = Ragged(
-                torch.from_numpy(rows.spans), _offsets(cast(np.ndarray, counts)), 0, Unit.WORD
+                torch.from_numpy(rows.spans), offsets_of(cast(np.ndarray, counts)), 0, Unit.WORD
             )
         return columns
 
@@ -183,9 +183,3 @@ class PretrainedFeat(TokenFeaturizer[PretrainedFeatConfig]):
         self._folder = folder
         self._tokenizer = None
         self._layouts.clear()
-
-
-def _offsets(lengths: np.ndarray) -> torch.Tensor:
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return torch.from_numpy(offsets)

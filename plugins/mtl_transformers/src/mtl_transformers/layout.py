@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from attrs import evolve, frozen
 
 Array = np.ndarray
@@ -231,6 +232,13 @@ class _Windows:
         held = stop[chosen] - start[chosen]
         at = np.where(held > 0, place[window[chosen]] + start[chosen], 0)
         return np.stack([at, at + held], axis=1).astype(np.int32)
+
+
+def offsets_of(lengths: Array) -> torch.Tensor:
+    """Return where each row begins and the last one ends, `[rows + 1]`."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return torch.from_numpy(offsets)
 
 
 def _ranges(starts: Array, counts: Array) -> Array:

@@ -22,6 +22,8 @@ SPECIAL_NAMES = ("special_tokens_map.json", "tokenizer_config.json")
 DESCRIPTIONS = (CONFIG, TOKENIZER, *SPECIAL_NAMES)
 READ = (*DESCRIPTIONS, WEIGHTS, INDEX, "model-*.safetensors")
 """What is read of a model; whatever else it comes with, such as pickled weights or code, is left alone."""
+STATIC = ("embeddings", "embedding.weight")
+"""How files of static vectors call their table."""
 LARGEST_JSON = 64 * 2**20
 DECODERS = frozenset(
     {
@@ -94,6 +96,29 @@ def _first_integer(config: dict[str, Any], names: tuple[str, ...]) -> int | None
 def tokenizer_hash(model: str, revision: str | None = None) -> str:
     """Return the SHA-256 of a model's tokenizer. Raises `ValueError` if it cannot be found."""
     return hashlib.sha256(find_file(model, TOKENIZER, revision).read_bytes()).hexdigest()
+
+
+def static_shape(model: str, revision: str | None = None) -> tuple[int, int]:
+    """Return how many vectors a table of static vectors has, and how wide they are.
+
+    Raises `ValueError` if there is no such table.
+    """
+    path = fetch_model(model, revision) / WEIGHTS
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > LARGEST_JSON:
+                raise ValueError("its header is too long")
+            header = json.loads(file.read(size))
+        shapes = [header[name]["shape"] for name in STATIC if name in header]
+        pieces, width = shapes[0]
+        if type(pieces) is int and type(width) is int and min(pieces, width) > 0:
+            return pieces, width
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        pass
+    raise ValueError(
+        f"`model` must have a table of vectors called {' or '.join(STATIC)}, but {path} has none"
+    )
 
 
 def find_file(model: str, name: str, revision: str | None = None) -> Path:

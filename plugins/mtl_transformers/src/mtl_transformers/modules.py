@@ -102,7 +102,7 @@ class PretrainedEmbedding(nn.Module):
             vectors = self._encode(ids.masked_fill(~inside, self.filler), columns["segments"], inside)
         if self.config.align is None:
             return vectors * inside[..., None]
-        return _align(vectors, columns["words"], self.config.align)
+        return align_pieces(vectors, columns["words"], self.config.align)
 
     def _windowed(self, ids: Tensor, segments: Tensor, windows: Tensor, inside: Tensor) -> Tensor:
         """Encode each window as a row of its own, and put their vectors back in place, `[B, P, D]`."""
@@ -141,7 +141,7 @@ class PretrainedEmbedding(nn.Module):
         return self.scale * torch.einsum("l,lbpd->bpd", weights, torch.stack(layers))
 
 
-def _align(vectors: Tensor, spans: Tensor, how: str) -> Tensor:
+def align_pieces(vectors: Tensor, spans: Tensor, how: str) -> Tensor:
     """Return one vector per word, `[B, P, D]` and `[B, W, 2]` to `[B, W, D]`."""
     start, stop = spans.long().unbind(-1)
     has_pieces = (stop > start)[..., None]

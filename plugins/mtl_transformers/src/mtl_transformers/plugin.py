@@ -15,7 +15,13 @@ def mtl_featurizers() -> list[ComponentSpec]:
             config="mtl_transformers.config:PretrainedFeatConfig",
             factory="mtl_transformers.featurizer:PretrainedFeat",
             summary="Vectors of words or pieces from a pretrained model",
-        )
+        ),
+        ComponentSpec(
+            name="static_feat",
+            config="mtl_transformers.static_config:StaticFeatConfig",
+            factory="mtl_transformers.static:StaticFeat",
+            summary="Static vectors of words or pieces, such as model2vec's",
+        ),
     ]
 
 
