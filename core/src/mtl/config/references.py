@@ -152,7 +152,7 @@ def _check_phase(
             message = f"an epoch is the length of `{lasting}`, which this phase does not train"
             yield document.problem(phase.path, message, "give the phase a `schedule` of its own")
     for index, name in enumerate(phase.value("freeze") or ()):
-        if not find_modules(name, modules):
+        if not is_pattern(name) and not find_modules(name, modules):
             yield document.problem((*phase.path, "freeze", index), *_no_module("`freeze`", name, modules))
 
 

@@ -112,7 +112,7 @@ class PhaseConfig:
     )
     freeze: list[str] = option(
         Factory(list),
-        "Modules to freeze in this phase, named as in `trainer.parameter_groups`.",
+        "Modules or patterns to freeze in this phase, as in `trainer.parameter_groups`.",
     )
 
 

@@ -144,7 +144,10 @@ def _phase(prepared: Prepared, phase: Phase) -> dict[str, Any]:
         "optimizer": phase.optimizer.name,
         "lr_scheduler": phase.lr_scheduler.name,
         "frozen": sorted(
-            built.users[0] for built in prepared.model.built if any(built.module is m for m in phase.frozen)
+            [
+                *(b.users[0] for b in prepared.model.built if any(b.module is m for m in phase.frozen)),
+                *phase.frozen_parameters,
+            ]
         ),
     }
 

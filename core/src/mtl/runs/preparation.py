@@ -197,7 +197,10 @@ def _phases(
     whole = PhaseConfig(epochs=trainer.epochs, steps=trainer.max_steps)
     if whole.epochs is None and whole.steps is None:
         whole = PhaseConfig(epochs=DEFAULT_EPOCHS)
-    groups = [(group, _parameters(model, name)) for name, group in trainer.parameter_groups.items()]
+    groups = [
+        (group, _parameters(model, name, "trainer.parameter_groups"))
+        for name, group in trainer.parameter_groups.items()
+    ]
     begin = {name: Cursor() for name in config.tasks}
     phases = config.phases or [whole]
     for index, phase in enumerate(phases):
@@ -216,6 +219,11 @@ def _phases(
             optimizer=phase.optimizer or trainer.optimizer,
             lr_scheduler=phase.lr_scheduler or trainer.lr_scheduler,
             frozen=_modules(model, phase.freeze),
+            frozen_parameters={
+                name: _parameters(model, name, f"phases[{index}].freeze")
+                for name in phase.freeze
+                if is_pattern(name)
+            },
             groups=groups,
         )
         begin = timeline.end if index + 1 < len(phases) else begin
@@ -264,8 +272,8 @@ def _modules(model: MultitaskModel, names: Sequence[str]) -> list[nn.Module]:
     return [built.module for built in model.built if paths.intersection(built.users)]
 
 
-def _parameters(model: MultitaskModel, name: str) -> list[nn.Parameter]:
-    """Return the parameters of a group: of modules, or those whose names match a pattern.
+def _parameters(model: MultitaskModel, name: str, place: str) -> list[nn.Parameter]:
+    """Return the parameters of modules, or those whose names match a pattern; `place` names it in messages.
 
     Raises `UsageError` if there are none.
     """
@@ -275,9 +283,7 @@ def _parameters(model: MultitaskModel, name: str) -> list[nn.Parameter]:
     found = [parameter for key, parameter in named.items() if fnmatchcase(key, name)]
     if not found:
         names = [*islice(named, 8), *(["…"] if len(named) > 8 else [])]
-        raise UsageError(
-            f"trainer.parameter_groups: no parameter matches `{name}`; their names are {', '.join(names)}"
-        )
+        raise UsageError(f"{place}: no parameter matches `{name}`; their names are {', '.join(names)}")
     return found
 
 

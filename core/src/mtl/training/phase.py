@@ -34,7 +34,8 @@ class Phase:
     """A phase, ready to begin.
 
     `tasks` are evaluated in it; those of them that it trains are in `timeline.batching`. `selection` says
-    which evaluation is the best, `early_stopping` which improves. The modules in `frozen` do not move.
+    which evaluation is the best, `early_stopping` which improves. The modules in `frozen` and the
+    parameters in `frozen_parameters` do not move.
     `groups` are parameters with optimizer settings of their own; of several groups of a parameter, the last
     that has a setting counts.
     """
@@ -49,6 +50,7 @@ class Phase:
     optimizer: Component
     lr_scheduler: Component
     frozen: Sequence[nn.Module] = ()
+    frozen_parameters: Mapping[str, Sequence[nn.Parameter]] = field(factory=dict)
     groups: Sequence[tuple[ParameterGroupConfig, Sequence[nn.Parameter]]] = ()
 
     @property

@@ -90,6 +90,7 @@ class Trainer:
     def start_phase(self, phase: Phase) -> None:
         """Freeze what the phase freezes, and make its optimizer and learning-rate scheduler."""
         frozen = {id(parameter) for module in phase.frozen for parameter in module.parameters()}
+        frozen |= {id(parameter) for each in phase.frozen_parameters.values() for parameter in each}
         for parameter in self._trainable:
             parameter.requires_grad_(id(parameter) not in frozen)
         self.active = ActivePhase.start(
