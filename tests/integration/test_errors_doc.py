@@ -598,6 +598,10 @@ FAULTS["Configs"] = {
     "a negative rate": with_settings("trainer.optimizer.lr=-0.1"),
     "a dropout of one": with_settings(f"{TASK}.representation.dropout=1"),
     "`--set` without a value": with_settings("trainer.epochs"),
+    "a label mapped to one that the task does not have": with_settings(
+        f'{TASK}.labels=["0", "1"]', f'{TASK}.label_map={{"yes": "2"}}'
+    ),
+    "the name of a table from Python in a file": with_settings(f"{DATA}.train_path=table:12"),
 }
 
 
@@ -655,6 +659,21 @@ def _(place: Place) -> tuple[int, str]:
     )
     place.write("other.json", Path("config.json").read_text().replace('"SST2"', '"Other"'))
     return place.invoke("plan", "other.json", "--from", "run")
+
+
+@fault("Commands", "`mtl data fetch` of an unknown dataset")
+def _(place: Place) -> tuple[int, str]:
+    return place.invoke("data", "fetch", "colla")
+
+
+@fault("Commands", "`mtl data check` on data with a fault")
+def _(place: Place) -> tuple[int, str]:
+    return place.invoke("data", "check", "config.json")
+
+
+@fault("Commands", "`mtl compare --folds` with `--seeds`")
+def _(place: Place) -> tuple[int, str]:
+    return place.invoke("compare", "config.json", "--folds", "3", "--seeds", "2")
 
 
 @fault("Commands", "a GPU that is not there")
