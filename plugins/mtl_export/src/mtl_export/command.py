@@ -45,3 +45,27 @@ def export(
     with results_only():
         exported = write(run, output, task=task, format=format, precision=precision, force=force)
     print(exported)
+
+
+def push(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)],
+    repository: Annotated[
+        str,
+        typer.Argument(
+            metavar="REPOSITORY", help="On the Hugging Face Hub, as OWNER/NAME.", show_default=False
+        ),
+    ],
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Task to export.", show_default=False)
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+) -> None:
+    """Export one task of RUN as a folder, with its model card, and upload it to the Hub.
+
+    The token is that of `hf auth login` or of the environment variable HF_TOKEN.
+    """
+    from mtl_export.hub import push as upload
+
+    with results_only():
+        address = upload(run, repository, task=task, private=private)
+    print(address)

@@ -1,11 +1,11 @@
-"""What this distribution brings: the command `mtl export`. Free of torch and onnx."""
+"""What this distribution brings: the commands `mtl export` and `mtl push`. Free of torch and onnx."""
 
 from __future__ import annotations
 
 import typer
 
 from mtl import hookimpl
-from mtl_export.command import export
+from mtl_export.command import export, push
 
 mtl_api = ">=1,<2"
 
@@ -13,3 +13,4 @@ mtl_api = ">=1,<2"
 @hookimpl
 def mtl_commands(app: typer.Typer) -> None:
     app.command()(export)
+    app.command()(push)
