@@ -7,6 +7,7 @@ each component made from its config class, and pages of the public API.
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -29,7 +30,14 @@ MODULES = {
 PARTS = {
     "Start": ["README", "docs/tutorial", "docs/configuration", "docs/tasks", "docs/pretrained"],
     "Several tasks": ["docs/mixing", "docs/balancing", "docs/compare", "docs/report", "docs/results"],
-    "Runs": ["docs/running", "docs/runs-api", "docs/errors", "docs/performance"],
+    "Runs": [
+        "docs/running",
+        "docs/runs-api",
+        "docs/export",
+        "docs/serving",
+        "docs/errors",
+        "docs/performance",
+    ],
     "Coming from": ["docs/from-pytext", "docs/from-allennlp", "docs/from-machamp", "docs/from-trainer"],
     "Plugins": [
         "docs/plugin-guide",
@@ -142,7 +150,7 @@ def _component(found: dict[str, Any]) -> str:
 
 
 def _takes(key: dict[str, Any]) -> str:
-    limits = f" {key['limits']}" if key["limits"] else ""
+    limits = "".join(f" {limit}" for limit in key["limits"])
     null = " or null" if key["nullable"] else ""
     declared = "".join(f" with {name} {value}" for name, value in key["accepts"].items())
     return f"{key['type']}{limits}{declared}{null}"
@@ -151,7 +159,8 @@ def _takes(key: dict[str, Any]) -> str:
 def _default(key: dict[str, Any]) -> str:
     if key["required"]:
         return "required"
-    return "" if key["default"] is None else f"`{_cell(str(key['default']))}`"
+    default = key["default"] if isinstance(key["default"], str) else json.dumps(key["default"])
+    return "" if default in ("null", "") else f"`{default.replace('|', chr(92) + '|')}`"
 
 
 def _cell(text: str) -> str:
