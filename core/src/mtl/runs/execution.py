@@ -108,7 +108,7 @@ def train(
         held.enter_context(torch_settings(loaded.config))
         if resume:
             checkpoint = newest_checkpoint(folder)
-            if checkpoint is None and folder.result.exists():
+            if not folder.saved_checkpoints() and folder.result.exists():
                 raise UsageError(
                     f"{folder.path}: this run is complete and its checkpoints were removed, so that it cannot"
                     " become longer; choose another output folder"
