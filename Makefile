@@ -55,11 +55,13 @@ coverage: $(TESTS_INSTALLED) ## run the tests that are not slow, and see that th
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow' --cov --cov-report term:skip-covered \
 		--cov-fail-under $(COVERAGE_FLOOR)
 
+# An environment of its own with the oldest torch, in front of all that .venv has.
 test-oldest: $(TESTS_INSTALLED) ## run the tests of the core with the oldest torch that it supports
-	@$(BIN)/python -m venv --system-site-packages build/oldest
+	@$(BIN)/python -m venv --clear build/oldest
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$(build/oldest/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/main.pth"
 	@build/oldest/bin/python -m pip install -qq --disable-pip-version-check --no-input $(OLDEST)
-	@OMP_NUM_THREADS=1 PYTHONPATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
-		build/oldest/bin/python -m pytest -q tests/core
+	@OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest -q tests/core
 
 nightly: test ## run all tests, then what takes long: fuzzing and speed
 	@$(BIN)/python fuzz/run.py all --runs 20000 --plain
