@@ -159,6 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = get_command(app)
         with command_line(), command.make_context("mtl", words or ["--help"]) as context:
             command.invoke(context)
+        if arguments is None:
+            # What is done cannot be interrupted anymore: not while the interpreter ends, either.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout.flush()
         return 0
     except typer.Exit as ended:

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import re
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import count
@@ -107,9 +106,6 @@ def train(
             except KeyboardInterrupt:
                 if not console.completed:
                     raise
-            if console.completed:
-                # The result is written: what interrupts the process from here on interrupts no run.
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
             if profile and not quiet:
                 from mtl.render.results import costs_view
 
