@@ -55,6 +55,7 @@ def test_everything_is_handed_on(invoke: Any, calls: list[dict[str, Any]]) -> No
             "resumed": None,
         },
         "output": Path("out"),
+        "from_run": None,
         "resume": True,
         "allow_changes": True,
         "fast": False,
@@ -140,7 +141,7 @@ def test_plan_as_json(invoke: Any, any_config: None, monkeypatch: pytest.MonkeyP
     status, out, err = invoke("plan", "c.json", "--json", "--set", "seed=1", "--base-dir", "d")
     assert (status, json.loads(out), err) == (0, {"tasks": {}}, "")
     loaded = {"source": Path("c.json"), "base_dir": Path("d"), "overrides": ["seed=1"], "resumed": None}
-    assert seen == [((loaded,), {"measured": False})]
+    assert seen == [((loaded,), {"measured": False, "from_run": None})]
 
 
 @pytest.mark.parametrize(("command", "module"), [("train", "execution"), ("plan", "planning")])
