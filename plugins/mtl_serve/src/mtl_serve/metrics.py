@@ -18,7 +18,7 @@ class ServerMetrics:
 
     requests: Counter[tuple[str, int]] = field(factory=Counter)
     rows: Counter[str] = field(factory=Counter)
-    seconds: Counter[str] = field(factory=Counter)
+    seconds: dict[str, float] = field(factory=dict)
     buckets: Counter[tuple[str, float]] = field(factory=Counter)
     reloads: int = 0
 
@@ -27,7 +27,7 @@ class ServerMetrics:
         self.requests[task, status] += 1
         if status == 200:
             self.rows[task] += rows
-            self.seconds[task] += seconds
+            self.seconds[task] = self.seconds.get(task, 0.0) + seconds
             for bucket in BUCKETS:
                 self.buckets[task, bucket] += seconds <= bucket
 
@@ -60,7 +60,7 @@ class ServerMetrics:
                 labels = f'task="{_escaped(task)}",le="{bucket:g}"'
                 yield f"mtl_request_seconds_bucket{{{labels}}} {self.buckets[task, bucket]}"
             yield f'mtl_request_seconds_bucket{{task="{_escaped(task)}",le="+Inf"}} {count}'
-            yield f'mtl_request_seconds_sum{{task="{_escaped(task)}"}} {self.seconds[task]:.6f}'
+            yield f'mtl_request_seconds_sum{{task="{_escaped(task)}"}} {self.seconds.get(task, 0.0):.6f}'
             yield f'mtl_request_seconds_count{{task="{_escaped(task)}"}} {count}'
         yield "# HELP mtl_reloads_total Times that a new model was loaded."
         yield "# TYPE mtl_reloads_total counter"
