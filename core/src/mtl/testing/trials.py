@@ -41,6 +41,8 @@ from mtl.testing.plugin import PluginBench
 Configs = Path | Mapping[str, Any] | Sequence[Path | Mapping[str, Any]]
 """One config of a run, or several."""
 
+FEW_ROWS = 4
+"""Rows that a sample must have to be one for a task."""
 SAMPLE_LINES = 40
 """Lines of a dataset's sample that a task is checked with."""
 
@@ -188,10 +190,12 @@ def distribution_trials(
         examples: dict[int, Example] = {}
         for each in configs:
             examples = {**_of_config(load_config(each, plugins=plugins)), **examples}
-        sample = _sample(components, Path(folder))
+        samples = _samples(components, Path(folder))
         trials = []
         for provided in components:
-            example = examples.get(id(provided.spec)) or (sample if provided.kind == "task" else None)
+            example = examples.get(id(provided.spec))
+            if example is None and provided.kind == "task":
+                example = _fitting(plugins, provided, samples)
             trials.append(component_trial(plugins, provided, example))
         yield [whole, *trials]
 
@@ -222,8 +226,8 @@ def _writing_nothing(settings: Any) -> Any:
     return {key: None if key == "save_path" else _writing_nothing(value) for key, value in settings.items()}
 
 
-def _sample(components: Sequence[Provided], folder: Path) -> Example | None:
-    """Return a task's example from the first of these datasets that has a sample to train on."""
+def _samples(components: Sequence[Provided], folder: Path) -> list[Example]:
+    """Return an example for each training file in the sample of the first dataset that has one."""
     for each in components:
         if each.kind != "dataset":
             continue
@@ -231,12 +235,27 @@ def _sample(components: Sequence[Provided], folder: Path) -> Example | None:
             files = instantiate(each.with_defaults()).sample(0)
         except Exception:  # its own trial says so
             continue
-        training_file = next((path for path in files if "train" in Path(path).name), None)
-        if training_file is not None:
-            cut = {path: "".join(text.splitlines(True)[:SAMPLE_LINES]) for path, text in files.items()}
+        training_files = [path for path in files if "train" in Path(path).name]
+        if training_files:
+            cut = {
+                path: text if path.endswith(".json") else "".join(text.splitlines(True)[:SAMPLE_LINES])
+                for path, text in files.items()
+            }
             write_files(folder, cut)
-            return Example({"data": {"train_path": training_file}}, folder)
-    return None
+            return [Example({"data": {"train_path": path}}, folder) for path in training_files]
+    return []
+
+
+def _fitting(plugins: Plugins, provided: Provided, samples: Sequence[Example]) -> Example | None:
+    """Return the first sample that gives a task a few rows, or else the first one."""
+    for example in samples if len(samples) > 1 else ():
+        bench = tasks.TaskBench(plugins, provided, example.settings, example.folder.resolve())
+        try:
+            if len(bench.rows) >= FEW_ROWS:
+                return example
+        except Exception:  # its trial says what is wrong, if none fits
+            continue
+    return next(iter(samples), None)
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:

@@ -176,14 +176,21 @@ def _pairs(draw: Random, rows: int) -> str:
 
 
 def _topics(draw: Random, rows: int) -> str:
-    """Write texts with the topics of their words, none, one or two, as JSON lines."""
+    """Write texts with the topics of their words, none, one or two."""
 
-    def row() -> dict[str, Any]:
+    def row() -> tuple[str, str]:
         text = f"{_event(draw).active} {_event(draw).passive}"
         labels = [topic for topic, things in TOPICS.items() if any(f" {each} " in text for each in things)]
-        return {"text": text, "labels": labels}
+        return text, ",".join(labels)
 
-    return "".join(json.dumps(row()) + "\n" for _ in range(rows))
+    return _lines([("text", "labels"), *(row() for _ in range(rows))])
+
+
+def _counts(draw: Random, rows: int) -> str:
+    """Write texts of one to four sentences, and how many there are."""
+    counts = [draw.randint(1, 4) for _ in range(rows)]
+    texts = [" ".join(_event(draw).active for _ in range(count)) for count in counts]
+    return _lines([("text", "score"), *zip(texts, counts, strict=True)])
 
 
 def _conllu(draw: Random, rows: int) -> str:
@@ -236,7 +243,8 @@ def _answers(draw: Random, rows: int) -> str:
         }
         return {"context": context, "qas": [question]}
 
-    articles = [{"title": "Sample", "paragraphs": [paragraph(number) for number in range(rows)]}]
+    paragraphs = [paragraph(number) for number in range(rows // 4)]
+    articles = [{"title": "Sample", "paragraphs": paragraphs}]
     return json.dumps({"version": "v2.0", "data": articles}, indent=1) + "\n"
 
 
@@ -267,7 +275,8 @@ _LAYOUTS: Mapping[str, tuple[Mapping[str, str], _Writer]] = {
         },
         _conll,
     ),
-    "topics": ({"train": "topics/train.jsonl", "dev": "topics/dev.jsonl"}, _topics),
+    "topics": (_tsv("topics"), _topics),
+    "counts": (_tsv("counts"), _counts),
     "pairs": (_tsv("pairs"), _pairs),
     "SQuAD": ({"train": "SQuAD/train-v2.0.json", "dev": "SQuAD/dev-v2.0.json"}, _answers),
 }
