@@ -45,7 +45,7 @@ def names_in(module: str) -> list[str]:
 
 def methods(cls: type) -> Iterator[str]:
     """The public methods and properties that a class defines itself."""
-    kinds = FunctionType | property | classmethod | staticmethod
+    kinds: Any = FunctionType | property | classmethod | staticmethod
     return (
         name for name, value in vars(cls).items() if not name.startswith("_") and isinstance(value, kinds)
     )
@@ -78,8 +78,8 @@ def documented_values() -> set[str]:
     for tree in TREES.values():
         for statement, after in pairwise(tree.body):
             targets = getattr(statement, "targets", [getattr(statement, "target", None)])
-            is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if is_text and is_sentence(str(after.value.value)):
+            text = after.value if isinstance(after, ast.Expr) else None
+            if isinstance(text, ast.Constant) and is_sentence(str(text.value)):
                 for target in targets:
                     each = target.elts if isinstance(target, ast.Tuple) else [target]
                     found |= {name.id for name in each if isinstance(name, ast.Name)}
@@ -88,7 +88,7 @@ def documented_values() -> set[str]:
 
 @pytest.mark.parametrize("module", [*CORE, *(name for name in PLUGINS if find_spec(name))])
 def test_every_public_name_and_method_has_a_docstring(module: str) -> None:
-    missing = []
+    missing: list[str] = []
     for name in names_in(module):
         value = getattr(importlib.import_module(module), name)
         if inspect.isclass(value) or isinstance(value, FunctionType):
