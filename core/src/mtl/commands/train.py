@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
@@ -63,6 +63,15 @@ def train(
         bool,
         typer.Option("--fast", help="Try a few steps of everything in a temporary folder; keep nothing."),
     ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=whole_number("--processes"),
+            help="Train in N processes of this machine, each on a share of every batch.",
+            show_default=False,
+        ),
+    ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Profile the time of a step into DIR/profile.")
     ] = False,
@@ -71,10 +80,31 @@ def train(
     """Train on the tasks of CONFIG and evaluate."""
     if fast and (output or resume or profile):
         raise UsageError("`--fast` keeps nothing, so it takes no `--output`, `--resume` or `--profile`")
+    if processes is not None:
+        _check_processes(processes, config)
+    quiet = quiet or follows()
     with _fast_folder() if fast else nullcontext(output or run_folder(config, resume=resume)) as folder:
         given = {"device": device, "seed": seed}
         stated = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
         loaded, plugins = load(config, [*(overrides or ()), *stated], base_dir, folder if resume else None)
+        if processes is not None and processes > 1:
+            from mtl.runs.processes import launch
+
+            values = {
+                "--output": None if fast else folder,  # all processes must find the same
+                "--base-dir": base_dir,
+                "--from": from_run,
+                "--device": device,
+                "--seed": seed,
+            }
+            flags = {
+                "--resume": resume,
+                "--allow-changes": allow_changes,
+                "--fast": fast,
+                "--profile": profile,
+                "--quiet": quiet,
+            }
+            raise typer.Exit(launch(processes, _arguments(config, overrides or [], values, flags)))
         from mtl.console import Console
 
         if not (fast or output or resume or quiet or folder.name == _name(config)):
@@ -85,6 +115,7 @@ def train(
             # Else torch's profiler writes lines of its own to standard error.
             os.environ.setdefault("KINETO_LOG_LEVEL", "99")
             from mtl.runs import train as run
+            from mtl.training.processes import ProcessEnded
 
             callbacks: list[object] = [console]
             if profile:
@@ -103,13 +134,43 @@ def train(
                     callbacks=callbacks,
                     plugins=plugins,
                 )
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
+                if follows():
+                    raise typer.Exit(getattr(error, "exit_status", 130)) from None
                 if not console.completed:
                     raise
+            except ProcessEnded as error:
+                raise typer.Exit(error.exit_status) from None  # the other process has said why
             if profile and not quiet:
                 from mtl.render.results import costs_view
 
                 console.output.print(costs_view(profiler.costs, profiler.folder))
+
+
+def follows() -> bool:
+    """Return whether torchrun started this process to follow another, which shows and writes everything."""
+    return int(os.environ.get("RANK", "0")) > 0 and "WORLD_SIZE" in os.environ
+
+
+def _check_processes(count: int, config: str | None) -> None:
+    if count < 1:
+        raise UsageError(f"`--processes` must be at least 1, but is {count}")
+    if config in (None, "-"):
+        raise UsageError("`--processes` needs a config in a file: each process reads it")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UsageError("`--processes` starts processes, but torchrun has started this one; leave it out")
+
+
+def _arguments(
+    config: str | None, overrides: list[str], values: Mapping[str, object], flags: Mapping[str, bool]
+) -> list[str]:
+    """Return the arguments of this command, for the processes that it starts."""
+    return [
+        *("train", str(config)),
+        *(word for override in overrides for word in ("--set", override)),
+        *(str(word) for name, value in values.items() if value is not None for word in (name, value)),
+        *(name for name, given in flags.items() if given),
+    ]
 
 
 @contextmanager

@@ -233,7 +233,12 @@ class Task(ABC, Generic[TaskConfigT]):
     The core calls `prepare` for each split, `fit` with the prepared training rows, `encode` for each
     split, and `build_model`, in this order; on loading, `load_state` instead of `fit`. A file too large
     for memory comes in chunks, each prepared and encoded alone.
+
+    `rows_are_independent` says whether the loss of a row is the same in any batch. Where it is not, several
+    processes cannot share a batch.
     """
+
+    rows_are_independent: ClassVar[bool] = True
 
     def __init__(self, config: TaskConfigT, *, name: str, features: Features) -> None:
         self.config = config

@@ -10,7 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from attrs import frozen
+
 from mtl.components.instantiate import instantiate
+from mtl.config.load import LoadedConfig
 from mtl.errors import Interrupted, MtlError, UsageError
 from mtl.files import BackgroundWriter, read_json, write_json
 from mtl.plugins import Plugins, discover
@@ -23,6 +26,7 @@ from mtl.runs.loading import load
 from mtl.runs.observer import Callbacks, RunObserver, logger
 from mtl.runs.planning import describe
 from mtl.runs.preparation import Prepared, Source, load_source, make_trainer, prepare, torch_settings
+from mtl.runs.processes import AgreeingObserver, Follower, joined
 from mtl.runs.result import Result
 from mtl.runs.resume import (
     check_config,
@@ -35,6 +39,8 @@ from mtl.runs.resume import (
 from mtl.runs.start import ORIGIN, starting_run
 from mtl.suggest import argument
 from mtl.training.evaluation import EvaluationInterrupted
+from mtl.training.observer import Observer
+from mtl.training.processes import Processes
 from mtl.training.selection import tasks_in_phases
 from mtl.training.state import COUNTED, rates
 from mtl.training.trainer import Trainer
@@ -83,14 +89,56 @@ def train(
         *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None),
     ]
     plugins = plugins or discover()
-    folder = RunFolder(as_path("output", output).absolute())
+    given = _Given(source, Path(as_path("output", output)).absolute(), base_dir, overrides, source_run, data)
+    with joined() as processes:
+        if not processes.leads:
+            return _follow(given, plugins, processes, fast=fast)
+        return _lead(
+            given,
+            plugins,
+            processes,
+            resume=resume,
+            allow_changes=allow_changes,
+            fast=fast,
+            callbacks=callbacks,
+        )
+
+
+@frozen
+class _Given:
+    """What to train, and where: the arguments that all processes have in common."""
+
+    source: Source
+    output: Path
+    base_dir: Path | None
+    overrides: Sequence[str]
+    from_run: Path | None
+    data: GivenData | None
+
+    def load(self, plugins: Plugins, resumed: Path | None) -> LoadedConfig:
+        """Return the checked config."""
+        return load_source(self.source, plugins, self.overrides, self.base_dir, resumed, self.data)
+
+
+def _lead(
+    given: _Given,
+    plugins: Plugins,
+    processes: Processes,
+    *,
+    resume: bool,
+    allow_changes: bool,
+    fast: bool,
+    callbacks: Sequence[object],
+) -> Result:
+    """Train in the process that writes the run folder."""
+    folder = RunFolder(given.output)
     with ExitStack() as held:
         begun = resume and folder.path.is_dir()
         if begun:
             held.enter_context(folder.locked())
             folder.sweep()
             plugins = plugins_of_run(folder.path, plugins)
-        loaded = load_source(source, plugins, overrides, base_dir, folder.path if begun else None, data)
+        loaded = given.load(plugins, folder.path if begun else None)
         if resume and folder.is_unused:
             logger.warning("%s: there is no run to resume here; starting from the beginning", folder.path)
             resume = False
@@ -101,10 +149,11 @@ def train(
             files = None if any(path.startswith("tasks.") for path in changes) else folder.saved_files()
             if folder.result.exists() and not changes:
                 logger.warning("%s: this run is complete; its metrics are in result.json", folder.path)
+                processes.tell({"complete": str(folder.path)})
                 return Result(folder.path, read_json(folder.result))
         else:
             folder.refuse_used()
-        start = starting_run(folder, source_run, plugins, resume=resume)
+        start = starting_run(folder, given.from_run, plugins, resume=resume)
         held.enter_context(torch_settings(loaded.config))
         if resume:
             checkpoint = newest_checkpoint(folder)
@@ -116,7 +165,7 @@ def train(
         prepared = prepare(loaded, plugins, files, module_states(checkpoint), fast=fast, start=start)
         # Before the first phase freezes parameters that others train.
         planned = describe(prepared)
-        trainer = make_trainer(prepared)
+        trainer = make_trainer(prepared, processes)
         now = identity(prepared)
         if not begun:
             held.enter_context(folder.locked())
@@ -128,6 +177,8 @@ def train(
             folder.save_files(prepared.tasks.save_files)
         if start is not None and prepared.started is not None and not folder.start.is_dir():
             start.keep(folder, prepared.started)
+        # The data are prepared, and cached, when the others begin to read them.
+        processes.tell({"folder": str(folder.path), "resume": resume, "saved_files": files is not None})
         made_with = environment(prepared, now["versions"])
         result = _run(prepared, planned, trainer, folder, now, callbacks, made_with)
         if fast:
@@ -179,16 +230,61 @@ def _run(
             )
             with observer.stopping_on([signal.SIGINT, signal.SIGTERM]):
                 try:
-                    trainer.train(observer)
+                    agreed = _agreeing(observer, trainer)
+                    trainer.train(agreed)
                     writer.settle(wait=True)
-                    _raise_if_interrupted(trainer, observer)
-                    return _finish(prepared, trainer, observer, made_with)
+                    if agreed.stop_requested():
+                        _raise_if_interrupted(trainer, observer)
+                    return _finish(prepared, trainer, observer, agreed, made_with)
                 except OSError as error:
                     reason = error.strerror or error
                     raise MtlError(
                         f"{error.filename or folder.path}: cannot be written: {reason}; the run ended at step"
                         f" {trainer.state.step}; {folder.last_state}"
                     ) from error
+
+
+def _follow(given: _Given, plugins: Plugins, processes: Processes, *, fast: bool) -> Result:
+    """Train on a share of each batch, beside the process that writes the run folder."""
+    told = processes.tell(None)
+    if "complete" in told:
+        folder = RunFolder(Path(told["complete"]))
+        return Result(folder.path, read_json(folder.result))
+    folder, resume = RunFolder(Path(told["folder"])), told["resume"]
+    with _muted():
+        if resume:
+            plugins = plugins_of_run(folder.path, plugins)
+        loaded = given.load(plugins, folder.path if resume else None)
+        if resume:
+            loaded = with_threads(loaded, folder)
+        with torch_settings(loaded.config):
+            checkpoint = newest_checkpoint(folder) if resume else None
+            files = folder.saved_files() if told["saved_files"] else None
+            start = starting_run(folder, given.from_run, plugins, resume=resume)
+            prepared = prepare(loaded, plugins, files, module_states(checkpoint), fast=fast, start=start)
+            trainer = make_trainer(prepared, processes)
+            if checkpoint is not None:
+                trainer.restore(checkpoint.tensors(), checkpoint.state, checkpoint.path)
+            receiver = Follower()
+            with receiver.stopping_on([signal.SIGINT, signal.SIGTERM]):
+                agreed = _agreeing(receiver, trainer)
+                trainer.train(agreed)
+                if agreed.stop_requested():
+                    raise Interrupted(
+                        f"stopped after step {trainer.state.step}", receiver.signal_number or signal.SIGINT
+                    )
+                evaluated, test = _final_metrics(prepared, trainer, agreed)
+    return Result(folder.path, {"status": "followed", "tasks": {"eval": evaluated, "test": test}})
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Leave notices to the leading process."""
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was_disabled
 
 
 @contextmanager
@@ -226,19 +322,37 @@ def _callbacks(prepared: Prepared, folder: RunFolder, callbacks: Sequence[object
     return named | {f"callback {index}": callback for index, callback in enumerate(callbacks)}
 
 
+def _agreeing(observer: RunObserver | Follower, trainer: Trainer) -> Observer:
+    """Return an observer that stops all processes of the run after the same step."""
+    return AgreeingObserver(observer, trainer.processes) if trainer.processes.count > 1 else observer
+
+
+def _final_metrics(
+    prepared: Prepared, trainer: Trainer, observer: Observer
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the best model's metrics on the evaluation data, of which those are known that selected it, and
+    on the test data."""
+    tasks, best = tasks_in_phases(prepared.config), trainer.state.best
+    trainer.processes.spread(prepared.model)
+    scored = best.metrics if best else {}
+    left = [task for task in tasks if task not in scored]
+    evaluated = {**scored, **trainer.evaluator.evaluate("eval", observer, left)}
+    return evaluated, trainer.evaluator.evaluate("test", observer, tasks)
+
+
 def _finish(
-    prepared: Prepared, trainer: Trainer, observer: RunObserver, made_with: Mapping[str, Any]
+    prepared: Prepared,
+    trainer: Trainer,
+    observer: RunObserver,
+    agreed: Observer,
+    made_with: Mapping[str, Any],
 ) -> Result:
-    """Write the result: the best model's metrics on the test data, and on the evaluation data of tasks that
-    were not evaluated when it was selected."""
+    """Write the result."""
     folder, state = observer.folder, trainer.state
-    tasks, scored = tasks_in_phases(prepared.config), state.best.metrics if state.best else {}
     if state.best is not None:
         load_module(prepared.model, folder.model / WEIGHTS, prepared.model.builder.renamed_weights())
     try:
-        left = [task for task in tasks if task not in scored]
-        evaluated = {**scored, **trainer.evaluator.evaluate("eval", observer, left)}
-        test = trainer.evaluator.evaluate("test", observer, tasks)
+        evaluated, test = _final_metrics(prepared, trainer, agreed)
     except EvaluationInterrupted:
         _raise_if_interrupted(trainer, observer)
         raise
@@ -290,6 +404,7 @@ def _result(
         "stopped": observer.callbacks.stop_reason,
         "steps": state.step,
         "device": str(prepared.device),
+        **({"processes": trainer.processes.count} if trainer.processes.count > 1 else {}),
         "best": best
         and {"step": best.step, "epoch": best.epoch, "metric": prepared.selection.name, "value": best.value},
         "tasks": tasks,

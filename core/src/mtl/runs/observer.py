@@ -65,7 +65,42 @@ def _copy(argument: Any) -> Any:
 
 
 @define(eq=False)
-class RunObserver:
+class SignalReceiver:
+    """Stops on signals; `signal_number` is that of the first one that came."""
+
+    signal_number: int | None = field(default=None, kw_only=True)
+
+    def stop_requested(self) -> bool:
+        """Return whether a signal came."""
+        return self.signal_number is not None
+
+    @contextmanager
+    def stopping_on(self, signals: Sequence[signal.Signals]) -> Iterator[None]:
+        """The first of these signals ends the run after its step, or after a batch of an evaluation; a second
+        one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.signal_number is None:
+                self.signal_number = number
+                return
+            handler = previous[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+            raise KeyboardInterrupt
+
+        previous = {number: signal.signal(number, stop) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+@define(eq=False)
+class RunObserver(SignalReceiver):
     """Keeps the run folder up to date, without making the training wait, and tells the callbacks.
 
     `model_files` stand beside the weights of the best model, `identity` goes into each checkpoint.
@@ -79,7 +114,6 @@ class RunObserver:
     identity: Mapping[str, Any]
     writer: BackgroundWriter
     last_checkpoint: float = field(factory=monotonic)
-    signal_number: int | None = None
 
     def step_ended(self, step: int, epoch: int, task: str) -> None:
         """Tell the callbacks."""
@@ -136,34 +170,6 @@ class RunObserver:
         self.writer.submit(write, tell)
         self.last_checkpoint = monotonic()
 
-    def stop_requested(self) -> bool:
-        """Return whether a signal came."""
-        return self.signal_number is not None
-
     def end_requested(self) -> bool:
         """Return whether a callback asked to stop the run."""
         return self.callbacks.stop_reason is not None
-
-    @contextmanager
-    def stopping_on(self, signals: Sequence[signal.Signals]) -> Iterator[None]:
-        """The first of these signals ends the run after its step, or after a batch of an evaluation; a second
-        one at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            if self.signal_number is None:
-                self.signal_number = number
-                return
-            handler = previous[signal.Signals(number)]
-            if callable(handler):
-                handler(number, frame)
-            raise KeyboardInterrupt
-
-        previous = {number: signal.signal(number, stop) for number in signals}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)

@@ -32,6 +32,7 @@ from mtl.plugins import Plugins
 from mtl.runs.arguments import as_path, require_overrides, shown
 from mtl.runs.given import GivenData, given_data
 from mtl.training.phase import Phase
+from mtl.training.processes import Processes
 from mtl.training.selection import Selection, early_stopping, selection, task_weights
 from mtl.training.shared_forward import batch_sources
 from mtl.training.state import TrainingState
@@ -287,7 +288,7 @@ def _parameters(model: MultitaskModel, name: str, place: str) -> list[nn.Paramet
     return found
 
 
-def make_trainer(prepared: Prepared) -> Trainer:
+def make_trainer(prepared: Prepared, processes: Processes | None = None) -> Trainer:
     """Return the trainer of a prepared run, before its first step.
 
     Raises `UsageError` for a task that has nothing to train, and for what does not fit the steps.
@@ -295,6 +296,8 @@ def make_trainer(prepared: Prepared) -> Trainer:
     config, trainer = prepared.config, prepared.config.trainer
     balancer: Balancer[Any] = instantiate(config.balancer, tasks=task_weights(config))
     _check_steps(prepared, balancer)
+    if processes is not None and processes.count > 1:
+        _check_shares(prepared)
     if trainer.compile:
         for model in prepared.model.tasks.values():
             model.compile(dynamic=True, mode=trainer.compile_mode)
@@ -309,6 +312,7 @@ def make_trainer(prepared: Prepared) -> Trainer:
         device=prepared.device,
         seed=config.seed,
         state=TrainingState.fresh(prepared.tasks.tasks, prepared.device),
+        processes=processes or Processes(),
     )
 
 
@@ -332,6 +336,16 @@ def _check_steps(prepared: Prepared, balancer: Balancer[Any]) -> None:
             raise UsageError(
                 f"{task.path}.lr_factor is the rate of the task's own steps, but a step takes several tasks;"
                 " use `trainer.parameter_groups` or `task_weights`"
+            )
+
+
+def _check_shares(prepared: Prepared) -> None:
+    """Raise `UsageError` for a task whose batches several processes cannot share."""
+    for name, task in prepared.tasks.tasks.items():
+        if not task.rows_are_independent:
+            raise UsageError(
+                f"{name}: the loss of {type(task).__name__} compares the rows of a batch with each other, so"
+                " several processes cannot share it; train in one process"
             )
 
 

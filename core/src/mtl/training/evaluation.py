@@ -14,7 +14,9 @@ from mtl.components import ModelOutput, Task
 from mtl.data.batching import evaluation_batches
 from mtl.data.columns import Rows
 from mtl.errors import MtlError, component_errors, is_out_of_memory
+from mtl.training.processes import Processes, can_merge
 
+ALONE = Processes()
 Progress = Callable[[int, int], None]
 """Called with the batches evaluated so far, from 0, and their number."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,10 +36,12 @@ def evaluate(
     batches: Sequence[np.ndarray] | None = None,
     progress: Progress = lambda done, batches: None,
     calibrate: bool = False,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Return the loss and the metrics of `rows`, None for each that is undefined or not finite. `batches` are
     the row numbers of each batch to evaluate; all rows if absent. What `progress` raises ends it.
-    With `calibrate` the task first fits thresholds and the like to these rows.
+    With `calibrate` the task first fits thresholds and the like to these rows. Several `processes` evaluate
+    a share of the batches each.
 
     The same rows give the same values, however often and between whichever steps.
 
@@ -45,7 +49,7 @@ def evaluate(
     """
     try:
         with component_errors(task, f"to evaluate {rows.path}"):
-            return _evaluate(task, model, rows, device, precision, batches, progress, calibrate)
+            return _evaluate(task, model, rows, device, precision, batches, progress, calibrate, processes)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -65,10 +69,13 @@ def _evaluate(
     batches: Sequence[np.ndarray] | None,
     progress: Progress,
     calibrate: bool,
+    processes: Processes,
 ) -> dict[str, Any]:
     metrics = task.metrics()
     if batches is None:
         batches = batches_to_score(task, rows)
+    shared = processes if can_merge(metrics) else ALONE
+    batches = shared.share(batches)
     total = torch.zeros((), dtype=torch.float64, device=device)
     weight = torch.zeros((), dtype=torch.float64, device=device)
     was_training = model.training
@@ -87,6 +94,8 @@ def _evaluate(
                 progress(done, len(batches))
     finally:
         model.train(was_training)
+    shared.add(total, weight)
+    metrics = shared.merged(metrics, task.metrics())
     loss = (total / weight).item() if weight.item() else None
     if calibrate:
         task.calibrate(model, metrics)

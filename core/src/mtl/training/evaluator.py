@@ -16,6 +16,7 @@ from mtl.data.load import TaskData
 from mtl.training.evaluation import PRECISIONS, EvaluationInterrupted, Progress, evaluate
 from mtl.training.observer import Observer
 from mtl.training.phase import Phase
+from mtl.training.processes import Processes
 from mtl.training.state import Evaluation, TrainingState
 from mtl.training.timing import StageTimer
 
@@ -33,6 +34,7 @@ class Evaluator:
     phases: Sequence[Phase]
     device: torch.device
     state: TrainingState
+    processes: Processes = field(factory=Processes)
     _warned: set[str] = field(init=False, factory=set)
 
     @property
@@ -71,6 +73,7 @@ class Evaluator:
                 precision=PRECISIONS[self.config.precision],
                 progress=progress(name),
                 calibrate=calibrate,
+                processes=self.processes,
             )
             for name, task in self.tasks.items()
             if (rows := self.data[name].splits[split]) is not None

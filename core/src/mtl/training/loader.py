@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from attrs import define, field
 
 from mtl.data.batching import Batching
 from mtl.data.columns import Batch, Rows
 from mtl.data.prefetch import Prefetcher
+from mtl.training.processes import Processes
 from mtl.training.timeline import BatchSpan, Step
 
 BatchKey = tuple[str, int, int]
@@ -27,6 +29,7 @@ class BatchLoader:
     rows: Mapping[str, Rows]
     batching: Mapping[str, Batching]
     device: torch.device
+    processes: Processes = field(factory=Processes)
     prefetches: bool = field(init=False)
     _prefetcher: Prefetcher[BatchKey] | None = field(init=False, default=None)
 
@@ -37,7 +40,7 @@ class BatchLoader:
         """Prefetch the batches of `steps`, which must then be loaded in order; some may be left out."""
         self.stop()
         if self.prefetches:
-            keys = [key for step in steps for span in step.spans for key in batch_keys(span)]
+            keys = [key for step in steps for span in step.spans for key in self.keys(span)]
             self._prefetcher = Prefetcher(keys, self._cut, self.device)
             self._prefetcher.start()
 
@@ -47,6 +50,10 @@ class BatchLoader:
             self._prefetcher.stop()
             self._prefetcher = None
 
+    def keys(self, span: BatchSpan) -> list[BatchKey]:
+        """Return the keys of the batches of a span, in order, that this process has rows of."""
+        return [key for key in batch_keys(span) if len(self._row_numbers(key))]
+
     def load(self, key: BatchKey) -> Batch:
         """Return a batch, on the device."""
         if self._prefetcher is not None:
@@ -54,9 +61,11 @@ class BatchLoader:
         return self._cut(key).to(self.device)
 
     def _cut(self, key: BatchKey) -> Batch:
+        return self.rows[key[0]].batch(self._row_numbers(key), pin=self.device.type == "cuda")
+
+    def _row_numbers(self, key: BatchKey) -> np.ndarray:
         task, pass_index, number = key
-        row_numbers = self.batching[task].batches(pass_index)[number]
-        return self.rows[task].batch(row_numbers, pin=self.device.type == "cuda")
+        return self.processes.share(self.batching[task].batches(pass_index)[number])
 
     def describe_rows(self, span: BatchSpan) -> str:
         """Name the rows of a span by file and line, for messages."""

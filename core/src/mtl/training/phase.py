@@ -22,6 +22,7 @@ from mtl.training.averages import WeightAverages
 from mtl.training.checkpoint import as_weights, flatten_optimizer, restore_optimizer
 from mtl.training.conflicts import GradientComparison
 from mtl.training.loader import BatchLoader
+from mtl.training.processes import Processes
 from mtl.training.selection import Selection
 from mtl.training.shared_forward import SharedForward
 from mtl.training.state import PhaseStart
@@ -153,6 +154,7 @@ class ActivePhase:
         rows: Mapping[str, Rows],
         config: TrainerConfig,
         device: torch.device,
+        processes: Processes,
     ) -> Self:
         """Start a phase with a fresh optimizer. Raises `UsageError` if there is nothing to train."""
         phase = phase.starting_at(start)
@@ -163,7 +165,7 @@ class ActivePhase:
         return cls(
             phase=phase,
             first_step=start.step,
-            loader=BatchLoader(rows, batching, device),
+            loader=BatchLoader(rows, batching, device, processes),
             shared=SharedForward(rows, batching, modules),
             optimizer=optimizer,
             lr_scheduler=phase.make_lr_scheduler(optimizer),

@@ -25,9 +25,9 @@ from mtl.training.checkpoint import as_weights, join_parts, split_parts, state_e
 from mtl.training.evaluation import PRECISIONS, autocast
 from mtl.training.evaluator import Evaluator
 from mtl.training.gradients import Gradients, merge_gradients, pop_gradients
-from mtl.training.loader import batch_keys
 from mtl.training.observer import Observer
 from mtl.training.phase import ActivePhase, Phase
+from mtl.training.processes import Processes
 from mtl.training.state import StepSums, TrainingState
 from mtl.training.timeline import BatchSpan, Step
 from mtl.training.timing import StageTimer
@@ -54,13 +54,21 @@ class Trainer:
     device: torch.device
     seed: int
     state: TrainingState
+    processes: Processes = field(factory=Processes)
     active: ActivePhase = field(init=False)
     evaluator: Evaluator = field(init=False)
     _trainable: list[nn.Parameter] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.evaluator = Evaluator(
-            self.config, self.tasks, self.model.tasks, self.data, self.phases, self.device, self.state
+            self.config,
+            self.tasks,
+            self.model.tasks,
+            self.data,
+            self.phases,
+            self.device,
+            self.state,
+            self.processes,
         )
         self._trainable = [p for p in self.model.parameters() if p.requires_grad]
         for phase in reversed(self.phases):
@@ -100,6 +108,7 @@ class Trainer:
             rows={task: data.train for task, data in self.data.items()},
             config=self.config,
             device=self.device,
+            processes=self.processes,
         )
 
     def _train_phase(self, observer: Observer, started: float) -> bool:
@@ -195,9 +204,11 @@ class Trainer:
         """Take the step. Return False if a loss is not finite, so that the parameters stay as they are."""
         active, losses, gradients = self.active, dict[str, Tensor](), list[Gradients]()
         sums, usable = list[StepSums](), True
-        for span in step.spans:
+        for index, span in enumerate(step.spans):
             started = perf_counter()
-            sums.append(self._backward(span))
+            with self.processes.own_draws(self.seed, self.state.step, index):
+                sums.append(self._backward(span))
+            self.processes.reduce(active.parameters, sums[-1])
             with StageTimer(self.state, "optimizer", span.task):
                 loss = torch.as_tensor(sums[-1].total / sums[-1].weight)
                 usable = self._is_usable(span, loss) and usable
@@ -225,7 +236,8 @@ class Trainer:
         return usable
 
     def _backward(self, span: BatchSpan) -> StepSums:
-        """Accumulate the gradients of a span: of its mean loss if it is one batch, else of the summed one."""
+        """Accumulate the gradients of this process's share of a span: of the mean loss if it is one whole
+        batch, else of the summed one."""
         model, sums = self.model.tasks[span.task], StepSums()
         precision = PRECISIONS[self.config.precision]
         with component_errors(self.tasks[span.task], f"to train on step {self.state.step + 1} ({span.task})"):
@@ -233,14 +245,18 @@ class Trainer:
                 with StageTimer(self.state, "forward", span.task), autocast(self.device, precision):
                     loss = model(batch).loss
                 with StageTimer(self.state, "backward", span.task):
-                    single = span.stop - span.start == 1
-                    scaled = self.scaler.scale(loss.total / loss.weight if single else loss.total)
-                    scaled.backward(retain_graph=self.active.shared.is_left(span))
+                    value = loss.total / loss.weight if self._is_mean(span) else loss.total
+                    self.scaler.scale(value).backward(retain_graph=self.active.shared.is_left(span))
                 sums.add(loss, batch)
+        sums.batches = span.stop - span.start
         return sums
 
+    def _is_mean(self, span: BatchSpan) -> bool:
+        """Return whether `_backward` gives the gradients of the mean loss."""
+        return span.stop - span.start == 1 and self.processes.count == 1
+
     def _batches(self, span: BatchSpan) -> Iterator[Batch]:
-        for key in batch_keys(span):
+        for key in self.active.loader.keys(span):
             with StageTimer(self.state, "data", span.task):
                 batch = self.active.loader.load(key)
                 batch = self.active.shared.batch(span, batch)
@@ -276,7 +292,7 @@ class Trainer:
         with component_errors(self.balancer, f"to weigh step {self.state.step + 1}"):
             factor = self.balancer.factor(span.task, loss)
         parameters = self.active.parameters
-        scale = factor / (sums.weight if sums.batches > 1 else 1.0)
+        scale = factor / (1.0 if self._is_mean(span) else sums.weight)
         if isinstance(scale, Tensor) or scale != 1.0:
             torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], scale)
         limit = self.tasks[span.task].config.max_clip_norm

@@ -69,6 +69,8 @@ class SimilarityModel(nn.Module):
 class SimilarityTask(Task[SimilarityTaskConfig]):
     """Learns vectors of texts from pairs."""
 
+    rows_are_independent = False
+
     def prepare(self, table: Table) -> pl.DataFrame:
         """Return the texts as words, `score` if the table has it, `line` and `path`.
 
