@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mtl.plugins import Plugins
     from mtl.runs import Result
+    from mtl.runs.given import GivenData
     from mtl.runs.preparation import Source
 
 
@@ -16,6 +17,7 @@ def train(
     source: Source,
     *,
     output: Path | str,
+    data: GivenData | None = None,
     base_dir: Path | None = None,
     overrides: Sequence[str] = (),
     device: str | None = None,
@@ -42,6 +44,7 @@ def train(
         return runs.train(
             source,
             output=output,
+            data=data,
             base_dir=base_dir,
             overrides=overrides,
             device=device,
