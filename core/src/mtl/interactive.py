@@ -53,6 +53,6 @@ def train(
             resume=resume,
             allow_changes=allow_changes,
             fast=fast,
-            callbacks=callbacks if quiet else [console, *callbacks],
+            callbacks=callbacks if quiet else [*callbacks, console],
             plugins=plugins,
         )
