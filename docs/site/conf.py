@@ -36,7 +36,7 @@ for module in map(importlib.import_module, ("mtl", "mtl.runs", "mtl.testing")):
 
 def setup(app: Any) -> None:
     """Read the docstrings' `code` as such, also where a letter follows: `Problem`s."""
-    app.connect("autodoc-process-docstring", _code)
+    app.connect("autodoc-process-docstring", _code, priority=400)  # before napoleon looks for colons
 
 
 def _code(app: Any, what: str, name: str, about: Any, options: Any, lines: list[str]) -> None:
