@@ -151,7 +151,7 @@ def _linear(optimizer: Any) -> Any:
     from torch.optim.lr_scheduler import LambdaLR
 
     warmup = SETTINGS["warmup"]
-    return LambdaLR(optimizer, lambda step: min((step + 1) / warmup, 1 - step / 2000))
+    return LambdaLR(optimizer, lambda step: min((step + 1) / (warmup + 1), 1 - (step - warmup) / 2000))
 
 
 class Documented:
