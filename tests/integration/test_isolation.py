@@ -257,7 +257,7 @@ def beside(mtl: Mtl, ours: Path, bad: Path) -> tuple[Path, str]:
 def outcome(folder: Path) -> Any:
     """What a run found, without what a clock and a machine say."""
     result = json.loads((folder / "result.json").read_text())
-    del result["seconds"], result["peak_rss_bytes"]
+    del result["seconds"], result["peak_rss_bytes"], result["provenance"]
     for task in result["tasks"].values():
         del task["examples_per_second"], task["words_per_second"]
     return result

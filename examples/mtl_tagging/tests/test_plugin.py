@@ -1,4 +1,4 @@
-"""What mtl asks of every plugin and of each kind of component."""
+"""The checks of mtl.testing."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from mtl.testing import check_distribution
 CONFIG = Path(__file__).parents[1] / "config.json"
 
 
-def test_it_keeps_the_rules() -> None:
+def test_the_plugin_passes_the_checks() -> None:
     check_distribution("mtl-tagging", config=CONFIG)

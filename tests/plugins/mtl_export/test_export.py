@@ -22,7 +22,7 @@ import mtl
 from mtl.errors import MtlError, UsageError
 from mtl.runs import encode_inputs
 from mtl_export.checking import Difference, require_equal, sample_of
-from mtl_export.export import Export, export
+from mtl_export.exported import Export, export
 from mtl_export.folder import steps_of
 from mtl_export.replacements import MeanBag
 

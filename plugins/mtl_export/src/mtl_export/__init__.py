@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from mtl.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from mtl_export.export import Exported, export
+    from mtl_export.exported import Exported, export
 
 __all__ = ["Exported", "export"]
 
 __getattr__, __dir__ = lazy_attributes(
-    __name__, {"Exported": "mtl_export.export", "export": "mtl_export.export"}
+    __name__, {"Exported": "mtl_export.exported", "export": "mtl_export.exported"}
 )

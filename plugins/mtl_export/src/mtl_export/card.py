@@ -11,7 +11,7 @@ from mtl.errors import UsageError
 from mtl.runs import dump, read_json
 
 if TYPE_CHECKING:
-    from mtl_export.export import Export
+    from mtl_export.exported import Export
 
 
 def model_card(export: Export) -> str:

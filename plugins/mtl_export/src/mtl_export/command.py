@@ -40,7 +40,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace what is at PATH.")] = False,
 ) -> None:
     """Export one task of RUN, check it against the original, and print what was written."""
-    from mtl_export.export import export as write
+    from mtl_export.exported import export as write
 
     with results_only():
         exported = write(run, output, task=task, format=format, precision=precision, force=force)

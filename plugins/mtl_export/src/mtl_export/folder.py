@@ -17,7 +17,7 @@ from mtl_export.card import model_card
 from mtl_export.checking import Difference, generated_rows, require_equal
 
 if TYPE_CHECKING:
-    from mtl_export.export import Export
+    from mtl_export.exported import Export
 
 SPECIAL_ROWS = 24
 STEPS = "steps.json"

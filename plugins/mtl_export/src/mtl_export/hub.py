@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
 from mtl.errors import MtlError, UsageError
-from mtl_export.export import export
+from mtl_export.exported import export
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 
