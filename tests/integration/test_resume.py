@@ -342,7 +342,7 @@ def test_data_that_have_moved_are_the_same_data(
     tiny["base_dir"] = str(shutil.copytree(tiny["base_dir"], tmp_path / "elsewhere"))
     train(tiny, tmp_path / "moved")
     # These name the place.
-    kept = ("config.json", "manifest.json", "state.json")
+    kept = ("config.json", "data.json", "manifest.json", "result.json", "state.json")
     assert [
         name for name in differences(tmp_path / "whole", tmp_path / "moved") if not name.endswith(kept)
     ] == []
