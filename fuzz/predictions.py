@@ -122,7 +122,8 @@ def _value(json_value: Any) -> Any:
         case "$path" if isinstance(value, str):
             return Path(value)
         case "$series" if isinstance(value, list):
-            return pl.Series([str(each)[:9] for each in value if isinstance(each, str | int | None)])
+            texts = [str(each)[:9] for each in value if isinstance(each, str | int | None)]
+            return pl.Series([text for text in texts if text.isprintable()])
         case "$table" if isinstance(value, dict):
             return _table(value)
         case "$number":
@@ -172,7 +173,8 @@ def python_call(data: bytes) -> None:
     given = dict(zip(names, arguments, strict=False))
     if isinstance(options, dict):
         given |= {key: each for key, each in options.items() if key in known}
-    if not set(names[:1]) <= given.keys() or (name.startswith("predict") and len(given) < 2):
+    required = names[:2] if name == "train" or name.startswith("predict") else names[:1]
+    if not set(required) <= given.keys():
         return
     result: Any = function(**given)
     if isinstance(result, Iterator | list):
