@@ -66,7 +66,7 @@ def test_a_multitask_run_writes_its_folder_to_the_letter(
         "gradients",
     }
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        "config.json", "metrics.jsonl", "result.json", "checkpoints", "model",
+        "config.json", "data.json", "metrics.jsonl", "result.json", "checkpoints", "model",
     }  # fmt: skip
 
 
