@@ -162,7 +162,7 @@ def test_the_counts_of_the_words_come_back_with_the_state(softmax: str, kit: Any
         ({"samples": 5}, "`samples` needs"),
         ({"mask_probability": 0.3}, '`mask_probability` needs `objective` "masked", but it is'),
         ({"cutoffs": [5]}, "`cutoffs` needs"),
-        ({"softmax": "adaptive", "cutoffs": [5, 5]}, "`cutoffs` must rise"),
+        ({"softmax": "adaptive", "cutoffs": [5, 5]}, "`cutoffs` must increase"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(

@@ -61,6 +61,6 @@ def test_lines_that_begin_a_document_are_counted(capsys: pytest.CaptureFixture[s
     notices = json.loads(capsys.readouterr().out)["notices"]
     left_out = "lines of -DOCSTART-, which are left out"
     assert [notice.rpartition("/")[2] for notice in notices if left_out in notice] == [
-        f"train.conll: {left_out}: 3",
-        f"eval.conll: {left_out}: 1",
+        f"Names: train.conll: {left_out}: 3",
+        f"Names: eval.conll: {left_out}: 1",
     ]

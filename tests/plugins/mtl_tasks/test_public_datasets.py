@@ -195,7 +195,7 @@ def test_a_treebank_is_found_in_its_archive(
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"x/la_test-ud-train.conllu": "a"}, r"lacks \*/\*-ud-test.conllu"),
+        ({"x/la_test-ud-train.conllu": "a"}, r"does not contain \*/\*-ud-test.conllu"),
         ({**TREEBANK, "x/la_test-b-ud-test.conllu": "a"}, "has 2 files in place of one"),
     ],
 )

@@ -57,6 +57,7 @@ def _listen(host: str, port: int) -> socket.socket:
             listening = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((host, port))
+            listening.listen()  # now, as the address is told before the server runs
         except OSError as error:
             raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
         opened.pop_all()
