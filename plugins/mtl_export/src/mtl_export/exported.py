@@ -152,12 +152,13 @@ class Export:
             "mtl": importlib.metadata.version("pytext-mtl"),
         }
 
-    def _program(self, lstm: Callable[[Any], torch.nn.Module]) -> Program:
-        return Program(exportable(self.run.model.tasks[self.task], lstm), self.inputs, self.outputs)
+    def _program(self, lstm: Callable[[Any], torch.nn.Module], *, room: int = 0) -> Program:
+        model = exportable(self.run.model.tasks[self.task], lstm)
+        return Program(model, self.inputs, self.outputs, room=room)
 
     def _write_torch(self, path: Path) -> None:
         with exporting(self.task):
-            program = traced(self._program(ScanLSTM), self.example)
+            program = traced(self._program(ScanLSTM, room=1), self.example)
             file = path.with_name("program.pt2")
             torch.export.save(program, file, extra_files={EXTRA_FILE: json.dumps(self.metadata)})
             shutil.move(file, path)

@@ -22,13 +22,14 @@ from mtl.errors import MtlError
 class Input:
     """An input of a program: a padded column, or the lengths of those columns that `lengths_of` names.
 
-    `axis` names the dimension of time; None without one.
+    `axis` names the dimension of time, None without one; `padding` fills up short rows.
     """
 
     name: str
     axis: str | None = None
     lengths_of: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
+    padding: int = 0
 
     @property
     def dynamic(self) -> dict[int, Any]:
@@ -49,7 +50,7 @@ def inputs_of(rows: Rows, sequences: Sequence[str]) -> list[Input]:
         sequence = next((each for each in sequences if name.startswith(f"{each}.")), name)
         axis = f"{sequence}.{column.unit.value}s"
         groups.setdefault(axis, []).append(name)
-        inputs.append(Input(name, axis, shape=shape))
+        inputs.append(Input(name, axis, shape=shape, padding=column.padding))
     inputs += [Input(f"{axis}.lengths", None, tuple(names)) for axis, names in groups.items()]
     return inputs
 
@@ -65,11 +66,15 @@ def tensors_of(batch: Batch, inputs: Sequence[Input]) -> list[Tensor]:
 class Program(nn.Module):
     """The model of a task as a function of the tensors of `inputs`, in their order.
 
-    Returns the tensors of the model's output, `outputs` by name.
+    Returns the tensors of the model's output, `outputs` by name. Columns are padded by `room` positions:
+    torch.export takes a convolution over several positions for one that is never over a single one.
     """
 
-    def __init__(self, model: nn.Module, inputs: Sequence[Input], outputs: Sequence[str]) -> None:
+    def __init__(
+        self, model: nn.Module, inputs: Sequence[Input], outputs: Sequence[str], *, room: int = 0
+    ) -> None:
         super().__init__()
+        self.room = room
         self.model = model
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
@@ -77,10 +82,21 @@ class Program(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip((each.name for each in self.inputs), tensors, strict=True))
         lengths = {name: given[each.name] for each in self.inputs for name in each.lengths_of}
-        columns = {each.name: given[each.name] for each in self.inputs if not each.lengths_of}
+        columns = {
+            each.name: given[each.name]
+            if each.axis is None
+            else self._with_room(given[each.name], each.padding)
+            for each in self.inputs
+            if not each.lengths_of
+        }
         rows = torch.arange(tensors[0].shape[0])
         output = self.model(Batch(columns, lengths, rows, words=0))
         return tuple(getattr(output, name) for name in self.outputs)
+
+    def _with_room(self, column: Tensor, padding: int) -> Tensor:
+        """Pad a column `[batch, time, ...]`."""
+        last = (0, 0) * (column.dim() - 2)
+        return nn.functional.pad(column, (*last, 0, self.room), value=padding) if self.room else column
 
 
 def output_names(output: Any) -> list[str]:
