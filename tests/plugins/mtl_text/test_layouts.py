@@ -80,6 +80,36 @@ def test_a_header_without_the_label_is_no_row() -> None:
     assert len(table_of_rows.frame) == len(REVIEWS) + 1
 
 
+@given(
+    st.lists(st.sampled_from(["id", "index", "source", "year"]), unique=True, max_size=3).flatmap(
+        lambda others: st.permutations(["text", "label", *others])
+    ),
+    st.sampled_from(["names", "positions", "nothing"]),
+    st.booleans(),
+)
+def test_any_table_is_read_by_names_or_positions_or_refused_with_the_setting(
+    names: list[str], by: str, has_header: bool
+) -> None:
+    cells = {"text": "{T}", "label": "{L}"}
+    header = "\t".join(names) + "\n" if has_header else ""
+    data = table(*(cells.get(name, f"its {name}") for name in names), header=header)
+    others = [name for name in names if name not in cells]
+    if by == "positions":
+        places: dict[str, str | int] = {name: names.index(name) for name in cells}
+        found = tsv(data, columns=places, header="yes" if has_header else "no")
+    elif by == "names" and has_header:
+        found = tsv(data, columns={name: name for name in cells})
+    elif has_header or names == ["text", "label"]:
+        found = tsv(data)
+    else:
+        assert '`"columns": {"text": ' in refusal(data)
+        return
+    assert texts_and_labels(found) == REVIEWS
+    assert bool(others) == any("does not read" in notice for notice in found.notices)
+    if has_header:
+        assert all(f"`{name}`" in found.notices[0] for name in others)
+
+
 def test_label_first_is_refused_with_the_setting_for_it() -> None:
     message = refusal(table("{L}", "{T}"))
     assert message.startswith(
