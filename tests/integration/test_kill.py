@@ -100,7 +100,9 @@ def test_l4_runs_interrupted_twice_stop_at_once_and_lose_nothing(
     whole, folders, killed = kill(config_file, 8, "two interrupts")
     for folder in folders:
         assert differences(folder, whole) == []
-        assert "Traceback" not in folder.with_name(f"{folder.name}.log").read_text()
+        said = folder.with_name(f"{folder.name}.log").read_text()
+        # An interrupt within a finalizer, where none can be raised, is shown by the interpreter.
+        assert said.count("Traceback") == said.count("Exception ignored in")
     assert sum(map(len, killed)) >= 5
 
 

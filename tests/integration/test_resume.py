@@ -353,6 +353,25 @@ def test_data_that_have_moved_are_the_same_data(
         train(tiny, tmp_path / "moved")
 
 
+def test_a_kill_while_the_folder_of_no_files_is_removed_costs_nothing(
+    tiny: Config, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, differences: Differences
+) -> None:
+    train(tiny, tmp_path / "whole")
+    removed = shutil.rmtree
+
+    def removes_half(path: Path, *more: Any, **options: Any) -> None:
+        if "files" in Path(path).name and (Path(path) / "manifest.json").exists():
+            (Path(path) / "manifest.json").unlink()
+            raise Killed
+        removed(path, *more, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("mtl.runs.folder.shutil.rmtree", removes_half)
+        train(tiny, tmp_path / "killed")
+    train(tiny, tmp_path / "killed")
+    assert differences(tmp_path / "whole", tmp_path / "killed") == []
+
+
 def test_what_a_kill_leaves_of_a_removed_checkpoint_is_no_checkpoint(
     tiny: Config,
     train: Train,

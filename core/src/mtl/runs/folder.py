@@ -119,7 +119,7 @@ class RunFolder:
             save(folder)
             write_manifest(folder)
         if not read_json(self.files / MANIFEST):
-            shutil.rmtree(self.files)
+            self._remove(self.files)
 
     def saved_files(self) -> Path | None:
         """Return the folder with the files of featurizers and tasks; None if there is none.
@@ -294,5 +294,5 @@ class RunFolder:
             self._remove(path)
 
     def _remove(self, path: Path) -> None:
-        # Renamed first, so that a kill cannot leave half a checkpoint.
+        # Renamed first, so that a kill cannot leave half of it.
         shutil.rmtree(path.rename(path.with_name(f".{path.name}-removed")))
