@@ -101,7 +101,7 @@ class _Lost(Exception):
 class _Scanner:
     """Finds the places of keys and values; every method leaves `offset` after what it has read.
 
-    It checks no more of the text than it needs: it raises `_Lost` where it cannot go on.
+    Checks only what positions need; raises `_Lost` if the text cannot be followed.
     """
 
     text: str

@@ -20,7 +20,7 @@ ACCEPTED = "a polars, pandas or Arrow table or a list of mappings"
 
 
 def as_frame(value: Any, name: str) -> pl.DataFrame:
-    """Return rows as a polars table. Raises `UsageError` for anything that is none, called `name`."""
+    """Return rows as a polars table. Raises `UsageError`, naming `name`, for other values."""
     try:
         if isinstance(value, pl.DataFrame):
             return value

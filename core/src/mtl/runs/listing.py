@@ -20,7 +20,7 @@ COMPLETED, RUNNING, INTERRUPTED, DAMAGED = STATUSES = ("completed", "running", "
 DEPTH = 6
 """Folders below the one to list that are searched: those of a comparison are two deep."""
 OWN_FILES = ("metrics.jsonl", "result.json", "checkpoints", "model")
-"""What a run folder holds beside its config.json; a folder with a config alone is none."""
+"""Files of a run folder beside its config.json; a folder that has none of them is not a run."""
 
 
 @frozen
@@ -91,8 +91,8 @@ def is_run(folder: Path) -> bool:
 
 
 def setting(config: Mapping[str, Any], path: str) -> Any:
-    """Return a value of a config by its path without indices, as `trainer.optimizer.Adam.lr`; None if there
-    is none. An object of one key, such as a component without settings, is that key."""
+    """Return a value of a config by its path without indices, as `trainer.optimizer.Adam.lr`; None if it is
+    absent. An object of one key, such as a component without settings, is that key."""
     value: Any = config
     for part in path.split("."):
         if not isinstance(value, Mapping) or part not in value:

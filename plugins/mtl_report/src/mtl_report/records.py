@@ -52,7 +52,7 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 
 def numeric(value: Any) -> float | None:
-    """Return a figure from JSON as a number; None for anything that is none."""
+    """Return a figure from JSON as a number; None for other values."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) < LARGEST_NUMBER else None
