@@ -150,7 +150,7 @@ class _Composer:
         """Return a copy of what the alias stands for; mistakes within it are shown at its anchor."""
         name = self.event.anchor
         if name not in self.anchors:
-            self.fail(f"`*{name}` must come after its anchor `&{name}`, but no anchor has this name")
+            self.fail(f"`*{name}` must come after its anchor `&{name}`, but there is no such anchor")
         anchored = self.anchors[name]
         self.aliased += anchored.size
         if self.aliased > MAXIMUM_ALIASED:
